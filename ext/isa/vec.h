@@ -1,0 +1,22 @@
+// The vector types and operations of the ISA that this file is compiled for.
+//
+// Include it only from kernel files: everything here lives in an anonymous namespace, so that no
+// symbol of one ISA can be linked into another's code.
+#pragma once
+
+#define ECV_JOIN_(a, b) a##_##b
+#define ECV_JOIN(a, b) ECV_JOIN_(a, b)
+// The name of a kernel file's one export: ECV_EXPORT(image_kernels) is image_kernels_avx2.
+#define ECV_EXPORT(name) ECV_JOIN(name, ECV_ISA)
+
+#if defined(__AVX512BW__)
+#include "vec_avx512.h"
+#elif defined(__AVX2__)
+#include "vec_avx2.h"
+#elif defined(__SSE4_2__)
+#include "vec_sse42.h"
+#elif defined(__aarch64__)
+#include "vec_neon.h"
+#else
+#error "no vector header for this target"
+#endif

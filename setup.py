@@ -1,0 +1,109 @@
+"""The build of the native modules: each kernel file is compiled once per ISA, with its own flags."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent
+DEBUG = os.environ.get("EDGECV_DEBUG") == "1"
+# The target decides, not the machine that builds: a cross build names it.
+MACHINE = os.environ.get("EDGECV_TARGET_MACHINE", platform.machine()).lower()
+
+BASELINE_FLAGS = {"x86_64": ["-march=x86-64-v2"], "aarch64": ["-march=armv8-a"]}
+ISA_FLAGS = {
+    "x86_64": {
+        "sse42": ["-march=x86-64-v2"],
+        "avx2": ["-march=x86-64-v3"],
+        "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    },
+    "aarch64": {"neon": ["-march=armv8-a"]},
+}
+# -ffp-contract=off: a fused multiply-add rounds once where the baseline rounds twice.
+COMMON_FLAGS = ["-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+COMMON_FLAGS += ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+KERNEL_FLAGS = ["-fno-lto", "-fno-exceptions", "-fno-rtti"]
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": DEBUG,
+    "embedsignature": True,
+}
+
+if MACHINE == "amd64":
+    MACHINE = "x86_64"
+if MACHINE == "arm64":
+    MACHINE = "aarch64"
+if MACHINE not in ISA_FLAGS:
+    sys.exit(f"edgecv: no kernels for {MACHINE}; it builds for {', '.join(ISA_FLAGS)}")
+
+
+class NativeModule(Extension):
+    """A Cython module over C++ sources of baseline code, and kernel files compiled once per ISA.
+
+    A kernel file reads `ECV_ISA`, the ISA's name, and exports one symbol that carries it.
+    """
+
+    def __init__(self, name: str, sources: list[str], kernels: list[str], headers: list[str]) -> None:
+        super().__init__(
+            name,
+            sources,
+            include_dirs=["ext/isa"] + sorted({str(Path(s).parent) for s in sources}),
+            extra_compile_args=COMMON_FLAGS + BASELINE_FLAGS[MACHINE],
+            depends=[*headers, *kernels],
+            language="c++",
+        )
+        self.kernels = kernels
+
+
+class BuildNative(build_ext):
+    """Compiles the kernel files of each module before the module itself, and links them in."""
+
+    def build_extension(self, ext: Extension) -> None:
+        objects = []
+        for isa, flags in ISA_FLAGS[MACHINE].items():
+            objects += self.compiler.compile(
+                getattr(ext, "kernels", []),
+                output_dir=os.path.join(self.build_temp, isa),
+                macros=[("ECV_ISA", isa)],
+                include_dirs=ext.include_dirs,
+                extra_postargs=COMMON_FLAGS + KERNEL_FLAGS + flags,
+                depends=ext.depends,
+            )
+        ext.extra_objects = objects
+        super().build_extension(ext)
+
+
+ISA_HEADERS = ["ext/isa/isa.h", "ext/isa/vec.h"]
+MODULES = [
+    NativeModule(
+        "edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[], headers=ISA_HEADERS
+    ),
+    NativeModule(
+        "edgecv._image",
+        ["ext/image/_image.pyx", "ext/image/dispatch.cpp", "ext/isa/isa.cpp"],
+        kernels=["ext/image/kernels.cpp"],
+        headers=[*ISA_HEADERS, "ext/image/image.h"],
+    ),
+    NativeModule(
+        "edgecv._boxes",
+        ["ext/boxes/_boxes.pyx", "ext/boxes/dispatch.cpp", "ext/isa/isa.cpp"],
+        kernels=["ext/boxes/kernels.cpp"],
+        headers=[*ISA_HEADERS, "ext/boxes/boxes.h"],
+    ),
+]
+
+setup(
+    ext_modules=cythonize(
+        MODULES, compiler_directives=DIRECTIVES, include_path=["ext/isa"], build_dir="build/cython"
+    ),
+    cmdclass={"build_ext": BuildNative},
+)
