@@ -46,22 +46,24 @@ if MACHINE not in ISA_FLAGS:
     sys.exit(f"edgecv: no kernels for {MACHINE}; it builds for {', '.join(ISA_FLAGS)}")
 
 
-class NativeModule(Extension):
+# Kernel files of each module. Kept apart from the Extension, which cythonize() makes anew.
+KERNELS: dict[str, list[str]] = {}
+
+
+def native_module(name: str, sources: list[str], kernels: list[str], headers: list[str]) -> Extension:
     """A Cython module over C++ sources of baseline code, and kernel files compiled once per ISA.
 
     A kernel file reads `ECV_ISA`, the ISA's name, and exports one symbol that carries it.
     """
-
-    def __init__(self, name: str, sources: list[str], kernels: list[str], headers: list[str]) -> None:
-        super().__init__(
-            name,
-            sources,
-            include_dirs=["ext/isa"] + sorted({str(Path(s).parent) for s in sources}),
-            extra_compile_args=COMMON_FLAGS + BASELINE_FLAGS[MACHINE],
-            depends=[*headers, *kernels],
-            language="c++",
-        )
-        self.kernels = kernels
+    KERNELS[name] = kernels
+    return Extension(
+        name,
+        sources,
+        include_dirs=["ext/isa"] + sorted({str(Path(s).parent) for s in sources}),
+        extra_compile_args=COMMON_FLAGS + BASELINE_FLAGS[MACHINE],
+        depends=[*headers, *kernels],
+        language="c++",
+    )
 
 
 class BuildNative(build_ext):
@@ -71,7 +73,7 @@ class BuildNative(build_ext):
         objects = []
         for isa, flags in ISA_FLAGS[MACHINE].items():
             objects += self.compiler.compile(
-                getattr(ext, "kernels", []),
+                KERNELS[ext.name],
                 output_dir=os.path.join(self.build_temp, isa),
                 macros=[("ECV_ISA", isa)],
                 include_dirs=ext.include_dirs,
@@ -83,21 +85,31 @@ class BuildNative(build_ext):
 
 
 ISA_HEADERS = ["ext/isa/isa.h", "ext/isa/vec.h"]
+ISA_HEADERS += [f"ext/isa/vec_{isa}.h" for flags in ISA_FLAGS.values() for isa in flags]
 MODULES = [
-    NativeModule(
+    native_module(
         "edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[], headers=ISA_HEADERS
     ),
-    NativeModule(
+    native_module(
         "edgecv._image",
         ["ext/image/_image.pyx", "ext/image/dispatch.cpp", "ext/isa/isa.cpp"],
         kernels=["ext/image/kernels.cpp"],
         headers=[*ISA_HEADERS, "ext/image/image.h"],
     ),
-    NativeModule(
+    native_module(
         "edgecv._boxes",
-        ["ext/boxes/_boxes.pyx", "ext/boxes/dispatch.cpp", "ext/isa/isa.cpp"],
+        [
+            "ext/boxes/_boxes.pyx",
+            "ext/boxes/dispatch.cpp",
+            "ext/boxes/select.cpp",
+            "ext/boxes/nms.cpp",
+            "ext/boxes/soft_nms.cpp",
+            "ext/boxes/geometry.cpp",
+            "ext/boxes/order.cpp",
+            "ext/isa/isa.cpp",
+        ],
         kernels=["ext/boxes/kernels.cpp"],
-        headers=[*ISA_HEADERS, "ext/boxes/boxes.h"],
+        headers=[*ISA_HEADERS, "ext/boxes/boxes.h", "ext/boxes/workspace.h"],
     ),
 ]
 

@@ -6,8 +6,8 @@ pixel is at 0.5. Boxes are xyxy: left, top, right, bottom.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +39,22 @@ class TensorSpec:
     def __str__(self) -> str:
         axes = ", ".join("?" if n is None else str(n) for n in self.shape)
         return f"{self.name}: {self.dtype} ({axes})"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model file says about itself, for recognition.
+
+    inputs, outputs: in the model's own order. metadata: the file's own key-value pairs.
+    image_wh: width and height of the image input, pixels, or None where they are dynamic.
+    operators: types of the graph's operators; empty where they are not known.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    image_wh: tuple[int, int] | None = None
+    operators: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

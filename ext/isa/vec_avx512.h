@@ -2,8 +2,14 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
+// GCC 12 reports its own intrinsics' "undefined" operands as uninitialized (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 namespace {
 
@@ -11,6 +17,135 @@ namespace {
 
 constexpr int kFloatLanes = 16;
 
+using VecF = __m512;
+using MaskF = __mmask16;
+
+inline VecF f_load(const float* p) { return _mm512_loadu_ps(p); }
+inline void f_store(float* p, VecF v) { _mm512_storeu_ps(p, v); }
+inline VecF f_set(float x) { return _mm512_set1_ps(x); }
+inline VecF f_sub(VecF a, VecF b) { return _mm512_sub_ps(a, b); }
+inline VecF f_mul(VecF a, VecF b) { return _mm512_mul_ps(a, b); }
+// a > b ? a : b, so b where either is NaN.
+inline VecF f_max(VecF a, VecF b) { return _mm512_max_ps(a, b); }
+// a < b ? a : b, so b where either is NaN.
+inline VecF f_min(VecF a, VecF b) { return _mm512_min_ps(a, b); }
+inline MaskF f_gt(VecF a, VecF b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
+inline MaskF f_eq(VecF a, VecF b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+// A choice of bits: a payload that is not a float survives it.
+inline VecF f_select(MaskF m, VecF yes, VecF no) { return _mm512_mask_blend_ps(m, no, yes); }
+// 2^n for whole n in [-126, 127].
+inline VecF f_exp2_whole(VecF n) {
+    const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
+}
+inline MaskF m_and(MaskF a, MaskF b) { return static_cast<MaskF>(a & b); }
+inline MaskF m_or(MaskF a, MaskF b) { return static_cast<MaskF>(a | b); }
+// Bit i is lane i.
+inline uint32_t m_bits(MaskF m) { return m; }
+
 // ---- integers: pixels
+
+constexpr int kShortLanes = 32;
+constexpr int kIntLanes = 16;
+// A block is 8 shorts: a pixel and its right neighbour.
+constexpr int kBlocks = 4;
+
+using VecI16 = __m512i;
+using VecI32 = __m512i;
+
+inline VecI16 i16_from_u8(const uint8_t* p) {
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+// n < kShortLanes bytes, none beyond them, and zeros.
+inline VecI16 i16_from_u8_part(const uint8_t* p, int n) {
+    return _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8((1u << n) - 1u, p));
+}
+inline VecI16 i16_load(const int16_t* p) { return _mm512_loadu_si512(p); }
+inline void i16_store(int16_t* p, VecI16 v) { _mm512_storeu_si512(p, v); }
+inline VecI16 i16_set(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
+inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm512_add_epi16(a, b); }
+inline VecI16 i16_sub(VecI16 a, VecI16 b) { return _mm512_sub_epi16(a, b); }
+template <int n>
+inline VecI16 i16_shift_left(VecI16 v) { return _mm512_slli_epi16(v, n); }
+template <int n>
+inline VecI16 u16_shift_right(VecI16 v) { return _mm512_srli_epi16(v, n); }
+// (a b + 2^14) >> 15.
+inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return _mm512_mulhrs_epi16(a, b); }
+// a b >> 16.
+inline VecI16 u16_mul_high(VecI16 a, VecI16 b) { return _mm512_mulhi_epu16(a, b); }
+
+inline VecI32 i32_load(const void* p) { return _mm512_loadu_si512(p); }
+inline void i32_store(void* p, VecI32 v) { _mm512_storeu_si512(p, v); }
+inline VecI32 i32_set(int x) { return _mm512_set1_epi32(x); }
+inline VecI32 i32_and(VecI32 a, VecI32 b) { return _mm512_and_si512(a, b); }
+inline VecI32 i32_or(VecI32 a, VecI32 b) { return _mm512_or_si512(a, b); }
+inline VecI32 i32_add(VecI32 a, VecI32 b) { return _mm512_add_epi32(a, b); }
+template <int n>
+inline VecI32 u32_shift_right(VecI32 v) { return _mm512_srli_epi32(v, n); }
+inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
+inline VecF f_from_i32(VecI32 v) { return _mm512_cvtepi32_ps(v); }
+inline VecI16 i16_from_bits(VecI32 v) { return v; }
+// Sums of two products of neighbouring shorts.
+inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) { return _mm512_madd_epi16(a, b); }
+// kIntLanes pairs of shorts, each from its own place.
+inline VecI16 i16_load_pairs(const int16_t* row, const int32_t* offset) {
+    int32_t pair[kIntLanes];
+    for (int i = 0; i < kIntLanes; ++i) memcpy(&pair[i], row + offset[i], sizeof(int32_t));
+    return i32_load(pair);
+}
+
+// kShortLanes sums of 32 bits, in the order that suits the ISA until u16_narrow().
+struct WideSum {
+    VecI32 low, high;
+};
+inline WideSum wide_zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+// sum += a weights[0] + b weights[1].
+inline WideSum wide_add(WideSum sum, VecI16 a, VecI16 b, const int16_t* weights) {
+    int32_t pair;
+    memcpy(&pair, weights, sizeof pair);
+    const __m512i w = _mm512_set1_epi32(pair);
+    return {_mm512_add_epi32(sum.low, _mm512_madd_epi16(_mm512_unpacklo_epi16(a, b), w)),
+            _mm512_add_epi32(sum.high, _mm512_madd_epi16(_mm512_unpackhi_epi16(a, b), w))};
+}
+// sums >> shift, which must fit 16 bits.
+inline VecI16 u16_narrow(VecI32 low, VecI32 high, int shift) {
+    return _mm512_packus_epi32(u32_shift_right(low, shift), u32_shift_right(high, shift));
+}
+template <int shift>
+inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
+    return _mm512_packus_epi32(u32_shift_right<shift>(low), u32_shift_right<shift>(high));
+}
+
+// kBlocks blocks, each from its own place.
+inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) {
+    const auto block = [&](int i) {
+        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + offset[i]));
+    };
+    // Masked broadcasts from memory leave the shuffle port free, which inserts of registers do not.
+    __m512i v = _mm512_castsi128_si512(block(0));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, block(1));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, block(2));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, block(3));
+}
+// For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.
+template <int channels>
+inline VecI32 blocks_add(VecI32 sum, VecI16 blocks, const int16_t* weights) {
+    const __m128i order = channels == 3
+                              ? _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15)
+                              : _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    const __m512i pairs = _mm512_shuffle_epi8(blocks, _mm512_broadcast_i32x4(order));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, i16_load(weights)));
+}
+// Bytes of u16_narrow(blocks 0, blocks 1) and u16_narrow(blocks 2, blocks 3), all below 256, in order.
+inline void blocks_store(uint32_t* p, VecI16 first, VecI16 second) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    i32_store(p, _mm512_permutexvar_epi32(order, _mm512_packus_epi16(first, second)));
+}
+// The low bytes of 4 kIntLanes integers below 256.
+inline void u8_store(uint8_t* p, VecI32 a, VecI32 b, VecI32 c, VecI32 d) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    i32_store(p, _mm512_permutexvar_epi32(order, bytes));
+}
 
 }  // namespace

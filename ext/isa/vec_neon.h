@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <arm_neon.h>
 
@@ -11,6 +12,141 @@ namespace {
 
 constexpr int kFloatLanes = 4;
 
+using VecF = float32x4_t;
+using MaskF = uint32x4_t;
+
+inline VecF f_load(const float* p) { return vld1q_f32(p); }
+inline void f_store(float* p, VecF v) { vst1q_f32(p, v); }
+inline VecF f_set(float x) { return vdupq_n_f32(x); }
+inline VecF f_sub(VecF a, VecF b) { return vsubq_f32(a, b); }
+inline VecF f_mul(VecF a, VecF b) { return vmulq_f32(a, b); }
+// a > b ? a : b, so b where either is NaN (the max instruction of this ISA answers NaN instead).
+inline VecF f_max(VecF a, VecF b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+// a < b ? a : b, so b where either is NaN.
+inline VecF f_min(VecF a, VecF b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+inline MaskF f_gt(VecF a, VecF b) { return vcgtq_f32(a, b); }
+inline MaskF f_eq(VecF a, VecF b) { return vceqq_f32(a, b); }
+// A choice of bits: a payload that is not a float survives it.
+inline VecF f_select(MaskF m, VecF yes, VecF no) { return vbslq_f32(m, yes, no); }
+// 2^n for whole n in [-126, 127].
+inline VecF f_exp2_whole(VecF n) {
+    const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+    return vreinterpretq_f32_s32(vshlq_n_s32(biased, 23));
+}
+inline MaskF m_and(MaskF a, MaskF b) { return vandq_u32(a, b); }
+inline MaskF m_or(MaskF a, MaskF b) { return vorrq_u32(a, b); }
+// Bit i is lane i.
+inline uint32_t m_bits(MaskF m) {
+    const uint32x4_t weights = {1, 2, 4, 8};
+    return vaddvq_u32(vandq_u32(m, weights));
+}
+
 // ---- integers: pixels
+
+constexpr int kShortLanes = 8;
+constexpr int kIntLanes = 4;
+// A block is 8 shorts: a pixel and its right neighbour.
+constexpr int kBlocks = 1;
+
+using VecI16 = int16x8_t;
+using VecI32 = int32x4_t;
+
+inline VecI16 i16_from_u8(const uint8_t* p) { return vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p))); }
+// n < kShortLanes bytes, none beyond them, and zeros.
+inline VecI16 i16_from_u8_part(const uint8_t* p, int n) {
+    uint8_t bytes[8] = {0};
+    memcpy(bytes, p, static_cast<size_t>(n));
+    return i16_from_u8(bytes);
+}
+inline VecI16 i16_load(const int16_t* p) { return vld1q_s16(p); }
+inline void i16_store(int16_t* p, VecI16 v) { vst1q_s16(p, v); }
+inline VecI16 i16_set(int x) { return vdupq_n_s16(static_cast<int16_t>(x)); }
+inline VecI16 i16_add(VecI16 a, VecI16 b) { return vaddq_s16(a, b); }
+inline VecI16 i16_sub(VecI16 a, VecI16 b) { return vsubq_s16(a, b); }
+template <int n>
+inline VecI16 i16_shift_left(VecI16 v) { return vshlq_n_s16(v, n); }
+template <int n>
+inline VecI16 u16_shift_right(VecI16 v) {
+    return vreinterpretq_s16_u16(vshrq_n_u16(vreinterpretq_u16_s16(v), n));
+}
+// (a b + 2^14) >> 15.
+inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return vqrdmulhq_s16(a, b); }
+// a b >> 16.
+inline VecI16 u16_mul_high(VecI16 a, VecI16 b) {
+    const uint16x8_t x = vreinterpretq_u16_s16(a), y = vreinterpretq_u16_s16(b);
+    const uint16x4_t low = vshrn_n_u32(vmull_u16(vget_low_u16(x), vget_low_u16(y)), 16);
+    return vreinterpretq_s16_u16(vshrn_high_n_u32(low, vmull_high_u16(x, y), 16));
+}
+
+inline VecI32 i32_load(const void* p) { return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
+inline void i32_store(void* p, VecI32 v) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_s32(v)); }
+inline VecI32 i32_set(int x) { return vdupq_n_s32(x); }
+inline VecI32 i32_and(VecI32 a, VecI32 b) { return vandq_s32(a, b); }
+inline VecI32 i32_or(VecI32 a, VecI32 b) { return vorrq_s32(a, b); }
+inline VecI32 i32_add(VecI32 a, VecI32 b) { return vaddq_s32(a, b); }
+template <int n>
+inline VecI32 u32_shift_right(VecI32 v) {
+    return vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(v), n));
+}
+inline VecI32 u32_shift_right(VecI32 v, int n) {
+    return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(v), vdupq_n_s32(-n)));
+}
+inline VecF f_from_i32(VecI32 v) { return vcvtq_f32_s32(v); }
+inline VecI16 i16_from_bits(VecI32 v) { return vreinterpretq_s16_s32(v); }
+// Sums of two products of neighbouring shorts.
+inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) {
+    return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
+}
+// kIntLanes pairs of shorts, each from its own place.
+inline VecI16 i16_load_pairs(const int16_t* row, const int32_t* offset) {
+    int32_t pair[kIntLanes];
+    for (int i = 0; i < kIntLanes; ++i) memcpy(&pair[i], row + offset[i], sizeof(int32_t));
+    return vreinterpretq_s16_s32(vld1q_s32(pair));
+}
+
+// kShortLanes sums of 32 bits, in the order that suits the ISA until u16_narrow().
+struct WideSum {
+    VecI32 low, high;
+};
+inline WideSum wide_zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+// sum += a weights[0] + b weights[1].
+inline WideSum wide_add(WideSum sum, VecI16 a, VecI16 b, const int16_t* weights) {
+    sum.low = vmlal_n_s16(sum.low, vget_low_s16(a), weights[0]);
+    sum.high = vmlal_high_n_s16(sum.high, a, weights[0]);
+    sum.low = vmlal_n_s16(sum.low, vget_low_s16(b), weights[1]);
+    sum.high = vmlal_high_n_s16(sum.high, b, weights[1]);
+    return sum;
+}
+// sums >> shift, which must fit 16 bits.
+inline VecI16 u16_narrow(VecI32 low, VecI32 high, int shift) {
+    const int16x4_t first = vmovn_s32(u32_shift_right(low, shift));
+    return vmovn_high_s32(first, u32_shift_right(high, shift));
+}
+template <int shift>
+inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
+    const int16x4_t first = vmovn_s32(u32_shift_right<shift>(low));
+    return vmovn_high_s32(first, u32_shift_right<shift>(high));
+}
+
+// kBlocks blocks, each from its own place.
+inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) { return vld1q_s16(row + offset[0]); }
+// For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.
+template <int channels>
+inline VecI32 blocks_add(VecI32 sum, VecI16 blocks, const int16_t* weights) {
+    const int16x4_t w = vld1_s16(weights);
+    const int16x4_t neighbour = vget_low_s16(vextq_s16(blocks, blocks, channels));
+    return vmlal_lane_s16(vmlal_lane_s16(sum, vget_low_s16(blocks), w, 0), neighbour, w, 1);
+}
+// Bytes of u16_narrow(blocks 0, blocks 1) and u16_narrow(blocks 2, blocks 3), all below 256, in order.
+inline void blocks_store(uint32_t* p, VecI16 first, VecI16 second) {
+    const int8x16_t bytes = vmovn_high_s16(vmovn_s16(first), second);
+    i32_store(p, vreinterpretq_s32_s8(bytes));
+}
+// The low bytes of 4 kIntLanes integers below 256.
+inline void u8_store(uint8_t* p, VecI32 a, VecI32 b, VecI32 c, VecI32 d) {
+    const int16x8_t first = vmovn_high_s32(vmovn_s32(a), b);
+    const int16x8_t second = vmovn_high_s32(vmovn_s32(c), d);
+    i32_store(p, vreinterpretq_s32_s8(vmovn_high_s16(vmovn_s16(first), second)));
+}
 
 }  // namespace

@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find ext -name '*.pyx' -o -name '*.pxd' -o -name '*.cpp' -o -name '*.h' -o -name '*.inl') \
+	setup.py pyproject.toml
+
+MODEL ?= yolox-nano-416
+PHOTO ?=
+OUT ?= demo
+
+.PHONY: help setup demo test lint test-arm format clean
+
+help:
+	@echo 'make demo PHOTO=photo.jpg   set up, detect objects in a photo, write demo/'
+	@echo 'make test                   set up and run the tests'
+	@echo 'make test-arm               run the native tests as ARMv8.0-A under emulation'
+	@echo 'make lint                   ruff, mypy and clang-format'
+	@echo 'make format                 let ruff and clang-format rewrite the sources'
+
+$(VENV)/.installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[all,dev]'
+	touch $@
+
+setup: $(VENV)/.installed
+
+demo: setup
+	@$(BIN)/python tools/demo.py --model '$(MODEL)' --photo '$(PHOTO)' --out '$(OUT)'
+
+test: setup
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-arm: setup
+	tools/test_arm.sh
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find ext -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find ext -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+
+clean:
+	rm -rf build dist demo $(VENV) edgecv/*.so *.egg-info

@@ -1,0 +1,54 @@
+"""edgecv: object detectors on embedded computers, with latency that a control loop can trust.
+
+>>> import edgecv
+>>> detector = edgecv.load("yolox-nano-416")  # doctest: +SKIP
+>>> detections = detector(frame_bgr)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgecv.api import compile, load
+    from edgecv.pipelines.detector import Detector
+    from edgecv.types import Detections, FrameTransform, Placement, TensorSpec, Timing
+
+__version__ = "0.1.0"
+
+# Public name -> module; imported when first used, so that `import edgecv` stays light.
+_PUBLIC = {
+    "load": "edgecv.api",
+    "compile": "edgecv.api",
+    "Detector": "edgecv.pipelines.detector",
+    "Detections": "edgecv.types",
+    "FrameTransform": "edgecv.types",
+    "Placement": "edgecv.types",
+    "TensorSpec": "edgecv.types",
+    "Timing": "edgecv.types",
+}
+
+__all__ = [
+    "Detections",
+    "Detector",
+    "FrameTransform",
+    "Placement",
+    "TensorSpec",
+    "Timing",
+    "__version__",
+    "compile",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'edgecv' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

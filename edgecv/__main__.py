@@ -1,0 +1,7 @@
+"""`python -m edgecv`."""
+
+import sys
+
+from edgecv.cli import main
+
+sys.exit(main())

@@ -1,0 +1,70 @@
+"""The registry: which backends there are, which are usable, and which one runs.
+
+A strict name fails with the reason; `"a,b"` is an ordered fallback that the placement records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgecv.backends.base import Backend, CompileOptions, Session
+from edgecv.backends.onnxruntime import OnnxRuntimeBackend
+from edgecv.backends.opencv import OpenCVBackend
+from edgecv.errors import BackendError, BackendUnavailableError, InputError, UnavailableError
+from edgecv.graph.model import OnnxModel
+
+__all__ = ["BACKENDS", "Backend", "CompileOptions", "Session", "compile_model", "parse_names", "usable"]
+
+# In the order in which `backend=None` tries them.
+BACKENDS: dict[str, Backend] = {b.name: b for b in (OnnxRuntimeBackend(), OpenCVBackend())}
+
+
+def usable() -> list[str]:
+    """Names of the backends that can be used here, best first."""
+    return [name for name, backend in BACKENDS.items() if backend.unavailable() is None]
+
+
+def parse_names(text: str) -> list[str]:
+    """The names in `"a,b"`. Raises InputError for an unknown one."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in BACKENDS:
+            raise InputError(f"backend: expected one of {', '.join(BACKENDS)}, got {name!r}")
+    if len(set(names)) != len(names):
+        raise InputError(f"backend: {text!r} names a backend twice")
+    return names
+
+
+def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions) -> Session:
+    """A session on the first backend of the list that can run the model as asked for.
+
+    backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
+    the first usable one. Raises what the only or last backend raised, with all reasons.
+    """
+    if backend is None:
+        names = usable()
+        if not names:
+            reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
+            raise BackendUnavailableError(f"no backend is usable here: {reasons}")
+        return _compile_on(names[0], model, options)
+    names = parse_names(backend)
+    failures: list[tuple[str, str]] = []
+    for name in names:
+        try:
+            session = _compile_on(name, model, options)
+        except (UnavailableError, BackendError) as error:
+            if len(names) == 1:
+                raise
+            failures.append((name, str(error)))
+        else:
+            session.placement = replace(session.placement, fallbacks=tuple(failures))
+            return session
+    reasons = "; ".join(f"{name}: {why}" for name, why in failures)
+    raise BackendUnavailableError(f"none of the backends {backend} can run this model: {reasons}")
+
+
+def _compile_on(name: str, model: OnnxModel, options: CompileOptions) -> Session:
+    reason = BACKENDS[name].unavailable()
+    if reason is not None:
+        raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")
+    return BACKENDS[name].compile(model, options)

@@ -1,0 +1,177 @@
+"""What a benchmark is asked for and what it returns: plain values, the same in Python and in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from edgecv import errors
+from edgecv.bench.protocol import MAX_TURN_FRAMES
+from edgecv.bench.statistics import PERCENTILE_DEFINITION, Summary
+from edgecv.errors import InputError
+
+STAGES = ("preprocess", "inference", "postprocess", "end_to_end")
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class BenchConfig(_Struct, frozen=True, kw_only=True):
+    """What to measure.
+
+    model, device, precision, imgsz, weights: as `edgecv.load` takes them. backends, threads: every
+    pair of the two is measured; None is the default of `load`; a name may come twice, which shows how
+    far two equal measurements lie apart. source: images or a video, of which the first 64 frames are
+    used; None for a synthetic frame of frame_wh.
+
+    frames: samples of each. seconds: measuring time after which one stops with fewer. warmup: frames
+    before the first turn, for at most warmup_seconds. turn: frames that one measures before the next
+    takes over. settle: frames at the start of a turn that do not count, since the others have had the
+    caches. pin: processors; a worker of n threads stays on the first n of them. timeout_s: longest
+    silence of a worker, over what it was granted, before it is killed.
+    loader: module:function that makes the detector, called as `edgecv.load` is.
+    """
+
+    model: str
+    backends: tuple[str | None, ...] = (None,)
+    threads: tuple[int | None, ...] = (None,)
+    device: str = "cpu"
+    precision: str = "fp32"
+    imgsz: int | tuple[int, int] | None = None
+    weights: str | None = None
+    source: str | None = None
+    frame_wh: tuple[int, int] = (1280, 720)
+    frames: int = 500
+    seconds: float = 60.0
+    warmup: int = 50
+    warmup_seconds: float = 10.0
+    turn: int = 50
+    settle: int = 5
+    pin: tuple[int, ...] | None = None
+    timeout_s: float = 600.0
+    loader: str = "edgecv:load"
+
+    def check(self) -> None:
+        """Raises InputError that names the field."""
+        if not self.backends or not self.threads:
+            raise InputError("backends, threads: expected at least one of each, got none")
+        for count in self.threads:
+            if count is not None and count < 1:
+                raise InputError(f"threads: expected at least 1, got {count}")
+        for name in ("frames", "warmup", "turn"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.turn > MAX_TURN_FRAMES:
+            raise InputError(f"turn: expected at most {MAX_TURN_FRAMES}, got {self.turn}")
+        if self.settle < 0:
+            raise InputError(f"settle: expected at least 0, got {self.settle}")
+        for name in ("seconds", "warmup_seconds", "timeout_s"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{name}: expected more than 0 seconds, got {getattr(self, name)}")
+        if not all(1 <= size <= 1 << 15 for size in self.frame_wh):
+            raise InputError(f"frame_wh: expected 1 to 32768 pixels, got {self.frame_wh}")
+        if self.source == "-":
+            raise InputError("source: expected image or video files, got - (stdin)")
+        if self.pin is not None:
+            most = max(count or 1 for count in self.threads)
+            if len(set(self.pin)) != len(self.pin) or any(cpu < 0 for cpu in self.pin):
+                raise InputError(f"pin: expected different processors from 0 on, got {list(self.pin)}")
+            if None in self.threads:
+                raise InputError("pin: needs a number of threads; give threads too")
+            if len(self.pin) < most:
+                raise InputError(
+                    f"pin: expected a processor for each of {most} threads, got {len(self.pin)}"
+                )
+
+
+class Latency(_Struct, frozen=True, kw_only=True):
+    """Each stage of a frame, and all of it as the caller's clock sees it."""
+
+    preprocess: Summary
+    inference: Summary
+    postprocess: Summary
+    end_to_end: Summary
+
+
+class BenchResult(_Struct, frozen=True, kw_only=True):
+    """One backend at one thread count: figures, or what went wrong.
+
+    backend, threads: as asked for; `placement` says what ran. cpus: those it was bound to, or None.
+    load_ms: of `load`, imports of the backend's library included, without warm-up. first_frame_ms: the
+    first call. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time that it took
+    while others were measured; what they lost to it. peak_rss_bytes: of its process.
+    error: one line; error_type: class of the exception, or "crash" or "timeout".
+    """
+
+    backend: str | None
+    threads: int | None
+    cpus: tuple[int, ...] | None = None
+    placement: dict[str, Any] | None = None
+    load_ms: float | None = None
+    first_frame_ms: float | None = None
+    latency_ms: Latency | None = None
+    cpu_ms_per_frame: float | None = None
+    waiting_cpu_ms: float | None = None
+    peak_rss_bytes: int | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+    @property
+    def is_bad_input(self) -> bool:
+        """Whether it failed because of what was asked for, not of the machine or the backend."""
+        kind = getattr(errors, self.error_type or "", None)
+        return isinstance(kind, type) and issubclass(kind, ValueError | FileNotFoundError)
+
+
+class FrameInfo(_Struct, frozen=True, kw_only=True):
+    """What was looked at. source: None for the synthetic frame. width, height: of the first, pixels."""
+
+    source: str | None
+    count: int
+    width: int
+    height: int
+
+
+class BenchReport(_Struct, frozen=True, kw_only=True):
+    """A whole run. machine: `machine.identity()`. frame: None when nothing could be loaded."""
+
+    schema: int = 1
+    config: BenchConfig
+    machine: dict[str, Any]
+    frame: FrameInfo | None
+    percentiles: str = PERCENTILE_DEFINITION
+    results: tuple[BenchResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 something failed, the rest stands; 2 everything failed on what was asked for."""
+        failed = [result for result in self.results if result.error is not None]
+        if len(failed) == len(self.results) and all(result.is_bad_input for result in failed):
+            return 2
+        return 1 if failed else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of what `BenchReport.as_dict` returns."""
+    return msgspec.json.schema(BenchReport)
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """Processors written as "0,2-3". Raises InputError."""
+    cpus: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"pin: expected processors such as 0,2-3, got {text!r}")
+        low, high = int(first), int(last or first)
+        if high < low or high > 4095:
+            raise InputError(f"pin: expected processors such as 0,2-3, got {text!r}")
+        cpus.extend(range(low, high + 1))
+    return tuple(cpus)

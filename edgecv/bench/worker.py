@@ -1,0 +1,231 @@
+"""The child process that measures one backend at one thread count, a turn at a time.
+
+It uses the public API only, and speaks `protocol` over the pipes that it finds as stdin and stdout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.bench import protocol
+from edgecv.errors import BackendError, EdgeCVError, InputError
+
+Frame = NDArray[np.uint8]
+
+# Enough that a turn does not see one picture only, and little enough for a small board's memory.
+MAX_FRAMES = 64
+MAX_FRAMES_BYTES = 256 << 20
+
+
+def synthetic_frame(size_wh: tuple[int, int]) -> Frame:
+    """The frame that is used where none is given: uint8 (H, W, 3), the same on every machine.
+
+    Its channels are x ^ y, x + y and x * y / 256, modulo 256: detail at every scale, and nothing to
+    detect, so that postprocessing is measured on few candidates.
+    """
+    width, height = size_wh
+    y, x = np.ogrid[:height, :width]
+    return np.stack([x ^ y, x + y, x * y >> 8], axis=-1).astype(np.uint8)
+
+
+def peak_rss_bytes(status: Path = Path("/proc/self/status")) -> int:
+    """The most memory that this process ever held resident.
+
+    Linux carries ru_maxrss over exec, so a child of a large parent would report the parent's size:
+    the kernel's high-water mark of this very program goes first.
+    """
+    try:
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    except (OSError, ValueError, IndexError):
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # BSD counts bytes, Linux KiB.
+    return peak if sys.platform == "darwin" else peak << 10
+
+
+class Worker:
+    """The state between commands: the detector, its frames, and the clocks."""
+
+    def __init__(self) -> None:
+        self._detector: Any = None
+        self._frames: list[Frame] = []
+        self._next = 0
+        self._cpu_s = 0.0
+
+    def answer(self, command: protocol.Command) -> protocol.Reply:
+        """Carry out one command; an exception becomes `Failed`."""
+        try:
+            match command:
+                case protocol.Load():
+                    return self._load(command)
+                case protocol.WarmUp():
+                    return self._warm_up(command)
+                case protocol.Measure():
+                    return self._measure(command)
+                case protocol.Finish():
+                    return protocol.Finished(peak_rss_bytes=peak_rss_bytes())
+        except EdgeCVError as error:
+            return _failed(error, str(error))
+        except Exception as error:
+            return _failed(error, f"{type(error).__name__}: {error}")
+
+    def _load(self, command: protocol.Load) -> protocol.Loaded:
+        if command.cpus is not None:
+            _pin(command.cpus)
+        self._frames = _frames(command.source, command.frame_wh)
+        module, _, name = command.loader.partition(":")
+        load: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        started = time.perf_counter_ns()
+        self._detector = load(
+            command.model,
+            backend=command.backend,
+            device=command.device,
+            threads=command.threads,
+            precision=command.precision,
+            imgsz=command.imgsz,
+            weights=command.weights,
+            warmup=False,
+        )
+        load_ms = (time.perf_counter_ns() - started) / 1e6
+        placement = getattr(self._detector, "placement", None)
+        height, width = self._frames[0].shape[:2]
+        return protocol.Loaded(
+            load_ms=load_ms,
+            placement=None if placement is None else placement.as_dict(),
+            frames=len(self._frames),
+            frame_wh=(width, height),
+        )
+
+    def _warm_up(self, command: protocol.WarmUp) -> protocol.WarmedUp:
+        start = time.perf_counter()
+        self._run_next()
+        first_ms = (time.perf_counter() - start) * 1e3
+        done = 1
+        while done < command.frames and time.perf_counter() - start < command.seconds:
+            self._run_next()
+            done += 1
+        self._cpu_s = time.process_time()
+        return protocol.WarmedUp(first_frame_ms=first_ms, frames=done)
+
+    def _measure(self, command: protocol.Measure) -> protocol.Measured:
+        cpu_before = time.process_time()
+        waiting_cpu_s = cpu_before - self._cpu_s
+        for _ in range(command.settle):
+            self._run_next()
+        stages: tuple[list[float], ...] = ([], [], [], [])
+        preprocess, inference, postprocess, end_to_end = stages
+        cpu_start = time.process_time()
+        start = time.perf_counter_ns()
+        limit = start + round(command.seconds * 1e9)
+        while len(end_to_end) < command.frames:
+            before = time.perf_counter_ns()
+            timing = self._run_next().timing
+            after = time.perf_counter_ns()
+            if timing is None:
+                raise BackendError("the detector's result carries no timing")
+            preprocess.append(timing.preprocess_ms)
+            inference.append(timing.inference_ms)
+            postprocess.append(timing.postprocess_ms)
+            end_to_end.append((after - before) / 1e6)
+            if after >= limit:
+                break
+        self._cpu_s = time.process_time()
+        return protocol.Measured(
+            preprocess=preprocess,
+            inference=inference,
+            postprocess=postprocess,
+            end_to_end=end_to_end,
+            cpu_s=self._cpu_s - cpu_start,
+            waiting_cpu_s=waiting_cpu_s,
+        )
+
+    def _run_next(self) -> Any:
+        frame = self._frames[self._next % len(self._frames)]
+        self._next += 1
+        return self._detector(frame)
+
+
+def _failed(error: Exception, text: str) -> protocol.Failed:
+    line = " ".join(text.split()) or type(error).__name__
+    return protocol.Failed(error=line[:2000], error_type=type(error).__name__)
+
+
+def _frames(source: str | None, frame_wh: tuple[int, int]) -> list[Frame]:
+    if source is None:
+        return [synthetic_frame(frame_wh)]
+    from edgecv import media
+
+    frames: list[Frame] = []
+    held = 0
+    with media.open_source(source, limit=MAX_FRAMES) as opened:
+        if opened.is_live:
+            raise InputError(f"{source}: expected image or video files, got a live source")
+        for item in opened:
+            if isinstance(item, media.Failure):
+                raise item.error
+            frames.append(item.image)
+            held += item.image.nbytes
+            if held > MAX_FRAMES_BYTES:
+                break
+    if not frames:
+        raise InputError(f"{source}: expected at least one frame, got none")
+    return frames
+
+
+def _pin(cpus: Sequence[int]) -> None:
+    """Bind every thread of this process, those that an import has started included."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise InputError("pin: this system cannot bind a process to processors")
+    try:
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(task.name), cpus)
+    except OSError as error:
+        raise InputError(f"pin: cannot run on processors {list(cpus)}: {error}") from error
+
+
+def _take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
+    """The pipes to the parent, out of reach of any library that reads stdin or prints to stdout."""
+    commands, replies = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return os.fdopen(commands, "rb"), os.fdopen(replies, "wb")
+
+
+def main() -> int:
+    """Serve commands until the parent closes its end."""
+    commands, replies = _take_pipes()
+    worker = Worker()
+    while line := commands.readline(protocol.MAX_LINE_BYTES + 1):
+        try:
+            command = protocol.command_from_json(line)
+        except msgspec.MsgspecError as error:
+            print(f"edgecv bench worker: not a command: {error}", file=sys.stderr)
+            return 2
+        try:
+            replies.write(protocol.to_line(worker.answer(command)))
+            replies.flush()
+        except BrokenPipeError:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

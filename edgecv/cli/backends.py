@@ -1,0 +1,48 @@
+"""edgecv backends: what is usable here, and why the rest is not."""
+
+from __future__ import annotations
+
+import click
+
+from edgecv.cli import options, output
+
+
+@click.command(name="backends")
+@options.json_option
+def command(json_path: str | None) -> int:
+    """Say which backends are usable here, with their devices, and why the others are not."""
+    from edgecv import machine
+    from edgecv.backends import BACKENDS
+
+    rows = []
+    for name, backend in BACKENDS.items():
+        reason = backend.unavailable()
+        rows.append(
+            {
+                "backend": name,
+                "usable": reason is None,
+                "version": backend.version() if reason is None else None,
+                "devices": list(backend.devices()) if reason is None else [],
+                "reason": reason,
+            }
+        )
+    identity = machine.identity()
+    if json_path:
+        output.write_json(json_path, {"backends": rows, "machine": identity})
+        return 0
+
+    from rich.table import Table
+
+    table = Table(title=machine.describe(identity), title_justify="left")
+    for column in ("backend", "usable", "version", "devices", "why not"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            str(row["backend"]),
+            "yes" if row["usable"] else "no",
+            str(row["version"] or ""),
+            ", ".join(backend for backend in row["devices"] or ()),
+            str(row["reason"] or ""),
+        )
+    output.print_table(table)
+    return 0

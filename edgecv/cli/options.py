@@ -1,0 +1,78 @@
+"""Options that several verbs share, spelled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from edgecv.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_argument(function: F) -> F:
+    """MODEL: what `edgecv.load` takes."""
+    return click.argument("model")(function)
+
+
+def json_option(function: F) -> F:
+    """--json: where the data goes."""
+    return click.option(
+        "--json", "json_path", metavar="FILE|-", help="Write JSON to a file, or to stdout with -."
+    )(function)
+
+
+def backend_option(function: F) -> F:
+    """--backend, one choice for the run."""
+    return click.option(
+        "--backend",
+        metavar="NAME[,NAME]",
+        help="Backend to run on; with commas, an ordered fallback. Default: the first usable one.",
+    )(function)
+
+
+def placement_options(function: F) -> F:
+    """--device, --precision, --weights, --imgsz."""
+    for option in reversed(
+        (
+            click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …"),
+            click.option("--precision", default="fp32", show_default=True, help="fp32, fp16 or int8."),
+            click.option("--weights", metavar="FILE", help="Network file in place of the card's own."),
+            click.option(
+                "--imgsz",
+                metavar="SIZE|WxH",
+                callback=_parse_imgsz,
+                help="Blob size, for a model with a dynamic input.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def threads_option(function: F) -> F:
+    """--threads, one count."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads of one run. Default: the smaller of affinity and cgroup quota.",
+    )(function)
+
+
+def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    width, _x, height = text.lower().partition("x")
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise InputError(f"--imgsz: expected a size such as 416 or 640x480, got {text!r}") from None
+
+
+def split_classes(text: str | None) -> list[int | str] | None:
+    """The ids or names in "0,2" or "person,car"."""
+    if text is None:
+        return None
+    return [int(part) if part.strip().isdigit() else part.strip() for part in text.split(",")]

@@ -1,0 +1,69 @@
+"""edgecv verify: which stage diverges first."""
+
+from __future__ import annotations
+
+import click
+
+from edgecv.cli import options, output
+
+_STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped": "dim"}
+
+
+@click.command(name="verify")
+@options.model_argument
+@click.argument("source", required=False)
+@click.option("--backend", metavar="NAME[,NAME]", help="Backends to compare. Default: every usable one.")
+@click.option("--weights", metavar="FILE", help="Network file in place of the card's own.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@options.json_option
+def command(
+    model: str, source: str | None, backend: str | None, weights: str | None, threads: int, json_path: str | None
+) -> int:
+    """Compare MODEL's blob with a plain NumPy reference and the card's golden hash, then raw outputs,
+    candidates and detections across backends, and name the first stage that diverges.
+
+    SOURCE: an image in place of the card's golden frame.
+    """
+    from edgecv.verify import verify
+
+    frame = None
+    if source is not None:
+        from edgecv.media import read_image
+
+        frame = read_image(source)
+    with output.stderr().status("verifying …") as status:
+        report = verify(
+            model,
+            backend=backend,
+            weights=weights,
+            threads=threads,
+            frame=frame,
+            frame_name=source or "",
+            progress=lambda step: status.update(f"verifying … {step}"),
+        )
+    first = report.first_divergence
+    if json_path:
+        output.write_json(json_path, report.as_dict())
+        return 1 if first else 0
+
+    from rich.table import Table
+
+    table = Table(title=f"{report.model} on {report.frame}", title_justify="left")
+    for column in ("stage", "of", "against", "result", "difference", "tolerance", "detail"):
+        table.add_column(column, overflow="fold")
+    for check in report.checks:
+        table.add_row(
+            check.stage,
+            check.subject,
+            check.against,
+            f"[{_STYLES[check.status]}]{check.status}[/]",
+            "" if check.difference is None else f"{check.difference:.2g}",
+            "" if check.tolerance is None else f"{check.tolerance:g}",
+            check.detail,
+        )
+    output.print_table(table)
+    if first:
+        click.echo(f"first divergence: {first.stage} of {first.subject}: {first.detail}")
+        return 1
+    click.echo("no stage diverges")
+    return 0

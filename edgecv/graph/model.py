@@ -1,0 +1,202 @@
+"""OnnxModel: a checked ONNX network in memory, the one form that importers make and backends take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError, EncodeError
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+from edgecv.errors import InputError, ModelFileError
+from edgecv.types import ModelFacts, TensorSpec
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+# Protobuf's own limit on one message.
+MAX_MODEL_BYTES = (2 << 30) - 1
+
+_FLOAT_PRECISIONS = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+}
+
+
+class OnnxModel:
+    """An ONNX network: whole (weights inside), parsed once, never changed.
+
+    facts: inputs, outputs and metadata; initializers that old exporters list among the inputs are not
+    inputs. origin: where it came from, for messages.
+    """
+
+    def __init__(self, proto: ModelProto, origin: str) -> None:
+        self.proto = proto
+        self.origin = origin
+        self.facts = _facts(proto)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, origin: str, folder: Path | None = None) -> OnnxModel:
+        """Parse and check.
+
+        folder: where external weights may lie; None refuses them. Raises ModelFileError.
+        """
+        proto = onnx.ModelProto()
+        try:
+            proto.ParseFromString(data)
+        except DecodeError as error:
+            raise ModelFileError(
+                f"{origin}: not an ONNX model, or a damaged one ({len(data)} bytes): "
+                "get the file again and compare its size and checksum"
+            ) from error
+        _check(proto, origin)
+        _load_external(proto, origin, folder)
+        return cls(proto, origin)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The serialized network, weights inside."""
+        try:
+            return self.proto.SerializeToString()
+        except (ValueError, EncodeError) as error:
+            raise ModelFileError(f"{self.origin}: over the 2 GB that one ONNX message can hold") from error
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operator set."""
+        return next((o.version for o in self.proto.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+    @cached_property
+    def precision(self) -> str:
+        """What most weights are: "fp32", "fp16", "bf16"; "int8" where the graph is quantized."""
+        if any("QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear") for n in self.proto.graph.node):
+            return "int8"
+        sizes: dict[str, int] = {}
+        for tensor in _tensors(self.proto.graph):
+            name = _FLOAT_PRECISIONS.get(tensor.data_type)
+            if name:
+                sizes[name] = sizes.get(name, 0) + int(np.prod(tensor.dims, dtype=np.int64))
+        return max(sizes, key=lambda name: sizes[name], default="fp32")
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all initializers."""
+        return sum(
+            int(np.prod(t.dims, dtype=np.int64)) * onnx.helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
+            for t in self.proto.graph.initializer
+            if t.data_type != onnx.TensorProto.STRING
+        )
+
+    def output_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the outputs for given input shapes; None marks a size that depends on the data.
+
+        Raises InputError where the graph cannot take these inputs.
+        """
+        if all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
+            return {
+                spec.name: tuple(n if isinstance(n, int) else None for n in spec.shape)
+                for spec in self.facts.outputs
+            }
+        fixed = onnx.ModelProto()
+        fixed.CopyFrom(self.proto)
+        for value in fixed.graph.input:
+            if value.name in input_shapes:
+                dims = value.type.tensor_type.shape.dim
+                del dims[:]
+                for size in input_shapes[value.name]:
+                    dims.add().dim_value = size
+        for value in fixed.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        try:
+            inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
+        except onnx.shape_inference.InferenceError as error:
+            shapes = ", ".join(f"{name} {shape}" for name, shape in input_shapes.items())
+            raise InputError(f"{self.origin}: the graph cannot take {shapes}: {str(error).splitlines()[-1]}") from error
+        return {
+            value.name: tuple(n if isinstance(n, int) else None for n in _spec(value).shape)
+            for value in inferred.graph.output
+        }
+
+
+def _facts(proto: ModelProto) -> ModelFacts:
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    inputs = tuple(_spec(value) for value in proto.graph.input if value.name not in weights)
+    image = next((spec.shape for spec in inputs if len(spec.shape) == 4), ())
+    height, width = image[2:] if image else (None, None)
+    return ModelFacts(
+        inputs=inputs,
+        outputs=tuple(_spec(value) for value in proto.graph.output),
+        metadata={entry.key: entry.value for entry in proto.metadata_props},
+        image_wh=(width, height) if isinstance(width, int) and isinstance(height, int) else None,
+    )
+
+
+def _spec(value: ValueInfoProto) -> TensorSpec:
+    tensor = value.type.tensor_type
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim
+    )
+    return TensorSpec(value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
+
+
+def _check(proto: ModelProto, origin: str) -> None:
+    graph = proto.graph
+    if not graph.node or not graph.output:
+        raise ModelFileError(f"{origin}: not an ONNX model: it has no graph with nodes and outputs")
+    weights = {tensor.name for tensor in graph.initializer}
+    if all(value.name in weights for value in graph.input):
+        raise ModelFileError(f"{origin}: the ONNX graph has no input")
+    for value in (*graph.input, *graph.output):
+        kind = value.type.WhichOneof("value")
+        if kind != "tensor_type":
+            raise ModelFileError(
+                f"{origin}: {value.name!r} is a {kind or 'value without a type'}: expected a tensor"
+            )
+        if value.type.tensor_type.elem_type not in onnx.helper.get_all_tensor_dtypes():
+            raise ModelFileError(f"{origin}: {value.name!r} has no known element type")
+        if any(dim.dim_value < 0 for dim in value.type.tensor_type.shape.dim):
+            raise ModelFileError(f"{origin}: {value.name!r} has a negative size")
+
+
+def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+
+
+def _load_external(proto: ModelProto, origin: str, folder: Path | None) -> None:
+    """Bring weights of other files into the model: only from its own folder, and only what they hold."""
+    for tensor in _tensors(proto.graph):
+        if not uses_external_data(tensor):
+            continue
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
+        if folder is None:
+            raise ModelFileError(
+                f"{origin}: weights lie in another file ({location!r}), which bytes in memory cannot name: "
+                "give the model's path"
+            )
+        path = folder / location
+        if not location or not path.resolve().is_relative_to(folder.resolve()):
+            raise ModelFileError(f"{origin}: weights in {location!r} lie outside the model's folder: refused")
+        if not path.is_file():
+            raise ModelFileError(f"{origin}: weights in {location!r} are missing beside the model")
+        try:
+            offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+        except ValueError as error:
+            raise ModelFileError(f"{origin}: damaged reference to weights in {location!r}") from error
+        size = path.stat().st_size
+        if offset < 0 or length < 0 or offset + length > size:
+            raise ModelFileError(
+                f"{origin}: {tensor.name!r} reaches byte {offset + length} of {location!r}, which has {size}"
+            )
+        load_external_data_for_tensor(tensor, str(folder))
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]

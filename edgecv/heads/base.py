@@ -1,0 +1,160 @@
+"""What every head has in common: the parameters that a card states, and the shape of its module.
+
+A head is a module with the members of `Head`; `edgecv.heads` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv import boxes
+from edgecv.errors import HeadError
+from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+Strides = Annotated[tuple[PositiveInt, ...], msgspec.Meta(min_length=1)]
+
+
+class HeadParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every head's parameters: plain values that a card can hold as JSON."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which candidates to read.
+
+    blob_wh: width and height of the blob, pixels.
+    confidence: candidates lie over it, 0 to 1; a number, or float32 (classes,).
+    multi_label: every class over the threshold is a candidate, not only a cell's best (evaluation).
+    max_candidates: the most confident ones that are kept.
+    """
+
+    blob_wh: tuple[int, int]
+    confidence: float | FloatArray
+    multi_label: bool = False
+    max_candidates: int = 30_000
+
+    @property
+    def lowest_confidence(self) -> float:
+        """The smallest threshold of any class."""
+        return float(np.min(self.confidence))
+
+    def select(
+        self,
+        scores: FloatArray,
+        *,
+        objectness: FloatArray | None = None,
+        threshold: float | FloatArray | None = None,
+    ) -> tuple[IntArray, IntArray, FloatArray]:
+        """The candidates among a score matrix, as `boxes.select` finds them: index, class, confidence.
+
+        scores: float32 (n, classes), a view of the output. objectness: float32 (n,), a factor.
+        threshold: takes the place of `confidence` where the scores are a rising function of it.
+        """
+        return boxes.select(
+            scores,
+            self.confidence if threshold is None else threshold,
+            objectness=objectness,
+            multi_label=self.multi_label,
+            max_candidates=self.max_candidates,
+        )
+
+
+P = TypeVar("P", bound=HeadParams)
+
+
+class Head(Protocol[P]):
+    """The shape of a head's module.
+
+    TYPE: its name in a card. Params: its parameters.
+    CONVENTIONAL_INPUT: how its reference implementation feeds a network, as fields of a card's input,
+    for a file without a card; None where they differ too much to say.
+    """
+
+    @property
+    def TYPE(self) -> str: ...  # noqa: N802
+
+    @property
+    def Params(self) -> type[P]: ...  # noqa: N802
+
+    @property
+    def CONVENTIONAL_INPUT(self) -> Mapping[str, Any] | None: ...  # noqa: N802
+
+    def recognise(self, facts: ModelFacts) -> P | None:
+        """The parameters, where shapes, names and metadata speak for this head and not against it."""
+
+    def decode(self, outputs: Mapping[str, FloatArray], params: P, query: Query) -> Candidates:
+        """outputs: of one image, without the batch axis, by the model's names; may be read-only.
+
+        Raises HeadError where an output is missing or its shape does not fit.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """An axis of `size` or more."""
+
+    size: int
+
+    def __str__(self) -> str:
+        return f"at least {self.size}"
+
+
+Axis = int | AtLeast | None
+
+
+def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], head: str) -> FloatArray:
+    """The output that plays a role, float32, after a check of its shape; None stands for any size.
+
+    Half and double precision are converted; float32 is a view. Raises HeadError.
+    """
+    if name not in outputs:
+        raise HeadError(
+            f"{head} head: the model has no output {name!r}; it has {', '.join(outputs)}: "
+            "correct the head's output names in the card"
+        )
+    array = outputs[name]
+    if array.ndim != len(shape) or not all(map(_fits, shape, array.shape)):
+        expected = ", ".join("any" if n is None else str(n) for n in shape)
+        raise HeadError(
+            f"{head} head: output {name!r} expected ({expected}), got {array.shape}: "
+            "the card's head or its parameters do not fit this model"
+        )
+    if array.dtype == np.float32:
+        return array
+    if array.dtype.kind != "f":
+        raise HeadError(f"{head} head: output {name!r} expected floating point, got {array.dtype}")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _fits(want: Axis, got: int) -> bool:
+    if isinstance(want, AtLeast):
+        return got >= want.size
+    return want is None or want == got
+
+
+def join(parts: Sequence[tuple[NDArray[Any], ...]], max_candidates: int) -> tuple[NDArray[Any], ...]:
+    """Candidates that were selected level by level, as one set of columns.
+
+    parts: for each level its columns, all of one length; the first column is the confidence. Of more
+    than max_candidates the most confident are kept; ties go to the earlier, and the order stays.
+    """
+    columns = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    if len(columns[0]) <= max_candidates:
+        return columns
+    keep = np.sort(np.argsort(-columns[0], kind="stable")[:max_candidates])
+    return tuple(column[keep] for column in columns)
+
+
+def sigmoid(x: FloatArray) -> FloatArray:
+    """1 / (1 + exp(-x)), float32; a large negative x gives 0."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-x)), np.float32)

@@ -1,0 +1,276 @@
+"""A frame into a blob, natively, and the exact geometry of the way back.
+
+Every rounding is stated by `edgecv.image_reference`, and the result has the same bits on every ISA.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv._image import Plan
+from edgecv.errors import InputError
+from edgecv.types import FrameTransform
+
+MAX_SIDE = 32767
+COLORS = ("bgr", "rgb", "gray", "bgrd", "rgbd")
+FRAME_COLORS = ("gray", "bgr", "rgb", "bgra", "rgba", "bgrd")
+RESIZES = ("letterbox", "stretch", "crop")
+ANCHORS = ("center", "top-left")
+INTERPOLATIONS = ("nearest", "linear", "area")
+DTYPES = ("float32", "uint8")
+
+_FRAME_COLOR_OF_COUNT = {1: "gray", 3: "bgr", 4: "bgra"}
+# A camera or a folder shows few geometries; a plan for each of these stays ready.
+_PLANS_KEPT = 8
+
+
+@dataclass(frozen=True)
+class BlobSpec:
+    """What a network wants to see.
+
+    size_wh: width and height of the blob, pixels, 1 to 32767 each.
+    color: the blob's channels in their order; "bgrd" and "rgbd" have a fourth one, such as depth, which
+        a frame of four channels carries.
+    resize: "letterbox" keeps the aspect ratio and pads, "crop" keeps it and cuts, "stretch" does not.
+    anchor: where the padding or the cut goes: "center" to both sides, "top-left" to the right and bottom.
+    pad_value: a number, or one per channel of the blob, in pixel units, before mean and std.
+    interpolation: "linear", "area" or "nearest", as `edgecv.image_reference` defines them.
+    mean, std: one number, or one per channel of the blob: value = (pixel - mean) / std. They are kept
+        with one per channel.
+    dtype: "float32", or "uint8" for the pixels as they are: mean 0 and std 1.
+
+    Raises InputError for a value that is not one of these.
+    """
+
+    size_wh: tuple[int, int]
+    color: str = "bgr"
+    resize: str = "letterbox"
+    anchor: str = "center"
+    pad_value: float | tuple[float, ...] = 0.0
+    interpolation: str = "linear"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        width, height = _size(self.size_wh, "size_wh")
+        object.__setattr__(self, "size_wh", (width, height))
+        _one_of(self.color, COLORS, "color")
+        _one_of(self.resize, RESIZES, "resize")
+        _one_of(self.anchor, ANCHORS, "anchor")
+        _one_of(self.interpolation, INTERPOLATIONS, "interpolation")
+        _one_of(self.dtype, DTYPES, "dtype")
+        object.__setattr__(self, "mean", self._per_channel(self.mean, "mean"))
+        object.__setattr__(self, "std", self._per_channel(self.std, "std"))
+        padding = self._per_channel(self.pad_value, "pad_value")
+        if not isinstance(self.pad_value, int | float):
+            object.__setattr__(self, "pad_value", padding)
+        if 0 in self.std:
+            raise InputError(f"BlobSpec.std: expected no zero, got {self.std}")
+        if self.dtype == "uint8":
+            if any(self.mean) or any(s != 1 for s in self.std):
+                raise InputError(
+                    "BlobSpec: dtype uint8 expects mean 0 and std 1, "
+                    f"got mean {self.mean} and std {self.std}; use dtype float32"
+                )
+            if any(p != int(p) or not 0 <= p <= 255 for p in padding):
+                raise InputError(
+                    "BlobSpec.pad_value: expected whole numbers from 0 to 255 for dtype uint8, "
+                    f"got {self.pad_value}"
+                )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the blob."""
+        return 1 if self.color == "gray" else len(self.color)
+
+    @property
+    def pad_values(self) -> tuple[float, ...]:
+        """The padding of each channel, in pixel units."""
+        return self._per_channel(self.pad_value, "pad_value")
+
+    def _per_channel(self, value: float | Sequence[float], field: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(
+                float(v) for v in ((value,) if isinstance(value, int | float) else value)
+            )
+        except (TypeError, ValueError):
+            numbers = ()
+        numbers = numbers * self.channels if len(numbers) == 1 else numbers
+        if len(numbers) != self.channels or not all(map(isfinite, numbers)):
+            raise InputError(
+                f"BlobSpec.{field}: expected 1 or {self.channels} finite numbers "
+                f"for color {self.color!r}, got {value!r}"
+            )
+        return numbers
+
+
+def plan_transform(frame_wh: tuple[int, int], spec: BlobSpec) -> FrameTransform:
+    """Where a frame of this size comes to lie in the blob.
+
+    frame_wh: width and height of the frame, pixels, 1 to 32767 each. All arithmetic is in integers:
+    a side that is not fitted exactly is rounded half up, and is at least 1 pixel.
+    """
+    frame_wh = _size(frame_wh, "frame_wh")
+    blob_wh = spec.size_wh
+    if spec.resize == "stretch":
+        return FrameTransform(frame_wh, blob_wh, blob_wh, (0, 0))
+    # The axis whose ratio blob / frame is the smaller one: a letterbox fits it, a crop the other.
+    tight = 0 if blob_wh[0] * frame_wh[1] <= blob_wh[1] * frame_wh[0] else 1
+    fitted = tight if spec.resize == "letterbox" else 1 - tight
+    other = 1 - fitted
+    resized = [0, 0]
+    resized[fitted] = blob_wh[fitted]
+    # floor(n + 1/2) of a fraction p / q is floor((2 p + q) / 2 q).
+    resized[other] = max(
+        1, (2 * frame_wh[other] * blob_wh[fitted] + frame_wh[fitted]) // (2 * frame_wh[fitted])
+    )
+    gap = [blob - size for blob, size in zip(blob_wh, resized, strict=True)]
+    if spec.anchor == "top-left":
+        offset = (0, 0)
+    elif spec.resize == "letterbox":
+        offset = (gap[0] // 2, gap[1] // 2)
+    else:
+        offset = (-(-gap[0] // 2), -(-gap[1] // 2))
+    return FrameTransform(frame_wh, blob_wh, (resized[0], resized[1]), offset)
+
+
+class Preprocessor:
+    """Turns frames into blobs of one spec; keeps a plan for each of the last few frame geometries.
+
+    frame_color: channels of the frames: "gray", "bgr", "rgb", "bgra", "rgba" or "bgrd"; None goes by
+    their number: 1 gray, 3 bgr, 4 bgra. A gray frame is replicated for a colored blob, alpha is
+    dropped, and the fourth channel of a "bgrd" or "rgbd" blob is the frame's, whatever its name.
+
+    A preprocessor belongs to one thread at a time. Once it has seen a geometry it allocates nothing
+    natively for it.
+    """
+
+    def __init__(self, spec: BlobSpec, *, frame_color: str | None = None) -> None:
+        if frame_color is not None and frame_color not in FRAME_COLORS:
+            raise InputError(
+                f"frame_color: expected one of {', '.join(FRAME_COLORS)}, got {frame_color!r}"
+            )
+        self.spec = spec
+        self.frame_color = frame_color
+        self._plans: OrderedDict[Any, tuple[Plan, FrameTransform]] = OrderedDict()
+
+    def __call__(self, frame: NDArray[np.uint8], out: NDArray[Any]) -> FrameTransform:
+        """Writes the blob of a frame.
+
+        frame: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), 1 to 32767 pixels a side, any strides,
+        read-only or not. out: C-contiguous (C, H, W) of the spec's size and dtype; it may not overlap
+        the frame. Raises InputError otherwise, SessionBusyError while another thread runs this one.
+        """
+        try:
+            plan, transform = self._plans[frame.shape, frame.strides]
+        except (KeyError, AttributeError):
+            plan, transform = self._prepare(frame)
+        plan.run(frame, out)
+        return transform
+
+    def _prepare(self, frame: NDArray[np.uint8]) -> tuple[Plan, FrameTransform]:
+        height, width, channels = check_frame(frame)
+        frame_color = self.frame_color or _FRAME_COLOR_OF_COUNT[channels]
+        sources = _source_channels(frame_color, channels, self.spec.color)
+        transform = plan_transform((width, height), self.spec)
+        plan = Plan(
+            frame_shape=(height, width, channels),
+            frame_strides=frame.strides,
+            resized_wh=transform.resized_wh,
+            blob_wh=transform.blob_wh,
+            offset_xy=transform.offset_xy,
+            interpolation=INTERPOLATIONS.index(self.spec.interpolation),
+            sources=sources,
+            to_gray=self.spec.color == "gray" and channels > 1,
+            pad=self.spec.pad_values,
+            mean=self.spec.mean,
+            scale=tuple(1.0 / s for s in self.spec.std),
+            as_float=self.spec.dtype == "float32",
+        )
+        self._plans[frame.shape, frame.strides] = plan, transform
+        if len(self._plans) > _PLANS_KEPT:
+            self._plans.popitem(last=False)
+        return plan, transform
+
+
+def to_blob(
+    frame: NDArray[np.uint8],
+    spec: BlobSpec,
+    *,
+    out: NDArray[Any] | None = None,
+    frame_color: str | None = None,
+) -> tuple[NDArray[Any], FrameTransform]:
+    """The blob of one frame, (1, C, H, W), and the geometry that maps it back.
+
+    frame, frame_color: see `Preprocessor`, which is the faster one for many frames.
+    out: the array to write, C-contiguous (1, C, H, W) of the spec's dtype; None makes one.
+    """
+    shape = (1, spec.channels, spec.size_wh[1], spec.size_wh[0])
+    if out is None:
+        out = np.empty(shape, spec.dtype)
+    elif not isinstance(out, np.ndarray) or out.shape != shape:
+        raise InputError(f"out: expected {spec.dtype} {shape}, got {_describe(out)}")
+    transform = Preprocessor(spec, frame_color=frame_color)(frame, out[0])
+    return out, transform
+
+
+def check_frame(frame: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """(height, width, channels) of a frame; raises InputError where it is not one."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim not in (2, 3):
+        raise InputError(
+            f"frame: expected uint8 (H, W) or (H, W, 1, 3 or 4), got {_describe(frame)}; "
+            "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
+        )
+    height, width = frame.shape[:2]
+    channels = frame.shape[2] if frame.ndim == 3 else 1
+    if channels not in _FRAME_COLOR_OF_COUNT:
+        raise InputError(f"frame: expected 1, 3 or 4 channels last, got shape {frame.shape}")
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise InputError(f"frame: expected 1 to {MAX_SIDE} pixels a side, got shape {frame.shape}")
+    return height, width, channels
+
+
+def _source_channels(frame_color: str, channels: int, color: str) -> tuple[int, ...]:
+    """For each channel of the blob the frame's; for gray from color, the frame's b, g and r."""
+    expected = 1 if frame_color == "gray" else len(frame_color)
+    if channels != expected:
+        raise InputError(
+            f"frame: expected {expected} channels for frame_color {frame_color!r}, got {channels}"
+        )
+    wanted = "bgr" if color == "gray" else color
+    if "d" in wanted and channels != 4:
+        raise InputError(
+            f"frame: expected 4 channels for a blob of color {color!r}, got {channels} ({frame_color})"
+        )
+    if frame_color == "gray":
+        return (0,) * (1 if color == "gray" else len(wanted))
+    return tuple(3 if c == "d" else frame_color.index(c) for c in wanted)
+
+
+def _size(size_wh: Sequence[int], name: str) -> tuple[int, int]:
+    try:
+        width, height = (int(n) for n in size_wh if n == int(n))
+    except (TypeError, ValueError, OverflowError):
+        width = height = 0
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise InputError(f"{name}: expected (width, height), 1 to {MAX_SIDE} each, got {size_wh!r}")
+    return width, height
+
+
+def _one_of(value: str, choices: tuple[str, ...], field: str) -> None:
+    if value not in choices:
+        raise InputError(f"BlobSpec.{field}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return type(value).__name__

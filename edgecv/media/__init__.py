@@ -1,0 +1,1 @@
+"""Sources of frames, sinks for pictures and results, and drawing. Needs the extra `opencv`."""

@@ -1,0 +1,127 @@
+"""Outputs that appear whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from edgecv.errors import InputError, OutputError
+
+OutputT = TypeVar("OutputT", bound="Output")
+
+
+class Output(ABC):
+    """Something that is written step by step, and a context manager.
+
+    Leaving the block closes it, also on Ctrl-C, so that what came so far is there; any other exception
+    aborts it.
+    """
+
+    def close(self) -> None:
+        """Completes the output and gives it its name. May be called again. Raises OutputError."""
+        try:
+            self._finish()
+        except KeyboardInterrupt:
+            # An impatient second Ctrl-C shall not cost the recording.
+            self._finish()
+            raise
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Gives up: removes what is not complete. May be called again, and after `close`."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """What `close` does; when it is interrupted, a second call does the rest."""
+
+    def __enter__(self: OutputT) -> OutputT:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self.close()
+        else:
+            self.abort()
+
+
+class PendingFile:
+    """A file under a temporary name in its final folder, until `commit` gives it its name.
+
+    The temporary name is hidden, and ends with the final suffix, which encoders go by. Until the
+    commit, whatever bore the name before stays as it is; a file that is never committed is removed, at
+    the latest when the program ends. A link is followed: the file that it points to is replaced.
+
+    Raises OutputError when the file cannot be made.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self._is_renaming = False
+        try:
+            self._final = target.resolve()
+            if self._final.is_dir():
+                raise IsADirectoryError(0, "there is a folder of that name")
+            self.path = self._final.with_name(f".edgecv-{secrets.token_hex(6)}{self._final.suffix}")
+            # Unlike tempfile's, this file gets the permissions that the umask gives.
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise cannot_write(target, error) from error
+        self._remove = weakref.finalize(self, _remove, self.path, os.getpid())
+
+    def commit(self) -> None:
+        """Gives the file its name, replacing what was there. May be called again. Raises OutputError."""
+        if not self._remove.alive:
+            return
+        was_interrupted, self._is_renaming = self._is_renaming, True
+        try:
+            os.replace(self.path, self._final)
+        except OSError as error:
+            if not (was_interrupted and isinstance(error, FileNotFoundError)):
+                self.discard()
+                raise cannot_write(self.target, error) from error
+        self._remove.detach()
+
+    def discard(self) -> None:
+        """Removes the temporary file. May be called again, and after `commit`."""
+        self._remove()
+
+
+def cannot_write(target: Path | str, error: Exception) -> OutputError:
+    """The one line for an output that failed."""
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    remedy = "choose another place"
+    if isinstance(error, FileNotFoundError):
+        remedy = f"make the folder first: mkdir -p '{Path(target).parent}'"
+    elif isinstance(error, PermissionError):
+        remedy = "choose a place that you may write to"
+    return OutputError(f"{target}: cannot be written: {reason}; {remedy}")
+
+
+def check_not_input(target: Path, inputs: Iterable[Path]) -> None:
+    """Raises InputError when writing `target` would replace one of the inputs."""
+    final = os.path.realpath(target)
+    for path in inputs:
+        same = os.path.realpath(path) == final
+        with contextlib.suppress(OSError, ValueError):
+            same = same or target.samefile(path)
+        if same:
+            raise InputError(f"{target}: the output would replace the input {path}; choose another name")
+
+
+def _remove(path: Path, owner: int) -> None:
+    # A forked child inherits the finalizer, but not the file.
+    if os.getpid() == owner:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,0 +1,263 @@
+"""Detections drawn into a picture."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecv.errors import InputError
+from edgecv.media._cv2 import require_cv2
+from edgecv.media.items import Picture
+from edgecv.types import Detections
+
+Color = tuple[int, int, int]
+"""Blue, green, red; 0 to 255."""
+
+_PALETTE_RGB = (
+    0xFF801A, 0x0099FF, 0x00F0C0, 0xE6E600, 0xE62E2E, 0xE699CC, 0x664DFF, 0x009966,
+    0xCC66CC, 0x99CC80, 0x33CCFF, 0xB333CC, 0xFF4D66, 0x99FF80, 0x668033, 0x996699,
+)  # fmt: skip
+_MASK_OPACITY = 0.45
+_DARK: Color = (24, 24, 24)
+_LIGHT: Color = (255, 255, 255)
+
+
+def class_color(class_id: int) -> Color:
+    """The color of a class, the same in every picture; distinct for ids 0 to 79.
+
+    The first 16 are far apart also for viewers with protanopia, deuteranopia or tritanopia (greedy
+    choice by distance in OKLab, Ottosson 2020, over the views simulated after Machado et al. 2009);
+    further ids are lighter and darker variants of them.
+    """
+    shade, base = divmod(class_id, len(_PALETTE_RGB))
+    # Shifted, so that a variant is not 16 ids from its own base: COCO's person and dog would be.
+    rgb = _PALETTE_RGB[(base + 7 * shade) % len(_PALETTE_RGB)]
+    blue, green, red = rgb & 0xFF, rgb >> 8 & 0xFF, rgb >> 16
+    toward, amount = ((0, 0.0), (255, 0.35), (0, 0.3), (255, 0.6), (0, 0.5))[shade % 5]
+    return (
+        round(blue + (toward - blue) * amount),
+        round(green + (toward - green) * amount),
+        round(red + (toward - red) * amount),
+    )
+
+
+def draw(
+    frame: Picture,
+    detections: Detections,
+    *,
+    thickness: int | None = None,
+    labels: bool = True,
+    copy: bool = True,
+) -> Picture:
+    """Draws boxes, labels ("person 0.87", with "#7" for a tracker id), keypoints and masks.
+
+    Line width and text grow with the picture. The most confident object lies on top; labels keep
+    inside the picture and off one another where there is room. Text other than ASCII becomes its
+    nearest ASCII, or "?". What is not finite is left out; what lies outside the picture is cut.
+
+    frame: uint8 (H, W, 3), BGR. thickness: of lines, pixels; None derives it from the picture's size.
+    copy: False draws into `frame`, which must be writable and C-contiguous, and returns it.
+    """
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise InputError(f"frame: expected uint8 (H, W, 3) BGR, got {frame.dtype} {frame.shape}")
+    if thickness is not None and thickness < 1:
+        raise InputError(f"thickness: expected at least 1 pixel, got {thickness}")
+    if copy:
+        frame = np.array(frame, order="C")
+    elif not (frame.flags.c_contiguous and frame.flags.writeable):
+        raise InputError("frame: expected a writable, C-contiguous array to draw into; or use copy=True")
+    if not frame.size or not len(detections):
+        return frame
+    side = math.sqrt(frame.shape[0] * frame.shape[1])
+    width = thickness if thickness is not None else max(1, round(1.2 + side / 480))
+    worst_first = np.argsort(detections.confidence, kind="stable")
+    if detections.masks is not None:
+        for i in worst_first:
+            _blend(frame, detections.masks[i], class_color(int(detections.class_id[i])))
+    boxes = {int(i): box for i in worst_first if (box := _pixel_box(detections.xyxy[i], frame)) is not None}
+    for i, box in boxes.items():
+        _draw_box(frame, box, class_color(int(detections.class_id[i])), width)
+    if detections.keypoints is not None:
+        for i in worst_first:
+            _draw_keypoints(frame, detections.keypoints[i], class_color(int(detections.class_id[i])), width)
+    if labels:
+        placed: list[_Chip] = []
+        for i, box in reversed(boxes.items()):
+            chip = _place_label(frame, _outer(box, width), _label(detections, i), side, placed)
+            if chip is not None:
+                placed.append(chip)
+                _draw_chip(frame, chip, class_color(int(detections.class_id[i])))
+    return frame
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Pixels x0 to x1 - 1 and y0 to y1 - 1; may reach out of the picture."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True)
+class _Chip:
+    """A label: its rectangle inside the picture, and its text."""
+
+    box: _Box
+    text: str
+    baseline: int
+    padding: int
+    scale: float
+    stroke: int
+
+
+def _pixel_box(xyxy: np.ndarray, frame: Picture) -> _Box | None:
+    """The pixels that a box covers at least in part; None for what cannot be seen."""
+    if not np.isfinite(xyxy).all():
+        return None
+    height, width = frame.shape[:2]
+    x0, y0, x1, y1 = (float(value) for value in xyxy)
+    if x1 < x0 or y1 < y0 or x1 < 0 or y1 < 0 or x0 > width or y0 > height:
+        return None
+    # Far outside, one edge is like another: integers stay small.
+    left, top = math.floor(max(x0, -width)), math.floor(max(y0, -height))
+    right, bottom = math.ceil(min(x1, 2 * width)), math.ceil(min(y1, 2 * height))
+    return _Box(left, top, max(right, left + 1), max(bottom, top + 1))
+
+
+def _fill(frame: Picture, x0: int, y0: int, x1: int, y1: int, color: Color | None) -> None:
+    """Fills a rectangle, cut to the picture, with a color, or darkens it."""
+    area = frame[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    area[...] = area // 2 if color is None else color
+
+
+def _draw_box(frame: Picture, box: _Box, color: Color, width: int) -> None:
+    """Draws the four edges; around them, a line of one darkened pixel sets them off."""
+    outer = _outer(box, width)
+    width = _line_width(box, width)
+    _edges(frame, _Box(outer.x0 - 1, outer.y0 - 1, outer.x1 + 1, outer.y1 + 1), 1, None)
+    _edges(frame, outer, width, color)
+
+
+def _line_width(box: _Box, width: int) -> int:
+    """A small box gets a thinner line, so that its content stays visible."""
+    return min(width, max(1, min(box.x1 - box.x0, box.y1 - box.y0) // 6))
+
+
+def _outer(box: _Box, width: int) -> _Box:
+    """A box with the half of its line that lies outside."""
+    half = _line_width(box, width) // 2
+    return _Box(box.x0 - half, box.y0 - half, box.x1 + half, box.y1 + half)
+
+
+def _edges(frame: Picture, box: _Box, width: int, color: Color | None) -> None:
+    _fill(frame, box.x0, box.y0, box.x1, box.y0 + width, color)
+    _fill(frame, box.x0, box.y1 - width, box.x1, box.y1, color)
+    _fill(frame, box.x0, box.y0 + width, box.x0 + width, box.y1 - width, color)
+    _fill(frame, box.x1 - width, box.y0 + width, box.x1, box.y1 - width, color)
+
+
+def _blend(frame: Picture, mask: np.ndarray, color: Color) -> None:
+    if mask.shape != frame.shape[:2]:
+        raise InputError(f"masks: expected {frame.shape[:2]} as the frame, got {mask.shape}")
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return
+    area = frame[rows[0] : rows[-1] + 1]
+    inside = mask[rows[0] : rows[-1] + 1]
+    mixed = area[inside] * (1 - _MASK_OPACITY) + np.array(color) * _MASK_OPACITY
+    area[inside] = np.rint(mixed).astype(np.uint8)
+
+
+def _draw_keypoints(frame: Picture, points: np.ndarray, color: Color, width: int) -> None:
+    cv2 = require_cv2()
+    height, frame_width = frame.shape[:2]
+    radius = width + 1
+    for x, y in points:
+        if not (-radius < x < frame_width + radius and -radius < y < height + radius):
+            continue
+        center = (math.floor(x), math.floor(y))
+        cv2.circle(frame, center, radius + 1, _text_color(color), -1, cv2.LINE_AA)
+        cv2.circle(frame, center, radius, color, -1, cv2.LINE_AA)
+
+
+def _label(detections: Detections, i: int) -> str:
+    name = detections.class_name(int(detections.class_id[i]))
+    number = f"#{int(detections.tracker_id[i])} " if detections.tracker_id is not None else ""
+    return _ascii(f"{number}{name} {float(detections.confidence[i]):.2f}")
+
+
+def _ascii(text: str) -> str:
+    """OpenCV's fonts are sure to have ASCII only."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in plain)
+
+
+def _place_label(
+    frame: Picture, box: _Box, text: str, side: float, placed: list[_Chip]
+) -> _Chip | None:
+    """The label above the box, inside its top, or below it: the first place that is free, else the one
+    with least overlap. None where the picture is too small for text."""
+    cv2 = require_cv2()
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    frame_height, frame_width = frame.shape[:2]
+    cap_height = min(max(8.0, 4.6 + 0.0105 * side), 48.0)
+    stroke = max(1, round(cap_height / 9))
+    scale = cap_height / cv2.getTextSize("H", font, 1.0, 1)[0][1]
+    padding = max(2, round(cap_height * 0.4))
+    while True:
+        (width, height), below = cv2.getTextSize(text, font, scale, stroke)
+        width += 2 * padding
+        if width <= frame_width or not text:
+            break
+        text = text[:-1].rstrip()
+    height += 2 * padding
+    if not text or height > frame_height:
+        return None
+    left = min(max(box.x0, 0), frame_width - width)
+    best: tuple[int, _Box] | None = None
+    for top in (box.y0 - height, box.y0, box.y1, box.y1 - height):
+        top = min(max(top, 0), frame_height - height)
+        rectangle = _Box(left, top, left + width, top + height)
+        overlap = sum(_overlap(rectangle, other.box) for other in placed)
+        if best is None or overlap < best[0]:
+            best = overlap, rectangle
+    assert best is not None
+    return _Chip(best[1], text, below, padding, scale, stroke)
+
+
+def _overlap(a: _Box, b: _Box) -> int:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return width * height if width > 0 and height > 0 else 0
+
+
+def _draw_chip(frame: Picture, chip: _Chip, color: Color) -> None:
+    cv2 = require_cv2()
+    box = chip.box
+    _fill(frame, box.x0, box.y0, box.x1, box.y1, color)
+    # The text is drawn into a copy of the chip, so that no descender leaves it.
+    area = np.ascontiguousarray(frame[box.y0 : box.y1, box.x0 : box.x1])
+    origin = (chip.padding, box.y1 - box.y0 - chip.padding)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(area, chip.text, origin, font, chip.scale, _text_color(color), chip.stroke, cv2.LINE_AA)
+    frame[box.y0 : box.y1, box.x0 : box.x1] = area
+
+
+def _text_color(background: Color) -> Color:
+    """Dark or light, whichever has more contrast (relative luminance after WCAG 2)."""
+    luminance = _luminance(background)
+    on_dark = (luminance + 0.05) / (_luminance(_DARK) + 0.05)
+    on_light = (_luminance(_LIGHT) + 0.05) / (luminance + 0.05)
+    return _DARK if on_dark >= on_light else _LIGHT
+
+
+def _luminance(color: Color) -> float:
+    blue, green, red = (
+        value / 255 / 12.92 if value <= 10 else ((value / 255 + 0.055) / 1.055) ** 2.4 for value in color
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

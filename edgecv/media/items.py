@@ -1,0 +1,56 @@
+"""What a source hands out: a frame, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.errors import EdgeCVError
+
+Picture = NDArray[np.uint8]
+"""uint8 (H, W, 3), BGR."""
+
+Kind = Literal["image", "images", "video", "stream"]
+"""One picture; several pictures in files; a video file; frames of unknown number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a source.
+
+    image: uint8 (H, W, 3), BGR, C-contiguous, owned by the receiver.
+    source: the file it comes from, or the name of the camera or stream, without a password.
+    index: its place in the source, from 0. In a live source, skipped frames leave gaps.
+    captured_ns: time.monotonic_ns() of the capture. In a live source that of the driver where it tells
+    (V4L2), else when the frame arrived; for files, when the frame was handed out.
+    pts_ms: its time in a video file, milliseconds; None elsewhere.
+    """
+
+    image: Picture
+    source: str
+    index: int
+    captured_ns: int
+    pts_ms: float | None = None
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that could not be read; the source goes on with the next, where there is one.
+
+    source, index: as in `Frame`. error: its text is one line that starts with the source.
+    """
+
+    source: str
+    index: int
+    error: EdgeCVError
+
+
+Item = Frame | Failure

@@ -1,0 +1,291 @@
+"""Where pictures and results go: image files, folders, videos and JSON lines.
+
+Files are written under a temporary name and renamed when they are complete, so that what bears the
+final name is always whole, and an older file of that name lives until then. (A loss of power may
+still cost the newest files.)
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecv.errors import InputError, OutputError
+from edgecv.media._cv2 import error_line, quiet_cv2, require_cv2
+from edgecv.media.atomic import Output, PendingFile, cannot_write, check_not_input
+from edgecv.media.containers import Extent, video_extent
+from edgecv.media.items import Frame, Kind, Picture
+from edgecv.media.video import frame_count, open_capture
+
+DEFAULT_FPS = 30.0
+IMAGE_OUTPUTS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEO_OUTPUTS = {".avi": "MJPG", ".mov": "mp4v", ".mp4": "mp4v"}
+"""Suffix -> FourCC of the codec: those that every build of OpenCV with FFmpeg can encode."""
+
+
+def open_sink(
+    path: str | Path, *, kind: Kind, fps: float | None = None, inputs: Iterable[Path] = ()
+) -> Sink:
+    """Opens the output for the pictures of a source of this kind; pass its `fps` and `paths`.
+
+    - a file name with the suffix of an image (`IMAGE_OUTPUTS`): one picture, for kind "image";
+    - one with the suffix of a video (`VIDEO_OUTPUTS`): a video, for kinds "video" and "stream"; without
+      fps it runs at 30 frames a second;
+    - a folder, that is one that exists, or a name without a suffix or with a slash at its end: a
+      picture for each frame. It is made where it does not exist. Pictures keep the names of image
+      files, numbered where two are the same; the frames of a video or stream are numbered.
+
+    Raises InputError for a suffix that is not known or does not fit, and where an input would be
+    replaced; OutputError, before any frame, where nothing can be written.
+    """
+    text, target, inputs = str(path), Path(path), tuple(inputs)
+    if not text:
+        raise InputError("output: expected a file or a folder, got an empty name")
+    suffix = target.suffix.lower()
+    if target.is_dir() or text.endswith("/") or not suffix:
+        return FolderSink(target, kind=kind, inputs=inputs)
+    fitting = {
+        "image": (IMAGE_OUTPUTS, "an image"),
+        "images": ((), "a folder, a name without a suffix, for several images"),
+    }.get(kind, (tuple(VIDEO_OUTPUTS), "a video"))
+    if suffix not in fitting[0]:
+        known = f" ({', '.join(fitting[0])})" if fitting[0] else ""
+        folder = "" if kind == "images" else ", or a folder"
+        raise InputError(f"{target}: expected {fitting[1]}{known}{folder}; got the suffix {suffix!r}")
+    check_not_input(target, inputs)
+    return PictureSink(target) if kind == "image" else VideoSink(target, fps=fps)
+
+
+class Sink(Output):
+    """An output for pictures; see `Output` for how it ends.
+
+    written: how many pictures were written.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.written = 0
+
+    @abstractmethod
+    def write(self, frame: Frame, picture: Picture) -> None:
+        """frame: what the picture was made of. picture: uint8 (H, W, 3), BGR. Raises OutputError."""
+
+
+class PictureSink(Sink):
+    """One image file; its suffix says the format. A second picture replaces the first."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__(target)
+        require_cv2()
+        self._file = PendingFile(target)
+
+    def write(self, frame: Frame, picture: Picture) -> None:
+        _write_picture(self._file.path, self.target, picture)
+        self.written += 1
+
+    def abort(self) -> None:
+        self._file.discard()
+
+    def _finish(self) -> None:
+        if self.written:
+            self._file.commit()
+        self._file.discard()
+
+
+class FolderSink(Sink):
+    """A folder with a picture for each frame, each of which appears when it is complete.
+
+    An image file keeps its name, and its suffix where that format can be written, else it becomes a
+    PNG; where a name has been used in this run, the next free number is added. The frames of a video
+    or stream are <its name>_<index, 6 digits>.jpg.
+    """
+
+    def __init__(self, target: Path, *, kind: Kind, inputs: tuple[Path, ...]) -> None:
+        super().__init__(target)
+        self._has_files = kind in ("image", "images")
+        self._inputs = {path.resolve() for path in inputs}
+        self._used: set[str] = set()
+        self._made = _make_folders(target)
+        if self._has_files and target.resolve() in {path.parent for path in self._inputs}:
+            raise InputError(f"{target}: the outputs would replace the inputs; choose another folder")
+        require_cv2()
+        try:
+            PendingFile(target / "probe.png").discard()
+        except OutputError:
+            self.abort()
+            raise
+
+    def write(self, frame: Frame, picture: Picture) -> None:
+        target = self.target / self._name(frame)
+        check_not_input(target, self._inputs if target.exists() else ())
+        file = PendingFile(target)
+        try:
+            _write_picture(file.path, target, picture)
+            file.commit()
+        finally:
+            file.discard()
+        self.written += 1
+
+    def abort(self) -> None:
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
+    def _finish(self) -> None:
+        if not self.written:
+            self.abort()
+
+    def _name(self, frame: Frame) -> str:
+        source = Path(frame.source.rpartition("/")[2] or "frame")
+        if not self._has_files:
+            return f"{source.stem}_{frame.index:06d}.jpg"
+        suffix = source.suffix.lower()
+        if suffix not in IMAGE_OUTPUTS:
+            suffix = ".png"
+        name, number = f"{source.stem}{suffix}", 1
+        while name.casefold() in self._used:
+            number += 1
+            name = f"{source.stem}_{number}{suffix}"
+        self._used.add(name.casefold())
+        return name
+
+
+class VideoSink(Sink):
+    """A video file; all frames have the size of the first.
+
+    Video codecs want even sizes: an odd one grows by one row or column, a copy of its neighbor.
+    """
+
+    def __init__(self, target: Path, *, fps: float | None = None) -> None:
+        super().__init__(target)
+        usable = fps is not None and math.isfinite(fps) and 0 < fps <= 1000
+        self._fps = float(fps) if fps is not None and usable else DEFAULT_FPS
+        self._writer: Any = None
+        self._size_wh = (0, 0)
+        self._file = PendingFile(target)
+        try:
+            self._check_codec()
+        except BaseException:
+            self._file.discard()
+            raise
+
+    def write(self, frame: Frame, picture: Picture) -> None:
+        picture = _check_picture(picture)
+        size_wh = (picture.shape[1], picture.shape[0])
+        if self._writer is None:
+            self._size_wh = size_wh
+            self._writer = self._open(size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2)
+        if size_wh != self._size_wh:
+            raise OutputError(
+                f"{self.target}: frame {frame.index} of {frame.source} expected "
+                f"{self._size_wh[0]} x {self._size_wh[1]} pixels as the first, got {size_wh[0]} x {size_wh[1]}; "
+                "write to a folder instead"
+            )
+        with quiet_cv2() as cv2:
+            try:
+                if size_wh[0] % 2 or size_wh[1] % 2:
+                    picture = cv2.copyMakeBorder(
+                        picture, 0, size_wh[1] % 2, 0, size_wh[0] % 2, cv2.BORDER_REPLICATE
+                    )
+                self._writer.write(picture)
+            except cv2.error as error:
+                raise OutputError(f"{self.target}: cannot be written: {error_line(error)}") from error
+        self.written += 1
+
+    def abort(self) -> None:
+        self._release()
+        self._file.discard()
+
+    def _finish(self) -> None:
+        self._release()
+        if self.written:
+            self._check_file()
+            self._file.commit()
+        self._file.discard()
+
+    def _open(self, width: int, height: int) -> Any:
+        fourcc = VIDEO_OUTPUTS[self.target.suffix.lower()]
+        with quiet_cv2() as cv2:
+            try:
+                code = cv2.VideoWriter_fourcc(*fourcc)
+                writer = cv2.VideoWriter(str(self._file.path), code, self._fps, (width, height))
+                if writer.isOpened():
+                    return writer
+            except (cv2.error, AttributeError):
+                pass
+        raise OutputError(
+            f"{self.target}: this OpenCV cannot encode {width} x {height} {fourcc} video; choose another "
+            f"suffix ({', '.join(VIDEO_OUTPUTS)}), or a folder"
+        )
+
+    def _check_codec(self) -> None:
+        writer = self._open(64, 64)
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+        writer.release()
+        self._check_file()
+
+    def _check_file(self) -> None:
+        """OpenCV's writer does not say that the disk is full: the file is asked."""
+        if not self._file.path.exists():
+            return
+        is_whole = video_extent(self._file.path) not in (Extent.CUT, Extent.NO_INDEX)
+        capture = open_capture(str(self._file.path)) if is_whole else None
+        has_frames = capture is not None and frame_count(capture) is not None
+        if capture is not None:
+            capture.release()
+        if not has_frames:
+            self._file.discard()
+            raise OutputError(
+                f"{self.target}: cannot be written: not all frames arrived in the file; check the free space, "
+                "or choose another place"
+            )
+
+    def _release(self) -> None:
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+
+
+def _check_picture(picture: Picture) -> Picture:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise InputError(f"picture: expected uint8 (H, W, 3) BGR, got {picture.dtype} {picture.shape}")
+    return np.ascontiguousarray(picture)
+
+
+def _write_picture(path: Path, target: Path, picture: Picture) -> None:
+    picture = _check_picture(picture)
+    with quiet_cv2() as cv2:
+        try:
+            ok, data = cv2.imencode(target.suffix.lower(), picture)
+        except cv2.error as error:
+            raise OutputError(f"{target}: cannot be encoded: {error_line(error)}") from error
+    if not ok:
+        raise OutputError(
+            f"{target}: this picture of {picture.shape[1]} x {picture.shape[0]} cannot be encoded"
+        )
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _make_folders(target: Path) -> list[Path]:
+    """Makes a folder and those above it. Returns what was made, deepest first."""
+    made: list[Path] = []
+    try:
+        for folder in reversed([target, *target.parents]):
+            if not folder.is_dir():
+                folder.mkdir()
+                made.insert(0, folder)
+    except OSError as error:
+        for folder in made:
+            folder.rmdir()
+        raise cannot_write(target, error) from error
+    return made

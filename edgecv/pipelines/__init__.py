@@ -1,0 +1,1 @@
+"""Pipelines: frames in, results out, over sessions that are handed in."""

@@ -1,0 +1,321 @@
+"""verify(): where does this machine first differ, from the card's golden tensors or between backends?
+
+The stages follow the frame: blob, raw outputs, candidates, detections. A difference between numeric
+results a and b is max|a - b| / max|b|, for each tensor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv import api, backends, boxes, image, image_reference, zoo
+from edgecv.card import Golden, ModelCard
+from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError
+from edgecv.media.synthetic import test_frame
+from edgecv.pipelines.detector import Detector
+from edgecv.types import FloatArray
+
+# Backends sum in different orders; what their outputs differ by on real models is about 1e-5.
+OUTPUT_TOLERANCE = 1e-3
+# A confidence is the product of outputs that may each differ by the tolerance above.
+CONFIDENCE_TOLERANCE = 0.01
+MATCH_IOU = 0.95
+CONF = 0.05
+MAX_GOLDEN_BYTES = 64 << 20
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. status: "ok", "diverged", "skipped" or "error"; detail says of what."""
+
+    stage: str
+    subject: str
+    against: str
+    status: str
+    difference: float | None = None
+    tolerance: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """All checks, in the order of the stages."""
+
+    model: str
+    frame: str
+    checks: tuple[Check, ...]
+
+    @property
+    def first_divergence(self) -> Check | None:
+        """The earliest stage that failed."""
+        return next((c for c in self.checks if c.status in ("diverged", "error")), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        first = self.first_divergence
+        return {
+            "model": self.model,
+            "frame": self.frame,
+            "checks": [asdict(check) for check in self.checks],
+            "first_divergence": asdict(first) if first else None,
+        }
+
+
+@dataclass
+class _Run:
+    """What one backend made of the frame."""
+
+    name: str
+    outputs: dict[str, Array]
+    candidates: _Found
+    detections: _Found
+
+
+@dataclass(frozen=True)
+class _Found:
+    xyxy: FloatArray
+    confidence: FloatArray
+    class_id: NDArray[np.int32]
+
+
+def verify(
+    model: str | Path,
+    *,
+    backend: str | None = None,
+    weights: str | Path | None = None,
+    threads: int = 1,
+    frame: NDArray[np.uint8] | None = None,
+    frame_name: str = "",
+    progress: Callable[[str], None] = lambda _: None,
+) -> VerifyReport:
+    """Run the stages and compare.
+
+    backend: names with commas; None: every usable one. frame: uint8 (H, W, 3) BGR in place of the
+    card's golden frame, whose tensors are then not compared.
+    """
+    loaded = api.resolve(model, weights)
+    card, golden = loaded.card, None
+    if frame is None and card.golden is not None and loaded.folder is not None:
+        golden = _read_golden(card.golden, loaded.folder)
+        frame, frame_name = golden["frame"], "the card's golden frame"
+    elif frame is None:
+        frame, frame_name = test_frame(), "synthetic"
+
+    checks: list[Check] = []
+    progress("blob")
+    blob, reference = _blobs(card, frame)
+    checks.append(_compare_arrays("blob", "native preprocessing", "NumPy reference", blob, reference, 0.0))
+    checks.append(_check_golden_blob(card, blob, golden))
+
+    runs: list[_Run] = []
+    for name in backends.parse_names(backend) if backend else list(backends.BACKENDS):
+        progress(name)
+        reason = backends.BACKENDS[name].unavailable()
+        if reason is not None:
+            if backend:
+                raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")
+            checks.append(Check("outputs", name, "", "skipped", detail=reason))
+            continue
+        try:
+            runs.append(_run(model, weights, name, threads, frame))
+        except EdgeCVError as error:
+            checks.append(Check("outputs", name, "", "error", detail=str(error)))
+
+    for run in runs:
+        if golden is not None:
+            checks.append(_check_golden_outputs(run, golden))
+    stages: tuple[tuple[str, Callable[[_Run, _Run], Check]], ...] = (
+        ("outputs", _compare_outputs),
+        ("candidates", lambda a, b: _compare_found("candidates", a.name, b.name, a.candidates, b.candidates)),
+        ("detections", lambda a, b: _compare_found("detections", a.name, b.name, a.detections, b.detections)),
+    )
+    for stage, compare in stages:
+        if len(runs) < 2:
+            alone = runs[0].name if runs else "no backend"
+            checks.append(Check(stage, alone, "", "skipped", detail="no second backend to compare with"))
+        checks += [compare(run, runs[0]) for run in runs[1:]]
+    return VerifyReport(card.name, frame_name, tuple(checks))
+
+
+def sampled(array: Array, step: int) -> Array:
+    """The values of an array at flat indices 0, step, 2 * step, …"""
+    return array.reshape(-1)[::step]
+
+
+def _blobs(card: ModelCard, frame: NDArray[np.uint8]) -> tuple[Array, Array]:
+    spec = card.image_input.blob_spec()
+    blob, _ = image.to_blob(frame, spec)
+    reference = image_reference.to_blob(frame, spec)
+    return blob, reference
+
+
+def _run(
+    model: str | Path, weights: str | Path | None, name: str, threads: int, frame: NDArray[np.uint8]
+) -> _Run:
+    with api.load(
+        model, weights=weights, backend=name, threads=threads, conf=CONF, multi_label=True, warmup=False
+    ) as detector:
+        return _stages(detector, name, frame)
+
+
+def _stages(detector: Detector, name: str, frame: NDArray[np.uint8]) -> _Run:
+    blob = detector.new_blob()
+    transform = detector.preprocess(frame, blob[0])
+    outputs = {key: np.array(array) for key, array in detector.infer(blob).items()}
+    first = {key: array[0] for key, array in outputs.items()}
+    candidates = detector.candidates(first)
+    found = detector.postprocess(first, transform)
+    return _Run(
+        name,
+        outputs,
+        _Found(candidates.xyxy, candidates.confidence, candidates.class_id),
+        _Found(found.xyxy, found.confidence, found.class_id),
+    )
+
+
+def _read_golden(golden: Golden, folder: Path) -> dict[str, Array]:
+    path = folder / golden.file.path
+    if golden.file.bytes > MAX_GOLDEN_BYTES:
+        raise CardError(f"{path}: golden tensors are at most {MAX_GOLDEN_BYTES >> 20} MB")
+    located = zoo.locate(golden.file, folder)
+    if located is None:
+        raise CardError(f"{path}: the golden tensors that the card names are missing")
+    try:
+        data = located.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MAX_GOLDEN_BYTES:
+                raise CardError(f"{path}: golden tensors unpack to over {MAX_GOLDEN_BYTES >> 20} MB")
+        with np.load(io.BytesIO(data), allow_pickle=False) as tensors:
+            read = {name: tensors[name] for name in tensors.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise CardError(f"{path}: not golden tensors: {error}") from error
+    if "frame" not in read:
+        raise CardError(f"{path}: golden tensors without a frame")
+    return read
+
+
+def _check_golden_blob(card: ModelCard, blob: Array, golden: Mapping[str, Array] | None) -> Check:
+    if golden is None or card.golden is None:
+        reason = "another frame was given" if card.golden else "the card has no golden tensors"
+        return Check("blob", "native preprocessing", "golden sha256", "skipped", detail=reason)
+    digest = hashlib.sha256(blob.tobytes()).hexdigest()
+    same = digest == card.golden.blob_sha256
+    return Check(
+        "blob",
+        "native preprocessing",
+        "golden sha256",
+        "ok" if same else "diverged",
+        detail="" if same else f"expected {card.golden.blob_sha256[:16]}…, got {digest[:16]}…",
+    )
+
+
+def _check_golden_outputs(run: _Run, golden: Mapping[str, Array]) -> Check:
+    worst = Check("outputs", run.name, "golden", "ok", 0.0, OUTPUT_TOLERANCE)
+    for name, array in run.outputs.items():
+        if name not in golden or f"{name}.step" not in golden:
+            return Check("outputs", run.name, "golden", "error", detail=f"no golden tensor for {name!r}")
+        ours = sampled(array, int(golden[f"{name}.step"]))
+        check = _compare_arrays("outputs", run.name, "golden", ours, golden[name], OUTPUT_TOLERANCE, name)
+        worst = _worse(worst, check)
+    return worst
+
+
+def _compare_outputs(run: _Run, reference: _Run) -> Check:
+    worst = Check("outputs", run.name, reference.name, "ok", 0.0, OUTPUT_TOLERANCE)
+    for name, array in run.outputs.items():
+        check = _compare_arrays(
+            "outputs", run.name, reference.name, array, reference.outputs[name], OUTPUT_TOLERANCE, name
+        )
+        worst = _worse(worst, check)
+    return worst
+
+
+def _worse(a: Check, b: Check) -> Check:
+    """A failed check before one that passed; else the one with the larger difference."""
+    rank = lambda check: (check.status != "ok", check.difference or 0.0)  # noqa: E731
+    return max(a, b, key=rank)
+
+
+def _compare_arrays(
+    stage: str, subject: str, against: str, a: Array, b: Array, tolerance: float, name: str = ""
+) -> Check:
+    where = f"{name}: " if name else ""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        detail = f"{where}{a.dtype} {a.shape} against {b.dtype} {b.shape}"
+        return Check(stage, subject, against, "diverged", None, tolerance, detail)
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Check(stage, subject, against, "diverged", None, tolerance, f"{where}values are not finite")
+    delta = np.abs(a.astype(np.float64) - b)
+    largest = float(np.abs(b).max(initial=0.0))
+    difference = float(delta.max(initial=0.0)) / (largest or 1.0)
+    if difference <= tolerance:
+        return Check(stage, subject, against, "ok", difference, tolerance)
+    at = tuple(int(i) for i in np.unravel_index(int(delta.argmax()), delta.shape))
+    detail = f"{where}at {at}: {a[at]:.6g} against {b[at]:.6g}"
+    return Check(stage, subject, against, "diverged", difference, tolerance, detail)
+
+
+def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Found) -> Check:
+    """Match both ways: what is clearly over the threshold in one must be in the other."""
+    largest, missing = 0.0, []
+    for label, one, other in ((reference_name, a, b), (name, b, a)):
+        gaps = _gaps(one, other)
+        clear = one.confidence > CONF + CONFIDENCE_TOLERANCE
+        lost = clear & (gaps > CONFIDENCE_TOLERANCE)
+        if lost.any():
+            i = int(np.flatnonzero(lost)[0])
+            box = ", ".join(f"{value:.1f}" for value in one.xyxy[i])
+            missing.append(
+                f"{int(lost.sum())} of {len(gaps)} missing in {label}, such as class {one.class_id[i]} "
+                f"at ({box}) with {one.confidence[i]:.3f}"
+            )
+        largest = max(largest, float(gaps[clear & ~lost].max(initial=0.0)))
+    return Check(
+        stage,
+        name,
+        reference_name,
+        "diverged" if missing else "ok",
+        largest,
+        CONFIDENCE_TOLERANCE,
+        "; ".join(missing) or f"{len(b.confidence)} compared",
+    )
+
+
+def _gaps(one: _Found, other: _Found) -> FloatArray:
+    """For each object of `one`, the least confidence gap to one of `other` at its place; inf if none."""
+    gaps = np.full(len(one.confidence), np.inf, np.float32)
+    for class_id in np.unique(one.class_id):
+        mine = np.flatnonzero(one.class_id == class_id)
+        theirs = np.flatnonzero(other.class_id == class_id)
+        if len(theirs):
+            overlap = boxes.iou(one.xyxy[mine], other.xyxy[theirs])
+            gap = np.abs(one.confidence[mine][:, None] - other.confidence[theirs][None, :])
+            gaps[mine] = np.where(overlap >= MATCH_IOU, gap, np.inf).min(axis=1)
+    return gaps
+
+
+def golden_tensors(
+    frame: NDArray[np.uint8], outputs: Mapping[str, Array], values: int = 4096
+) -> dict[str, Array]:
+    """What a card's golden file holds: the frame, and at most `values` samples of every output."""
+    tensors: dict[str, Array] = {"frame": frame}
+    for name, array in outputs.items():
+        step = max(-(-array.size // values), 1)
+        # A step that shares no factor with the row length visits every column.
+        while step > 1 and np.gcd(step, array.shape[-1]) != 1:
+            step += 1
+        tensors[name] = sampled(array, step)
+        tensors[f"{name}.step"] = np.array(step)
+    return tensors
+

@@ -1,0 +1,220 @@
+"""The zoo: a name to a card, and a card to verified files on this machine.
+
+A file counts only when its size and sha256 are those of the card. Nothing is downloaded unless
+`pull` is called.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from edgecv import card as cards
+from edgecv.card import FileEntry, ModelCard
+from edgecv.errors import ChecksumError, ModelNotFoundError, OutputError, UnavailableError
+from edgecv.settings import CACHE, MODELS
+
+# A search path that leads into a whole disk must not hang the caller.
+MAX_SEARCHED_FILES = 200_000
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A card and the folder that it lies in."""
+
+    card: ModelCard
+    folder: Path
+
+
+def models_folder() -> Path:
+    """The folder of the cards that come with edgecv: inside the installed package, or in the source tree."""
+    package = Path(__file__).parent
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+@cache
+def entries() -> dict[str, ZooEntry]:
+    """Every card that comes with edgecv, by name, sorted."""
+    found = {}
+    for path in sorted(models_folder().glob(f"*/{cards.FILE_NAME}")):
+        card = cards.read(path)
+        found[card.name] = ZooEntry(card, path.parent)
+    return found
+
+
+def find(name: str) -> ZooEntry:
+    """The entry of a name or alias. Raises ModelNotFoundError that lists what comes close."""
+    known = entries()
+    for entry in known.values():
+        if name == entry.card.name or name in entry.card.aliases:
+            return entry
+    names = [n for entry in known.values() for n in (entry.card.name, *entry.card.aliases)]
+    close = get_close_matches(name, names, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    raise ModelNotFoundError(f"{name!r}: no such file, and no model of that name; {hint}")
+
+
+def locate(file: FileEntry, folder: Path) -> Path | None:
+    """Where a file of a card lies, verified, or None.
+
+    Looks in the card's folder, then in the folders of EDGECV_MODELS (any name that has its size and
+    sha256), then in the cache. Raises ChecksumError for a file of that path in the card's own folder
+    that is not the one that the card states.
+    """
+    own = cards.inside(folder, file.path)
+    if own.is_file():
+        verify_file(own, file)
+        return own
+    for path in _candidates(file):
+        if sha256_of(path) == file.sha256:
+            return path
+    cached = _cached_path(file)
+    if cached.is_file():
+        verify_file(cached, file)
+        return cached
+    return None
+
+
+def files_of(entry: ZooEntry) -> list[Path]:
+    """The verified files of a card, in its order. Raises ModelNotFoundError with the remedy."""
+    found = []
+    for file in _all_files(entry.card):
+        path = locate(file, entry.folder)
+        if path is None:
+            searched = os.pathsep.join(str(p) for p in MODELS.get()) or "not set"
+            remedy = (
+                f"run `edgecv models pull {entry.card.name}`, or let EDGECV_MODELS name a folder that has it"
+                if file.url
+                else "let EDGECV_MODELS name a folder that has it"
+            )
+            raise ModelNotFoundError(
+                f"{entry.card.name}: its file {file.path} ({file.bytes} bytes) is not on this machine "
+                f"(EDGECV_MODELS: {searched}): {remedy}"
+            )
+        found.append(path)
+    return found
+
+
+def pull(entry: ZooEntry, *, progress: bool = False) -> list[Path]:
+    """Bring the card's files to this machine; those that are here already stay where they are.
+
+    A download is checked and only then gets its name. Raises UnavailableError when the network fails,
+    ChecksumError when something else was served.
+    """
+    return [locate(file, entry.folder) or _download(file, progress) for file in _all_files(entry.card)]
+
+
+def verify_file(path: Path, file: FileEntry) -> None:
+    """Raise ChecksumError unless the file at `path` is the one that the card states."""
+    size = path.stat().st_size
+    if size != file.bytes:
+        raise ChecksumError(
+            f"{path}: expected {file.bytes} bytes, got {size}: a damaged or different file; get it again"
+        )
+    digest = sha256_of(path)
+    if digest != file.sha256:
+        raise ChecksumError(
+            f"{path}: expected sha256 {file.sha256}, got {digest}: a damaged or different file; get it again"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, remembered in the cache for as long as its size and time stay the same."""
+    stat = path.stat()
+    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
+    known = _read_hashes()
+    if key not in known:
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        known[key] = digest.hexdigest()
+        _write_hashes(known)
+    return known[key]
+
+
+def _all_files(card: ModelCard) -> tuple[FileEntry, ...]:
+    return card.files or tuple(file for files in card.stages.values() for file in files)
+
+
+def _candidates(file: FileEntry) -> Iterator[Path]:
+    """Files of the right size under EDGECV_MODELS, those of the right name first."""
+    matches: list[Path] = []
+    searched = 0
+    for folder in MODELS.get():
+        for root, _, names in os.walk(folder):
+            for name in names:
+                searched += 1
+                if searched > MAX_SEARCHED_FILES:
+                    raise ModelNotFoundError(
+                        f"EDGECV_MODELS holds over {MAX_SEARCHED_FILES} files: name the models' folder itself"
+                    )
+                path = Path(root, name)
+                try:
+                    if path.stat().st_size == file.bytes:
+                        matches.append(path)
+                except OSError:
+                    continue
+    wanted = Path(file.path).name
+    yield from sorted(matches, key=lambda path: (path.name != wanted, str(path)))
+
+
+def _cached_path(file: FileEntry) -> Path:
+    return CACHE.get() / "files" / file.sha256[:16] / Path(file.path).name
+
+
+def _download(file: FileEntry, progress: bool) -> Path:
+    import pooch
+    import requests
+
+    if file.url is None:
+        raise ModelNotFoundError(f"{file.path}: the card names no url to get it from")
+    target = _cached_path(file)
+    try:
+        pooch.retrieve(
+            file.url,
+            known_hash=f"sha256:{file.sha256}",
+            fname=target.name,
+            path=target.parent,
+            progressbar=progress,
+        )
+    except ValueError as error:
+        raise ChecksumError(f"{file.url}: what was served is not the file of the card: {error}") from error
+    except (requests.RequestException, TimeoutError) as error:
+        raise UnavailableError(f"{file.url}: cannot be downloaded: {error}") from error
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return target
+
+
+def _hashes_path() -> Path:
+    return CACHE.get() / "hashes.json"
+
+
+def _read_hashes() -> dict[str, str]:
+    """The remembered hashes; a damaged or missing file means that none are."""
+    try:
+        known = json.loads(_hashes_path().read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_hashes(known: dict[str, str]) -> None:
+    """Remember hashes; a cache that cannot be written only costs time."""
+    path = _hashes_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(known, file)
+        os.replace(file.name, path)
+    except OSError:
+        return

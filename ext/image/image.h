@@ -1,0 +1,68 @@
+// The kernels of preprocessing: one list feeds their declarations, the table of each ISA and the names
+// that tests see. `edgecv/image_reference.py` defines the arithmetic.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "isa.h"
+
+namespace ecv {
+
+// Rows that kernels write as int16_t or uint32_t have room for so many elements beyond the last one.
+constexpr int kRowSlack = 64;
+// Outputs of a resampled row are computed in groups of so many; its tables are padded to whole groups.
+constexpr int kRowGroup = 16;
+
+// A row of u8x4 pixels holds one uint32_t a pixel, with the frame's channels in its low bytes. A row of
+// s16 values has 7 fractional bits.
+//
+// s16_blend_rows: out = a + (b - a) weight / 2^15.
+// s16_average_rows: out = the average of `count` rows, `stride` bytes apart; count + 1 weights, the
+//     last one 0, if count is odd.
+// u8x4_resample_*: out[i] = the pixel that is the sum of row[offset[i] + j channels] weights, j < 2
+//     pairs, >> shift, times reciprocal >> 16. Weights come as [pairs][n, in whole groups]
+//     [pair (w0, w1): once for c1, four times for c3 and c4].
+// u8x4_to_gray: replaces each pixel by the sum of its four bytes times weights of 15 bits, rounded.
+// f32_plane: out = (byte - mean) scale. u8_plane: out = byte. f32_fill: out = value.
+// memory_floor: reads all of `in`, writes all of `out`, and does nothing else with either.
+#define ECV_IMAGE_KERNELS(X)                                                                           \
+    X(s16_blend_rows, (const uint8_t* a, const uint8_t* b, int weight, int16_t* out, int n))           \
+    X(s16_average_rows, (const uint8_t* row, ptrdiff_t stride, const int16_t* weights, int count,      \
+                         int shift, int reciprocal, int16_t* out, int n))                              \
+    X(u8x4_resample_c1, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, \
+                         int shift, int reciprocal, uint32_t* out, int n))                             \
+    X(u8x4_resample_c3, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, \
+                         int shift, int reciprocal, uint32_t* out, int n))                             \
+    X(u8x4_resample_c4, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, \
+                         int shift, int reciprocal, uint32_t* out, int n))                             \
+    X(u8x4_to_gray, (const int* weights, uint32_t* pixels, int n))                                     \
+    X(f32_plane, (const uint32_t* pixels, int byte, float mean, float scale, float* out, int n))       \
+    X(u8_plane, (const uint32_t* pixels, int byte, uint8_t* out, int n))                               \
+    X(f32_fill, (float value, float* out, size_t n))                                                   \
+    X(memory_floor, (const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_bytes))
+
+struct ImageKernels {
+#define X(name, args) void(*name) args;
+    ECV_IMAGE_KERNELS(X)
+#undef X
+};
+
+enum class ImageKernel : int {
+#define X(name, args) name,
+    ECV_IMAGE_KERNELS(X)
+#undef X
+        count
+};
+
+#define X(name, label) const ImageKernels* image_kernels_##name();
+ECV_ISA_LIST(X)
+#undef X
+
+// The kernels of an ISA, by its index.
+const ImageKernels* image_kernels(int isa);
+
+// Name of a kernel, by its index in the list; null beyond the list.
+const char* image_kernel_name(int kernel);
+
+}  // namespace ecv

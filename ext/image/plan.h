@@ -1,0 +1,45 @@
+// The plan of one frame geometry and one blob: tables and scratch, allocated once.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "image.h"
+
+namespace ecv {
+
+constexpr int kMaxSide = 32767;
+constexpr int kMaxChannels = 4;
+
+enum class Interpolation : int { nearest, linear, area };
+
+// Sizes in pixels, 1 to kMaxSide, but for the resized size of a crop, which may exceed it; strides in
+// bytes; channels 1, 3 or 4. The resized frame lies inside the blob along an axis, or covers it.
+// source: the frame's channel of each channel of the blob; with to_gray, where its b, g and r are.
+struct PlanSpec {
+    int frame_w, frame_h, channels;
+    ptrdiff_t row_stride, pixel_stride, channel_stride;
+    int resized_w, resized_h, blob_w, blob_h, offset_x, offset_y;
+    Interpolation interpolation;
+    int blob_channels;
+    int source[kMaxChannels];
+    bool to_gray, as_float;
+    float pad[kMaxChannels], mean[kMaxChannels], scale[kMaxChannels];
+};
+
+struct Plan;
+
+// Null when memory is short.
+Plan* plan_create(const PlanSpec& spec);
+void plan_free(Plan* plan);
+
+// frame: its pixel (0, 0), channel 0. out: the blob, of float or uint8_t, channel by channel.
+void plan_run(Plan* plan, const ImageKernels& kernels, const uint8_t* frame, void* out);
+
+// Bytes that the plan holds.
+size_t plan_bytes(const Plan* plan);
+
+// Bit i: the plan calls kernel i of the list.
+unsigned plan_kernels(const Plan* plan);
+
+}  // namespace ecv

@@ -1,0 +1,306 @@
+"""Every backend against the same cases: a new backend is a new row of the registry, nothing here."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from onnx import helper
+from onnx.numpy_helper import to_array
+
+from edgecv.backends import BACKENDS, CompileOptions, Session, compile_model, parse_names
+from edgecv.errors import (
+    BackendError,
+    BackendUnavailableError,
+    InputError,
+    PlacementError,
+    SessionBusyError,
+)
+from edgecv.importers import read_model
+from tests.networks import CLASSES, STRIDES, model_bytes, tiny_yolov8
+
+ONE_THREAD = CompileOptions(threads=1)
+
+
+@pytest.fixture(params=list(BACKENDS))
+def name(request: pytest.FixtureRequest) -> str:
+    reason = BACKENDS[request.param].unavailable()
+    if reason:
+        pytest.skip(f"{request.param}: {reason}")
+    return str(request.param)
+
+
+def compiled(data: bytes, name: str, **options: Any) -> Session[Any]:
+    return compile_model(read_model(data), name, CompileOptions(**{"threads": 1, **options}))
+
+
+def truth(data: bytes, images: np.ndarray) -> np.ndarray:
+    """What `tiny_yolov8` computes, in NumPy and float64."""
+    weights = {t.name: t for t in read_model(data).proto.graph.initializer}
+    batch, _, height, width = images.shape
+    levels = []
+    for s in STRIDES:
+        kernel = to_array(weights[f"weight{s}"]).astype(np.float64)
+        patches = images.reshape(batch, 3, height // s, s, width // s, s).transpose(0, 2, 4, 1, 3, 5)
+        raw = np.einsum("bhwcij,ocij->bohw", patches, kernel)
+        raw += to_array(weights[f"bias{s}"]).reshape(1, -1, 1, 1)
+        levels.append(raw.reshape(batch, 4 + CLASSES, -1))
+    return 1 / (1 + np.exp(-np.concatenate(levels, axis=2))) * to_array(weights["scale"])
+
+
+def images(batch: int = 1, size: int = 64, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((batch, 3, size, size), np.float32)
+
+
+def close(a: np.ndarray, b: np.ndarray, eps: float = 1e-5) -> bool:
+    return bool(np.abs(a - b).max() <= eps * np.abs(b).max())
+
+
+def test_output_is_right(name: str) -> None:
+    data = tiny_yolov8()
+    with compiled(data, name) as session:
+        outputs = session.run({"images": images()})
+    assert list(outputs) == ["output0"]
+    assert outputs["output0"].dtype == np.float32
+    assert close(outputs["output0"], truth(data, images()))
+
+
+def test_outputs_are_fresh_arrays(name: str) -> None:
+    with compiled(tiny_yolov8(), name) as session:
+        first = session.run({"images": images(seed=1)})["output0"]
+        kept = first.copy()
+        session.run({"images": images(seed=2)})
+        np.testing.assert_array_equal(first, kept)
+
+
+def test_out_is_written_in_place(name: str) -> None:
+    with compiled(tiny_yolov8(), name) as session:
+        out = session.empty_outputs()
+        expected = session.run({"images": images()})
+        result = session.run({"images": images()}, out=out)
+        assert result["output0"] is out["output0"]
+        np.testing.assert_array_equal(out["output0"], expected["output0"])
+
+
+def test_outputs_keep_the_models_order(name: str) -> None:
+    data = model_bytes(
+        [helper.make_node("Relu", ["x"], ["zeta"]), helper.make_node("Neg", ["x"], ["alpha"])],
+        inputs=[("x", [1, 2, 4, 4])],
+        outputs=[("zeta", [1, 2, 4, 4]), ("alpha", [1, 2, 4, 4])],
+    )
+    x = np.random.default_rng(0).standard_normal((1, 2, 4, 4)).astype(np.float32)
+    with compiled(data, name) as session:
+        outputs = session.run({"x": x})
+    assert list(outputs) == ["zeta", "alpha"]
+    np.testing.assert_array_equal(outputs["alpha"], -x)
+    np.testing.assert_array_equal(outputs["zeta"], np.maximum(x, 0))
+
+
+def test_dynamic_shapes_are_prepared(name: str) -> None:
+    data = tiny_yolov8(batch="batch", dynamic=True)
+    with compiled(data, name) as session:
+        with pytest.raises(InputError, match="no shape is prepared"):
+            session.empty_outputs()
+        with pytest.raises(InputError, match="not prepared"):
+            session.run({"images": images()})
+        for batch, size in ((1, 64), (2, 32), (1, 64)):
+            session.prepare({"images": (batch, 3, size, size)})
+            blob = images(batch, size)
+            assert close(session.run({"images": blob})["output0"], truth(data, blob))
+        again = images(3, 96)
+        assert close(session.run({"images": again}, replan=True)["output0"], truth(data, again))
+        assert session.empty_outputs()["output0"].shape == (3, 4 + CLASSES, 189)
+
+
+def test_plans_are_bounded(name: str) -> None:
+    with compiled(tiny_yolov8(batch="batch"), name) as session:
+        for batch in range(1, 11):
+            session.prepare({"images": (batch, 3, 64, 64)})
+        with pytest.raises(InputError, match="not prepared"):
+            session.run({"images": images(1)})
+        session.run({"images": images(10)})
+
+
+WRONG_INPUTS = {
+    "no input": ({}, "expected images"),
+    "wrong name": ({"image": images()}, "expected images"),
+    "extra input": ({"images": images(), "more": images()}, "expected images"),
+    "wrong dtype": ({"images": images().astype(np.float64)}, "got float64"),
+    "a frame": ({"images": np.zeros((48, 64, 3), np.uint8)}, "image.to_blob"),
+    "wrong shape": ({"images": images(size=32)}, r"got shape \(1, 3, 32, 32\)"),
+    "wrong rank": ({"images": images()[0]}, r"got shape \(3, 64, 64\)"),
+    "strided": ({"images": images()[:, ::-1]}, "not C-contiguous"),
+    "a list": ({"images": [1.0]}, "got list"),
+}
+
+
+@pytest.mark.parametrize(("inputs", "named"), WRONG_INPUTS.values(), ids=WRONG_INPUTS.keys())
+def test_wrong_inputs(name: str, inputs: dict[str, Any], named: str) -> None:
+    with compiled(tiny_yolov8(), name) as session, pytest.raises(InputError, match=named):
+        session.run(inputs)
+
+
+def read_only() -> np.ndarray:
+    array = np.zeros((1, 7, 84), np.float32)
+    array.flags.writeable = False
+    return array
+
+
+WRONG_OUT = {
+    "missing": {},
+    "shape": {"output0": np.zeros((1, 7, 83), np.float32)},
+    "dtype": {"output0": np.zeros((1, 7, 84))},
+    "read-only": {"output0": read_only()},
+    "strided": {"output0": np.zeros((1, 84, 7), np.float32).transpose(0, 2, 1)},
+}
+
+
+@pytest.mark.parametrize("out", WRONG_OUT.values(), ids=WRONG_OUT.keys())
+def test_wrong_out(name: str, out: dict[str, np.ndarray]) -> None:
+    with compiled(tiny_yolov8(), name) as session, pytest.raises(InputError, match="out"):
+        session.run({"images": images()}, out=out)
+
+
+def test_closed_session(name: str) -> None:
+    session = compiled(tiny_yolov8(), name)
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run({"images": images()})
+
+
+def test_concurrent_run_raises(name: str) -> None:
+    """A session that is inside a run refuses a second thread, and works again afterwards."""
+    with compiled(tiny_yolov8(), name) as session:
+        entered, leave = threading.Event(), threading.Event()
+        execute = session._execute
+
+        def slow(*args: Any) -> Any:
+            entered.set()
+            leave.wait(10)
+            return execute(*args)
+
+        session._execute = slow  # type: ignore[method-assign]
+        thread = threading.Thread(target=session.run, args=({"images": images()},))
+        thread.start()
+        assert entered.wait(10)
+        with pytest.raises(SessionBusyError, match="another thread"):
+            session.run({"images": images()})
+        leave.set()
+        thread.join()
+        session.run({"images": images()})
+
+
+def test_placement_is_what_runs(name: str) -> None:
+    with compiled(tiny_yolov8(), name) as session:
+        placement = session.placement
+        assert (placement.backend, placement.device, placement.precision) == (name, "cpu", "fp32")
+        assert placement.threads == 1
+        assert placement.version == BACKENDS[name].version()
+        assert placement.engine
+        assert session.memory.weights
+
+
+ABSENT = {
+    "unknown device": ({"device": "abacus"}, "abacus"),
+    "absent device": ({"device": "cuda"}, "cuda"),
+    "other precision": ({"precision": "fp16"}, "fp16"),
+}
+
+
+@pytest.mark.parametrize(("options", "named"), ABSENT.values(), ids=ABSENT.keys())
+def test_what_cannot_run_as_asked_is_an_error(name: str, options: dict[str, str], named: str) -> None:
+    if options.get("device") in BACKENDS[name].devices():
+        pytest.skip(f"{name} has {options['device']} here")
+    with pytest.raises(PlacementError, match=named):
+        compiled(tiny_yolov8(), name, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"threads": 0}, {"precision": "fp64"}, {"device": "cuda:"}, {"device": ""}, {"device": "a b"}]
+)
+def test_nonsense_options(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        CompileOptions(**options)
+
+
+def test_unsupported_operator(name: str) -> None:
+    node = helper.make_node("NoSuchOperator", ["x"], ["y"], domain="nowhere")
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", 1, [1, 2])],
+        [helper.make_tensor_value_info("y", 1, [1, 2])],
+    )
+    opsets = [helper.make_opsetid("", 13), helper.make_opsetid("nowhere", 1)]
+    data = helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    with pytest.raises(BackendError, match="cannot compile") as caught:
+        compiled(data, name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_memory_stops_growing(name: str) -> None:
+    with compiled(tiny_yolov8(size=256), name) as session:
+        blob, out = images(size=256), session.empty_outputs()
+        process = psutil.Process()
+
+        def run(times: int) -> int:
+            for _ in range(times):
+                session.run({"images": blob}, out=out)
+            gc.collect()
+            return int(process.memory_info().rss)
+
+        run(500)
+        before = run(1)
+        grown = run(3000) - before
+    # A leak of one output a run would be 3000 * 7 kB.
+    assert grown < 1 << 20
+
+
+def test_sessions_agree_on_every_backend() -> None:
+    usable = [n for n, backend in BACKENDS.items() if backend.unavailable() is None]
+    if len(usable) < 2:
+        pytest.skip(f"fewer than two backends are usable here: {', '.join(usable)}")
+    data = tiny_yolov8(size=128)
+    results = []
+    for backend in usable:
+        with compiled(data, backend) as session:
+            results.append(session.run({"images": images(size=128)})["output0"])
+    assert all(close(result, results[0]) for result in results[1:])
+
+
+def test_strict_name_and_named_fallback() -> None:
+    usable = [n for n, backend in BACKENDS.items() if backend.unavailable() is None]
+    model = read_model(tiny_yolov8())
+    with pytest.raises(InputError, match="expected one of"):
+        parse_names("nothing")
+    with pytest.raises(InputError, match="twice"):
+        parse_names("opencv,opencv")
+    with compile_model(model, None, ONE_THREAD) as session:
+        assert session.placement.backend == usable[0]
+
+
+def test_fallback_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = list(BACKENDS)[:2]
+    if BACKENDS[second].unavailable():
+        pytest.skip(f"{second}: {BACKENDS[second].unavailable()}")
+    monkeypatch.setattr(BACKENDS[first], "unavailable", lambda: "it is missing in this test")
+    model = read_model(tiny_yolov8())
+    with compile_model(model, f"{first},{second}", ONE_THREAD) as session:
+        assert session.placement.backend == second
+        assert session.placement.fallbacks[0][0] == first
+        assert "it is missing in this test" in str(session.placement)
+    with pytest.raises(BackendUnavailableError, match="it is missing in this test"):
+        compile_model(model, first, ONE_THREAD)
+
+
+def test_no_backend_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend in BACKENDS.values():
+        monkeypatch.setattr(backend, "unavailable", lambda: "gone")
+    with pytest.raises(BackendUnavailableError, match="gone"):
+        compile_model(read_model(tiny_yolov8()), None, ONE_THREAD)

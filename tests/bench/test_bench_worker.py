@@ -1,0 +1,94 @@
+"""The worker's own parts, in process; its dialog is tested through the runner."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecv.bench import protocol, worker
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (5, 3), (1280, 720)])
+def test_synthetic_frame(size_wh: tuple[int, int]) -> None:
+    frame = worker.synthetic_frame(size_wh)
+    width, height = size_wh
+    assert frame.shape == (height, width, 3)
+    assert frame.dtype == np.uint8
+    assert frame.flags.c_contiguous
+    for x, y in {(0, 0), (width - 1, height - 1), (width // 2, height // 3)}:
+        assert frame[y, x].tolist() == [(x ^ y) % 256, (x + y) % 256, (x * y >> 8) % 256]
+
+
+def test_peak_rss_reads_the_high_water_mark_of_this_program(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t 99 kB\nVmHWM:\t  2048 kB\n")
+    assert worker.peak_rss_bytes(status) == 2 << 20
+
+
+@pytest.mark.parametrize(
+    "text", ["", "VmHWM:\n", "VmHWM: soon kB\n"], ids=["absent", "empty", "no number"]
+)
+def test_peak_rss_without_the_mark(tmp_path: Path, text: str) -> None:
+    status = tmp_path / "status"
+    status.write_text(text)
+    assert worker.peak_rss_bytes(status) > 1 << 20
+
+
+def test_peak_rss_is_not_the_parents() -> None:
+    code = (
+        "import subprocess, sys; ballast = bytearray(300 << 20);"
+        "subprocess.run([sys.executable, '-c', "
+        "'from edgecv.bench.worker import peak_rss_bytes; print(peak_rss_bytes())'], check=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 300 << 20
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        protocol.WarmUp(frames=3, seconds=1.5),
+        protocol.Measure(frames=3, seconds=1.5, settle=0),
+        protocol.Finish(),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+def test_commands_travel_as_one_line(command: protocol.Command) -> None:
+    line = protocol.to_line(command)
+    assert line.count(b"\n") == 1
+    assert protocol.command_from_json(line) == command
+
+
+def test_a_full_turn_fits_in_a_line() -> None:
+    samples = [123456.789012345] * protocol.MAX_TURN_FRAMES
+    measured = protocol.Measured(
+        preprocess=samples,
+        inference=samples,
+        postprocess=samples,
+        end_to_end=samples,
+        cpu_s=1.0,
+        waiting_cpu_s=1.0,
+    )
+    line = protocol.to_line(measured)
+    assert len(line) <= protocol.MAX_LINE_BYTES
+    assert protocol.reply_from_json(line) == measured
+
+
+def test_a_stranger_on_the_pipe_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecv.bench.worker"], input=b"hello\n", capture_output=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stdout == b""
+    assert b"not a command" in done.stderr
+
+
+def test_a_worker_ends_with_its_parent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "edgecv.bench.worker"], input=b"", capture_output=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

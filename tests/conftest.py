@@ -1,0 +1,60 @@
+"""Fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+
+# Examples are drawn the same way on every run; an emulated machine takes fewer of them.
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.register_profile(
+    "emulated",
+    deadline=None,
+    derandomize=True,
+    max_examples=8,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("EDGECV_TEST_PROFILE", "default"))
+
+
+def shared_folder() -> Path | None:
+    """Third-party models and data, where a development machine has them beside the checkout."""
+    folder = Path(os.environ.get("EDGECV_SHARED", ROOT.parent / "shared"))
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture
+def shared() -> Callable[[str], Path]:
+    """A path among the third-party models and data; skips the test where it is absent."""
+
+    def path(relative: str) -> Path:
+        folder = shared_folder()
+        if folder is None or not (folder / relative).exists():
+            pytest.skip(f"third-party file {relative} is not here (EDGECV_SHARED)")
+        return folder / relative
+
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes the user's cache, or finds models by the user's search path."""
+    for name in ("EDGECV_ISA", "EDGECV_MODELS", "EDGECV_TRACEBACK"):
+        if name == "EDGECV_ISA" and name in os.environ:
+            continue  # the whole suite may be run under one forced ISA
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EDGECV_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def third_party_models(shared: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """EDGECV_MODELS at the third-party models; skips where they are absent."""
+    folder = shared("models")
+    monkeypatch.setenv("EDGECV_MODELS", str(folder))
+    return folder

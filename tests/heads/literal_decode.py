@@ -1,0 +1,329 @@
+"""What each head's outputs mean, in plain loops, and random outputs that look like a network's.
+
+Nothing here is shared with edgecv.heads: each decode follows its network's definition literally, in
+double precision.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Outputs = dict[str, NDArray[Any]]
+
+
+class Row(NamedTuple):
+    """One place where the network can see an object: its confidence for each class, and its box."""
+
+    confidence: list[float]
+    xyxy: tuple[float, float, float, float]
+    keypoints: list[tuple[float, float]] | None = None
+
+
+class Found(NamedTuple):
+    row: int
+    class_id: int
+    confidence: float
+    xyxy: tuple[float, float, float, float]
+    keypoints: list[tuple[float, float]] | None
+
+
+def candidates(
+    rows: list[Row], threshold: float | NDArray[Any], multi_label: bool, most: int
+) -> list[Found]:
+    """The candidates among the rows, by row and class."""
+    found = []
+    for number, row in enumerate(rows):
+        classes = range(len(row.confidence))
+        if not multi_label:
+            classes = [max(classes, key=lambda c: (row.confidence[c], -c))]
+        for c in classes:
+            least = float(threshold if np.ndim(threshold) == 0 else np.asarray(threshold)[c])
+            if row.confidence[c] > least:
+                found.append(Found(number, c, row.confidence[c], row.xyxy, row.keypoints))
+    best = sorted(found, key=lambda f: (-f.confidence, f.row, f.class_id))[:most]
+    return sorted(best, key=lambda f: (f.row, f.class_id))
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def corners(cx: float, cy: float, w: float, h: float) -> tuple[float, float, float, float]:
+    return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
+
+def cells(blob_wh: tuple[int, int], stride: int) -> Iterator[tuple[int, int]]:
+    """Column and row of each cell, row by row."""
+    for row in range(math.ceil(blob_wh[1] / stride)):
+        for column in range(math.ceil(blob_wh[0] / stride)):
+            yield column, row
+
+
+def cell_count(blob_wh: tuple[int, int], *strides: int) -> int:
+    return sum(len(list(cells(blob_wh, stride))) for stride in strides)
+
+
+def yolox(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    rows, values = [], iter(outputs["output"].tolist())
+    for stride in (8, 16, 32):
+        for column, row in cells(blob_wh, stride):
+            dx, dy, dw, dh, objectness, *classes = next(values)
+            box = corners(
+                (dx + column) * stride, (dy + row) * stride, math.exp(dw) * stride, math.exp(dh) * stride
+            )
+            rows.append(Row([objectness * c for c in classes], box))
+    return rows
+
+
+def decoded_rows(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    return [
+        Row([objectness * c for c in classes], corners(cx, cy, w, h))
+        for cx, cy, w, h, objectness, *classes in outputs["output"].tolist()
+    ]
+
+
+def yolov5_raw(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    rows = []
+    for name, stride, anchors in zip(params["raw"], params["strides"], params["anchors"], strict=True):
+        for anchor, (anchor_w, anchor_h) in enumerate(anchors):
+            for column, row in cells(blob_wh, stride):
+                x, y, w, h, objectness, *classes = map(
+                    sigmoid, outputs[name][anchor, row, column].tolist()
+                )
+                box = corners(
+                    (x * 2 - 0.5 + column) * stride,
+                    (y * 2 - 0.5 + row) * stride,
+                    (w * 2) ** 2 * anchor_w,
+                    (h * 2) ** 2 * anchor_h,
+                )
+                rows.append(Row([objectness * c for c in classes], box))
+    return rows
+
+
+def yolov8(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    (pred,) = outputs.values()
+    columns = pred.tolist() if params.get("transposed") else pred.T.tolist()
+    return [Row(classes, corners(cx, cy, w, h)) for cx, cy, w, h, *classes in columns]
+
+
+def yolo_e2e(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    rows = []
+    for x1, y1, x2, y2, confidence, number in outputs["output0"].tolist():
+        others = [-1.0] * int(number)
+        valid = x2 > x1 and y2 > y1
+        rows.append(Row([*others, confidence if valid else -1.0], (x1, y1, x2, y2)))
+    return rows
+
+
+def nanodet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    bins = params.get("reg_max", 7) + 1
+    offset = params.get("cell_offset", 0.5)
+    strides = params.get("strides", (8, 16, 32))
+    if "output" in params:
+        pred = outputs[params["output"]]
+        scores, sides = pred[:, : -4 * bins].tolist(), pred[:, -4 * bins :].tolist()
+    else:
+        scores = [row for name in params["cls"] for row in outputs[name].tolist()]
+        sides = [row for name in params["reg"] for row in outputs[name].tolist()]
+    rows = []
+    places = [(stride, *cell) for stride in strides for cell in cells(blob_wh, stride)]
+    for (stride, column, row), classes, side in zip(places, scores, sides, strict=True):
+        distance = []
+        for k in range(4):
+            weights = [math.exp(v) for v in side[k * bins : (k + 1) * bins]]
+            mean = sum(i * weight for i, weight in enumerate(weights)) / sum(weights)
+            distance.append(mean * stride)
+        x, y = (column + offset) * stride, (row + offset) * stride
+        box = (x - distance[0], y - distance[1], x + distance[2], y + distance[3])
+        rows.append(Row([sigmoid(c) for c in classes] if params.get("logits") else classes, box))
+    return rows
+
+
+def fastestdet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    pred, rows = outputs["758"], []
+    grid_h, grid_w = pred.shape[1:]
+    for row in range(grid_h):
+        for column in range(grid_w):
+            objectness, tx, ty, tw, th, *classes = pred[:, row, column].tolist()
+            box = corners(
+                (math.tanh(tx) + column) / grid_w * blob_wh[0],
+                (math.tanh(ty) + row) / grid_h * blob_wh[1],
+                sigmoid(tw) * blob_wh[0],
+                sigmoid(th) * blob_wh[1],
+            )
+            rows.append(Row([objectness**0.6 * c**0.4 for c in classes], box))
+    return rows
+
+
+def yunet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    rows = []
+    for stride in (8, 16, 32):
+        for i, (column, row) in enumerate(cells(blob_wh, stride)):
+            cls = min(max(float(outputs[f"cls_{stride}"][i, 0]), 0), 1)
+            obj = min(max(float(outputs[f"obj_{stride}"][i, 0]), 0), 1)
+            dx, dy, dw, dh = outputs[f"bbox_{stride}"][i].tolist()
+            points = outputs[f"kps_{stride}"][i].tolist()
+            rows.append(
+                Row(
+                    [math.sqrt(cls * obj)],
+                    corners(
+                        (column + dx) * stride,
+                        (row + dy) * stride,
+                        math.exp(dw) * stride,
+                        math.exp(dh) * stride,
+                    ),
+                    [
+                        ((column + points[2 * k]) * stride, (row + points[2 * k + 1]) * stride)
+                        for k in range(5)
+                    ],
+                )
+            )
+    return rows
+
+
+def ssd(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    w, h = blob_wh
+    first = 1 if params.get("background", True) else 0
+    return [
+        Row(classes[first:], (x1 * w, y1 * h, x2 * w, y2 * h))
+        for (x1, y1, x2, y2), classes in zip(
+            outputs["boxes"].tolist(), outputs["scores"].tolist(), strict=True
+        )
+    ]
+
+
+Make = Callable[[np.random.Generator, tuple[int, int], int], Outputs]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to use a head. classes: how many it is tried with. make: outputs that look real."""
+
+    id: str
+    type: str
+    literal: Callable[[Outputs, Mapping[str, Any], tuple[int, int]], list[Row]]
+    make: Make
+    params: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[int, ...] = (1, 3, 80)
+
+
+def _floats(array: NDArray[Any]) -> NDArray[np.float32]:
+    return array.astype(np.float32)
+
+
+def _boxes(rng: np.random.Generator, n: int, scale: float = 64.0) -> NDArray[Any]:
+    return np.concatenate([rng.uniform(0, scale, (n, 2)), rng.uniform(1, scale, (n, 2))], axis=1)
+
+
+def _grid_rows(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    n = cell_count(blob_wh, 8, 16, 32)
+    return {"output": _floats(np.hstack([rng.normal(size=(n, 4)), rng.uniform(size=(n, 1 + classes))]))}
+
+
+def _decoded_grid(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    outputs = _grid_rows(rng, blob_wh, classes)
+    outputs["output"][:, :4] = _boxes(rng, len(outputs["output"]))
+    return outputs
+
+
+def _decoded_rows(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    return {"output": _floats(np.hstack([_boxes(rng, 60), rng.uniform(size=(60, 1 + classes))]))}
+
+
+def _raw_levels(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    shape = {s: (math.ceil(blob_wh[1] / s), math.ceil(blob_wh[0] / s)) for s in (8, 16)}
+    return {
+        "p3": _floats(rng.normal(size=(2, *shape[8], 5 + classes))),
+        "p4": _floats(rng.normal(size=(1, *shape[16], 5 + classes))),
+    }
+
+
+def _columns(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    return {"output0": _floats(np.vstack([_boxes(rng, 60).T, rng.uniform(size=(classes, 60))]))}
+
+
+def _transposed(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    return {"dets": np.ascontiguousarray(_columns(rng, blob_wh, classes)["output0"].T)}
+
+
+def _objects(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    corner = rng.uniform(0, 64, (40, 2))
+    size = rng.uniform(-5, 40, (40, 2))
+    number = rng.integers(0, classes, (40, 1))
+    return {"output0": _floats(np.hstack([corner, corner + size, rng.uniform(size=(40, 1)), number]))}
+
+
+def _gfl_levels(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    counts = {stride: cell_count(blob_wh, stride) for stride in (8, 16, 32)}
+    return {
+        **{f"cls{s}": _floats(rng.uniform(size=(n, classes))) for s, n in counts.items()},
+        **{f"reg{s}": _floats(rng.normal(size=(n, 32))) for s, n in counts.items()},
+    }
+
+
+def _gfl_logits(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    outputs = _gfl_levels(rng, blob_wh, classes)
+    return {name: _floats(rng.normal(size=array.shape)) for name, array in outputs.items()}
+
+
+def _gfl_rows(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    n = cell_count(blob_wh, 8, 16, 32, 64)
+    return {"output": _floats(np.hstack([rng.uniform(size=(n, classes)), rng.normal(size=(n, 20))]))}
+
+
+def _planes(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    h, w = math.ceil(blob_wh[1] / 16), math.ceil(blob_wh[0] / 16)
+    objectness, box = rng.uniform(size=(1, h, w)), rng.normal(size=(4, h, w))
+    return {"758": _floats(np.concatenate([objectness, box, rng.uniform(size=(classes, h, w))]))}
+
+
+def _faces(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    outputs = {}
+    for stride in (8, 16, 32):
+        n = cell_count(blob_wh, stride)
+        outputs[f"cls_{stride}"] = _floats(rng.uniform(-0.1, 1.1, (n, 1)))
+        outputs[f"obj_{stride}"] = _floats(rng.uniform(-0.1, 1.1, (n, 1)))
+        outputs[f"bbox_{stride}"] = _floats(rng.normal(size=(n, 4)))
+        outputs[f"kps_{stride}"] = _floats(rng.normal(size=(n, 10)))
+    return outputs
+
+
+def _parts(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    corner = rng.uniform(size=(50, 2))
+    box = np.hstack([corner, corner + rng.uniform(size=(50, 2))])
+    return {"boxes": _floats(box), "scores": _floats(rng.uniform(size=(50, classes + 1)))}
+
+
+_LEVELS = {"cls": ("cls8", "cls16", "cls32"), "reg": ("reg8", "reg16", "reg32")}
+_RAW = {"raw": ("p3", "p4"), "strides": (8, 16), "anchors": (((10, 13), (33, 23)), ((30, 61),))}
+_PLUS = {"output": "output", "strides": (8, 16, 32, 64), "reg_max": 4, "cell_offset": 0.0}
+
+
+def _parts_without_background(
+    rng: np.random.Generator, blob_wh: tuple[int, int], classes: int
+) -> Outputs:
+    return _parts(rng, blob_wh, classes - 1)
+
+
+CASES = (
+    Case("yolox", "yolox", yolox, _grid_rows),
+    Case("yolox-decoded", "yolox", decoded_rows, _decoded_grid, {"decoded": True}),
+    Case("yolov5-decoded", "yolov5", decoded_rows, _decoded_rows, {"output": "output"}),
+    Case("yolov5-raw", "yolov5", yolov5_raw, _raw_levels, _RAW),
+    Case("yolov8", "yolov8", yolov8, _columns),
+    Case("yolov8-transposed", "yolov8", yolov8, _transposed, {"output": "dets", "transposed": True}),
+    Case("yolo_e2e", "yolo_e2e", yolo_e2e, _objects),
+    Case("nanodet-levels", "nanodet", nanodet, _gfl_levels, _LEVELS),
+    Case("nanodet-logits", "nanodet", nanodet, _gfl_logits, {**_LEVELS, "logits": True}),
+    Case("nanodet-plus", "nanodet", nanodet, _gfl_rows, _PLUS),
+    Case("fastestdet", "fastestdet", fastestdet, _planes, {"output": "758"}),
+    Case("yunet", "yunet", yunet, _faces, classes=(1,)),
+    Case("ssd", "ssd", ssd, _parts),
+    Case("ssd-no-background", "ssd", ssd, _parts_without_background, {"background": False}),
+)

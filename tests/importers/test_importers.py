@@ -1,0 +1,189 @@
+"""Model files of others: what is read from good ones, and one clear line for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
+from edgecv.importers import read_model
+from tests.networks import STRIDES, model_bytes, tiny_yolov8
+
+REAL = ["fastestdet_352", "nanodet_m_416", "ultraface_rfb_320", "ultraface_rfb_640", "yolox_nano_416", "yunet_n_640"]
+
+
+def test_facts() -> None:
+    model = read_model(tiny_yolov8(size=64))
+    assert [str(spec) for spec in model.facts.inputs] == ["images: float32 (1, 3, 64, 64)"]
+    assert [str(spec) for spec in model.facts.outputs] == ["output0: float32 (1, 7, 84)"]
+    assert model.facts.image_wh == (64, 64)
+    assert model.facts.metadata["task"] == "detect"
+    assert (model.opset, model.precision) == (13, "fp32")
+    assert model.weight_bytes == 4 * (7 * 3 * (8 * 8 + 16 * 16 + 32 * 32) + 3 * 7 + 7) + 8 * 3
+
+
+def test_dynamic_facts() -> None:
+    facts = read_model(tiny_yolov8(batch="batch", dynamic=True)).facts
+    assert facts.inputs[0].shape == ("batch", 3, "size", "size")
+    assert facts.image_wh is None
+
+
+def test_initializers_among_the_inputs_are_not_inputs() -> None:
+    model = read_model(tiny_yolov8(initializers_as_inputs=True))
+    assert [spec.name for spec in model.facts.inputs] == ["images"]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("size", [32, 96])
+def test_output_shapes_of_a_dynamic_model(batch: int, size: int) -> None:
+    model = read_model(tiny_yolov8(batch="batch", dynamic=True))
+    shapes = model.output_shapes({"images": (batch, 3, size, size)})
+    assert shapes == {"output0": (batch, 7, (size // 16) ** 2)}
+
+
+def test_data_dependent_output_has_no_size() -> None:
+    nodes = [helper.make_node("NonZero", ["images"], ["found"])]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 4, 4])],
+        [helper.make_tensor_value_info("found", TensorProto.INT64, [4, "n"])],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
+    assert read_model(data).output_shapes({"images": (1, 3, 4, 4)}) == {"found": (4, None)}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [(np.float32, "fp32"), (np.float16, "fp16")], ids=["fp32", "fp16"]
+)
+def test_precision_is_that_of_the_weights(dtype: type, precision: str) -> None:
+    elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    data = model_bytes(
+        [helper.make_node("Add", ["x", "w"], ["y"])],
+        inputs=[("x", [1, 4])],
+        outputs=[("y", [1, 4])],
+        weights={"w": np.ones((1, 4), dtype)},
+        elem_type=elem,
+    )
+    assert read_model(data).precision == precision
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    whole = tiny_yolov8()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelFileError, match=r"cut\.onnx: not an ONNX model, or a damaged one"):
+        read_model(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"hello, this is text", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"PK\x03\x04rest"]
+)
+def test_foreign_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"foreign\.onnx: not an ONNX model"):
+        read_model(path)
+
+
+FORMATS = {
+    "model.pt": "runs code when it is read",
+    "model.engine": "give the ONNX file",
+    "net.cfg": "Darknet",
+    "net.caffemodel": "Caffe",
+    "model.xyz": "expected one of .onnx",
+}
+
+
+@pytest.mark.parametrize(("name", "advice"), FORMATS.items(), ids=FORMATS.keys())
+def test_other_formats(tmp_path: Path, name: str, advice: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=advice):
+        read_model(tmp_path / name)
+
+
+def test_missing_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="no such file"):
+        read_model(tmp_path / "nothing.onnx")
+    with pytest.raises(InputError, match="got a folder"):
+        read_model(tmp_path)
+
+
+def with_external(location: str, offset: int = 0, length: int = 16) -> bytes:
+    model = onnx.load_from_string(
+        model_bytes(
+            [helper.make_node("Add", ["x", "w"], ["y"])],
+            inputs=[("x", [1, 4])],
+            outputs=[("y", [1, 4])],
+            weights={"w": np.zeros((1, 4), np.float32)},
+        )
+    )
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", offset), ("length", length)):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, str(value)
+    return model.SerializeToString()
+
+
+def test_external_weights_beside_the_model(tmp_path: Path) -> None:
+    values = np.arange(4, dtype=np.float32)
+    (tmp_path / "model.data").write_bytes(b"\0" * 16 + values.tobytes())
+    (tmp_path / "model.onnx").write_bytes(with_external("model.data", offset=16))
+    model = read_model(tmp_path / "model.onnx")
+    again = read_model(model.data)
+    np.testing.assert_array_equal(numpy_helper.to_array(again.proto.graph.initializer[0])[0], values)
+
+
+HOSTILE = {
+    "upward": ("../secret.data", 0, 16, "outside the model's folder"),
+    "absolute": ("/etc/passwd", 0, 16, "outside the model's folder"),
+    "missing": ("nothing.data", 0, 16, "missing beside the model"),
+    "past the end": ("model.data", 8, 1 << 40, "reaches byte"),
+    "negative": ("model.data", -8, 16, "reaches byte"),
+    "folder": (".", 0, 16, "missing beside the model"),
+}
+
+
+@pytest.mark.parametrize(("location", "offset", "length", "named"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_external_weights(tmp_path: Path, location: str, offset: int, length: int, named: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret.data").write_bytes(b"\0" * 16)
+    (folder / "model.data").write_bytes(b"\0" * 16)
+    (folder / "model.onnx").write_bytes(with_external(location, offset, length))
+    with pytest.raises(ModelFileError, match=named):
+        read_model(folder / "model.onnx")
+
+
+def test_external_weights_of_bytes_in_memory() -> None:
+    with pytest.raises(ModelFileError, match="give the model's path"):
+        read_model(with_external("model.data"))
+
+
+@given(st.data())
+def test_mutated_files_are_read_or_refused(data: st.DataObject) -> None:
+    content = bytearray(tiny_yolov8(size=32))
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    del content[data.draw(st.integers(1, len(content))) :]
+    try:
+        read_model(bytes(content))
+    except ModelFileError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_models(shared: Callable[[str], Path], name: str) -> None:
+    model = read_model(shared(f"models/onnx/{name}.onnx"))
+    assert len(model.facts.inputs) == 1
+    assert model.facts.image_wh is not None
+    assert model.precision == "fp32"

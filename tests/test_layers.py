@@ -1,0 +1,98 @@
+"""Imports go downward only, and `import edgecv` stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import edgecv
+
+PACKAGE = Path(edgecv.__file__).parent
+
+# A module imports only from lower levels, never from another package or module at its own. Whole
+# numbers are the levels of the design; a fraction orders what it puts on one level.
+LEVELS = {
+    "errors": 0.0,
+    "settings": 0.1,
+    "types": 0.1,
+    "_isa": 0.2,
+    "machine": 0.3,
+    "_image": 0.3,
+    "_boxes": 0.3,
+    "image": 1.0,
+    "boxes": 1.0,
+    "media": 1.0,
+    "image_reference": 1.1,
+    "heads": 2,
+    "graph": 2,
+    "card": 3,
+    "importers": 4,
+    "zoo": 4,
+    "backends": 5,
+    "pipelines": 6,
+    "api": 7,
+    "evaluate": 8,
+    "bench": 8,
+    "verify": 8,
+    "cli": 9,
+    "__init__": 10,
+    "__main__": 10,
+}
+
+
+def room(path: Path) -> str:
+    """The package or module directly under edgecv that a file belongs to."""
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py").removesuffix(".pyi")
+
+
+def internal_imports() -> Iterator[tuple[Path, str]]:
+    """(file, room that it imports from), imports for type checking and inside functions included."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                base = node.module or ""
+                names = [f"edgecv.{a.name}" for a in node.names] if base == "edgecv" else [base]
+            else:
+                continue
+            for name in names:
+                parts = name.split(".")
+                if parts[0] == "edgecv" and len(parts) > 1 and not parts[1].startswith("__version"):
+                    yield path, parts[1]
+
+
+def test_every_room_has_a_level() -> None:
+    rooms = {room(path) for path in PACKAGE.rglob("*.py")}
+    assert rooms <= set(LEVELS), f"no level for {rooms - set(LEVELS)}"
+
+
+def test_imports_go_downward() -> None:
+    found = list(internal_imports())
+    assert len(found) > 50
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {target}"
+        for path, target in found
+        if target != room(path) and LEVELS[target] >= LEVELS[room(path)]
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("heavy", ["cv2", "onnx", "onnx_ir", "onnxruntime", "hotcoco", "rich", "click"])
+def test_import_is_light(heavy: str) -> None:
+    code = f"import edgecv, sys; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_resolve() -> None:
+    for name in edgecv.__all__:
+        assert getattr(edgecv, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        edgecv.nothing_like_it  # noqa: B018
