@@ -92,9 +92,15 @@ MODULES = [
     ),
     native_module(
         "edgecv._image",
-        ["ext/image/_image.pyx", "ext/image/dispatch.cpp", "ext/isa/isa.cpp"],
+        [
+            "ext/image/_image.pyx",
+            "ext/image/dispatch.cpp",
+            "ext/image/plan.cpp",
+            "ext/image/taps.cpp",
+            "ext/isa/isa.cpp",
+        ],
         kernels=["ext/image/kernels.cpp"],
-        headers=[*ISA_HEADERS, "ext/image/image.h"],
+        headers=[*ISA_HEADERS, "ext/image/image.h", "ext/image/plan.h", "ext/image/taps.h"],
     ),
     native_module(
         "edgecv._boxes",

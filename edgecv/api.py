@@ -142,13 +142,13 @@ def _bare(path: Path) -> Loaded:
     if embedded is not None:
         card = cards.parse(embedded, origin=f"{path}, metadata {CARD_KEY}")
         return Loaded(card, model, None, f"{path}, metadata")
-    card = draft_card(model, path.stem)
-    head = card.head.type if card.head else "none"
-    log.warning(
-        "%s: no card; drafted one from the network: head %s, input %s. Put a %s.model.json beside it to "
-        "settle what cannot be read from a network",
+    card, is_stated = draft_card(model, path.stem)
+    log.log(
+        logging.INFO if is_stated else logging.WARNING,
+        "%s: no card; drafted from the network: head %s, input %s. Put a %s.model.json beside it to settle "
+        "what cannot be read from a network",
         path,
-        head,
+        card.head.type if card.head else "none",
         _described(card),
         path.stem,
     )

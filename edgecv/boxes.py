@@ -1,9 +1,15 @@
 """Boxes: candidate selection from class scores, IoU, non-maximum suppression, conversions.
 
 Everything runs in native code on the calling thread, without the GIL. Each thread keeps its own working
-memory between calls: it grows to what the largest call needed (for `select` at most about twice
-`max_candidates` entries of 12 bytes) and is freed with the thread; after warm-up a call allocates only
-the arrays that it returns. Results are the same bits on every instruction set.
+memory between calls: it grows to what the largest call needed and is freed with the thread, so that
+after warm-up a call allocates only the arrays that it returns. For `select` that is at most 24 bytes for
+each of max_candidates, for `nms` about 70 bytes for each box. Results are the same bits on every
+instruction set.
+
+IoU is float32: (min x2 - max x1) * (min y2 - max y1), each at least 0, over (area a + area b) - that.
+A box is suppressed when intersection > iou * union, without a division. Where a box's area or the union
+is too large for a float32, as for coordinates of 1e30, the boxes do not overlap: an overflow never
+suppresses anything.
 
 Arguments are read in place, whatever their strides, and may be read-only. A wrong dtype, shape or value
 raises InputError.
@@ -11,7 +17,7 @@ raises InputError.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +72,67 @@ def nms(
     method: "greedy" measures overlap by IoU, "diou" by IoU less the squared distance of the centers
         over the squared diagonal of the box around both (Zheng et al., arXiv:1911.08287).
 
-    Returns the kept indices, int64 (k,), by image, then falling confidence, then index. Never kept, and
-    never suppressing: boxes with a NaN or infinite coordinate, with x2 <= x1 or y2 <= y1, and those whose
-    confidence is not finite.
+    Returns the kept indices, int64 (k,), by image, then falling confidence, then index. Never kept and
+    never suppressing are boxes with a NaN or infinite coordinate, with x2 <= x1 or y2 <= y1, or with a
+    confidence that is not finite. The work grows with the number of boxes times the number kept, of one
+    image and class; `max_det` bounds it.
     """
     return _boxes.nms(xyxy, confidence, class_id, iou, max_det, image_id, method)
+
+
+def soft_nms(
+    xyxy: FloatArray,
+    confidence: FloatArray,
+    class_id: IntArray | None = None,
+    *,
+    method: Literal["gaussian", "linear"] = "gaussian",
+    sigma: float = 0.5,
+    iou: float = 0.3,
+    threshold: float = 0.001,
+    max_det: int | None = None,
+) -> tuple[IndexArray, FloatArray]:
+    """Soft-NMS (Bodla et al., arXiv:1704.04503): overlap with a better box lowers confidence.
+
+    xyxy, confidence, class_id, max_det: as for `nms`; the same boxes are left out.
+    method: "gaussian" multiplies by exp(-IoU * IoU / sigma), "linear" by 1 - IoU where
+        IoU is over `iou`.
+    sigma: 1e-6 to 1e6. iou: 0 to 1.
+    threshold: at least 0; a box whose confidence is not over it, at first or by decay, is left out.
+
+    Returns the kept indices int64 (k,) and their decayed confidences float32 (k,), by falling decayed
+    confidence, then index. The work grows with the square of the number of boxes of one class.
+    """
+    return _boxes.soft_nms(xyxy, confidence, class_id, method, sigma, iou, threshold, max_det)
+
+
+def iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union of every pair, float32 (n, m), 0 to 1, never NaN.
+
+    a: float32 (n, 4) xyxy. b: float32 (m, 4) xyxy. A box with a NaN or infinite coordinate, with
+    x2 <= x1 or y2 <= y1, or whose area no float32 can hold, overlaps with nothing.
+    """
+    return _boxes.iou(a, b)
+
+
+def cxcywh_to_xyxy(boxes: FloatArray, rows: IntArray | None = None) -> FloatArray:
+    """Center x, center y, width, height -> left, top, right, bottom.
+
+    boxes: float32 (n, 4). rows: int32 (k,), 0 to n - 1, or None: convert only these, in this order;
+    `select` returns them. Returns a new float32 (n, 4) or (k, 4).
+    """
+    return _boxes.cxcywh_to_xyxy(boxes, rows)
+
+
+def xywh_to_xyxy(boxes: FloatArray, rows: IntArray | None = None) -> FloatArray:
+    """Left, top, width, height -> left, top, right, bottom; arguments as for `cxcywh_to_xyxy`."""
+    return _boxes.xywh_to_xyxy(boxes, rows)
+
+
+def xyxy_to_xywh(boxes: FloatArray, rows: IntArray | None = None) -> FloatArray:
+    """Left, top, right, bottom -> left, top, width, height; arguments as for `cxcywh_to_xyxy`."""
+    return _boxes.xyxy_to_xywh(boxes, rows)
+
+
+def xyxy_to_cxcywh(boxes: FloatArray, rows: IntArray | None = None) -> FloatArray:
+    """Left, top, right, bottom -> center and size; arguments as for `cxcywh_to_xyxy`."""
+    return _boxes.xyxy_to_cxcywh(boxes, rows)

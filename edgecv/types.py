@@ -85,7 +85,8 @@ class FrameTransform:
     def points_to_frame(self, points: FloatArray) -> FloatArray:
         """points: float32 (..., 2), blob pixels. Returns float32 (..., 2), frame pixels, not clipped."""
         offset = np.array(self.offset_xy, np.float64)
-        return ((points - offset) / np.array(self.scale_xy)).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return ((points - offset) / np.array(self.scale_xy)).astype(np.float32)
 
     def points_to_blob(self, points: FloatArray) -> FloatArray:
         """points: float32 (..., 2), frame pixels. Returns float32 (..., 2), blob pixels."""

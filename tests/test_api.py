@@ -56,6 +56,7 @@ def same(a: Detections, b: Detections) -> None:
 def test_bare_model_is_recognized(
     network: Path, backend: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="edgecv")
     with edgecv.load(network, backend=backend, threads=1, conf=0.1) as detector:
         found = detector(photo())
     assert detector.card.head is not None

@@ -76,3 +76,11 @@ def split_classes(text: str | None) -> list[int | str] | None:
     if text is None:
         return None
     return [int(part) if part.strip().isdigit() else part.strip() for part in text.split(",")]
+
+
+def split_counts(option: str, text: str) -> list[int]:
+    """The numbers in "1,2". Raises InputError."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option}: expected numbers such as 1,2, got {text!r}") from None

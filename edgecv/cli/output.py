@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from edgecv.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 
 @cache
@@ -23,6 +26,30 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+class ProgressBar:
+    """A bar on stderr that is told how much is done of how much."""
+
+    def __init__(self, progress: Progress, description: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=None)
+
+    def update(self, done: int, total: int | None) -> None:
+        """done of total; a total of None means that nobody knows."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[ProgressBar]:
+    """A bar on stderr while the block runs; nothing where stderr is not a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=stderr(), transient=True, disable=not stderr().is_terminal
+    ) as progress:
+        yield ProgressBar(progress, description)
 
 
 def print_table(table: object) -> None:

@@ -31,8 +31,7 @@ _FLOAT_PRECISIONS = {
 class OnnxModel:
     """An ONNX network: whole (weights inside), parsed once, never changed.
 
-    facts: inputs, outputs and metadata; initializers that old exporters list among the inputs are not
-    inputs. origin: where it came from, for messages.
+    facts: inputs, outputs and metadata. origin: where it came from, for messages.
     """
 
     def __init__(self, proto: ModelProto, origin: str) -> None:
@@ -56,6 +55,7 @@ class OnnxModel:
             ) from error
         _check(proto, origin)
         _load_external(proto, origin, folder)
+        _keep_real_inputs(proto)
         return cls(proto, origin)
 
     @cached_property
@@ -123,9 +123,22 @@ class OnnxModel:
         }
 
 
-def _facts(proto: ModelProto) -> ModelFacts:
+def _keep_real_inputs(proto: ModelProto) -> None:
+    """Take the weights out of the graph's inputs, where old exporters list them.
+
+    There a run could replace them, which keeps backends from folding them.
+    """
     weights = {tensor.name for tensor in proto.graph.initializer}
-    inputs = tuple(_spec(value) for value in proto.graph.input if value.name not in weights)
+    real = [value for value in proto.graph.input if value.name not in weights]
+    if len(real) < len(proto.graph.input):
+        del proto.graph.input[:]
+        proto.graph.input.extend(real)
+        # Before version 4 of the format every initializer had to be an input.
+        proto.ir_version = max(proto.ir_version, 4)
+
+
+def _facts(proto: ModelProto) -> ModelFacts:
+    inputs = tuple(_spec(value) for value in proto.graph.input)
     image = next((spec.shape for spec in inputs if len(spec.shape) == 4), ())
     height, width = image[2:] if image else (None, None)
     return ModelFacts(
@@ -133,6 +146,7 @@ def _facts(proto: ModelProto) -> ModelFacts:
         outputs=tuple(_spec(value) for value in proto.graph.output),
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         image_wh=(width, height) if isinstance(width, int) and isinstance(height, int) else None,
+        operators=frozenset(node.op_type for node in proto.graph.node),
     )
 
 

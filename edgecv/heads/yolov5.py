@@ -78,7 +78,7 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
         return _decode_raw(outputs, params, query)
     pred = take(outputs, params.output, (None, AtLeast(6)), TYPE)
     index, class_id, confidence = query.select(pred[:, 5:], objectness=pred[:, 4])
-    return Candidates(boxes.cxcywh_to_xyxy(pred[index, :4]), confidence, class_id)
+    return Candidates(boxes.cxcywh_to_xyxy(pred[:, :4], index), confidence, class_id)
 
 
 def _decode_raw(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from edgecv import boxes
 from edgecv.heads.base import AtLeast, HeadParams, Query, take
 from edgecv.heads.recognition import (
@@ -72,5 +70,4 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     else:
         pred = take(outputs, params.output, (AtLeast(5), None), TYPE).T
     index, class_id, confidence = query.select(pred[:, 4:])
-    box = np.ascontiguousarray(pred[index, :4])
-    return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id)
+    return Candidates(boxes.cxcywh_to_xyxy(pred[:, :4], index), confidence, class_id)

@@ -73,9 +73,7 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
         )
         # The product alone finds every candidate; it orders them otherwise than the clamped one.
         threshold = query.confidence * query.confidence
-        row, class_id, _ = boxes.select(
-            cls, threshold, objectness=obj[:, 0], max_candidates=rows
-        )
+        row, class_id, _ = boxes.select(cls, threshold, objectness=obj[:, 0], max_candidates=rows)
         score = np.sqrt(np.clip(cls[row, 0], 0, 1) * np.clip(obj[row, 0], 0, 1))
         over = score > query.confidence
         row = row[over]

@@ -13,11 +13,12 @@ from edgecv.heads.ultralytics import parse_metadata
 _REMEDY = "put a card beside the file as <stem>.model.json that states the head and the input"
 
 
-def draft_card(model: OnnxModel, stem: str) -> ModelCard:
+def draft_card(model: OnnxModel, stem: str) -> tuple[ModelCard, bool]:
     """A card of the recognized head, fed as that head's reference implementation feeds it.
 
-    stem: the file's name without suffix, for the card's name. Raises HeadError that lists the
-    candidates where the head, or how it wants its input, is in doubt.
+    stem: the file's name without suffix, for the card's name. Returns the card, and whether the file's
+    own metadata states what it is. Raises HeadError that lists the candidates where the head, or how it
+    wants its input, is in doubt.
     """
     matches = heads.recognise(model.facts)
     if len(matches) != 1:
@@ -36,7 +37,7 @@ def draft_card(model: OnnxModel, stem: str) -> ModelCard:
     if size_wh is None:
         raise HeadError(f"{model.origin}: the input size is dynamic and the file names none: {_REMEDY}")
     image = next(spec for spec in model.facts.inputs if len(spec.shape) == 4)
-    return ModelCard(
+    card = ModelCard(
         schema=1,
         name=re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "model",
         task="detect",
@@ -45,3 +46,4 @@ def draft_card(model: OnnxModel, stem: str) -> ModelCard:
         head=HeadSpec(kind, params),
         labels=facts.names if facts else (),
     )
+    return card, facts is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -71,8 +72,10 @@ class PendingFile:
         self._is_renaming = False
         try:
             self._final = target.resolve()
-            if self._final.is_dir():
-                raise IsADirectoryError(0, "there is a folder of that name")
+            with contextlib.suppress(FileNotFoundError):
+                # A name that is too long fails here, and not at the end.
+                if stat.S_ISDIR(self._final.stat().st_mode):
+                    raise IsADirectoryError(0, "there is a folder of that name")
             self.path = self._final.with_name(f".edgecv-{secrets.token_hex(6)}{self._final.suffix}")
             # Unlike tempfile's, this file gets the permissions that the umask gives.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
@@ -86,7 +89,7 @@ class PendingFile:
             return
         was_interrupted, self._is_renaming = self._is_renaming, True
         try:
-            os.replace(self.path, self._final)
+            self.path.replace(self._final)
         except OSError as error:
             if not (was_interrupted and isinstance(error, FileNotFoundError)):
                 self.discard()

@@ -77,19 +77,25 @@ def draw(
     if detections.masks is not None:
         for i in worst_first:
             _blend(frame, detections.masks[i], class_color(int(detections.class_id[i])))
-    boxes = {int(i): box for i in worst_first if (box := _pixel_box(detections.xyxy[i], frame)) is not None}
+    boxes = {
+        int(i): box for i in worst_first if (box := _pixel_box(detections.xyxy[i], frame)) is not None
+    }
     for i, box in boxes.items():
         _draw_box(frame, box, class_color(int(detections.class_id[i])), width)
     if detections.keypoints is not None:
         for i in worst_first:
-            _draw_keypoints(frame, detections.keypoints[i], class_color(int(detections.class_id[i])), width)
+            _draw_keypoints(
+                frame, detections.keypoints[i], class_color(int(detections.class_id[i])), width
+            )
     if labels:
         placed: list[_Chip] = []
         for i, box in reversed(boxes.items()):
-            chip = _place_label(frame, _outer(box, width), _label(detections, i), side, placed)
+            color = class_color(int(detections.class_id[i]))
+            chip = _place_label(frame, _outer(box, width), _label(detections, i), color, side, placed)
             if chip is not None:
                 placed.append(chip)
-                _draw_chip(frame, chip, class_color(int(detections.class_id[i])))
+        for chip in reversed(placed):
+            _draw_chip(frame, chip)
     return frame
 
 
@@ -105,11 +111,11 @@ class _Box:
 
 @dataclass(frozen=True)
 class _Chip:
-    """A label: its rectangle inside the picture, and its text."""
+    """A label: its rectangle inside the picture, its color, and its text."""
 
     box: _Box
+    color: Color
     text: str
-    baseline: int
     padding: int
     scale: float
     stroke: int
@@ -198,7 +204,7 @@ def _ascii(text: str) -> str:
 
 
 def _place_label(
-    frame: Picture, box: _Box, text: str, side: float, placed: list[_Chip]
+    frame: Picture, box: _Box, text: str, color: Color, side: float, placed: list[_Chip]
 ) -> _Chip | None:
     """The label above the box, inside its top, or below it: the first place that is free, else the one
     with least overlap. None where the picture is too small for text."""
@@ -210,7 +216,7 @@ def _place_label(
     scale = cap_height / cv2.getTextSize("H", font, 1.0, 1)[0][1]
     padding = max(2, round(cap_height * 0.4))
     while True:
-        (width, height), below = cv2.getTextSize(text, font, scale, stroke)
+        width, height = cv2.getTextSize(text, font, scale, stroke)[0]
         width += 2 * padding
         if width <= frame_width or not text:
             break
@@ -227,7 +233,7 @@ def _place_label(
         if best is None or overlap < best[0]:
             best = overlap, rectangle
     assert best is not None
-    return _Chip(best[1], text, below, padding, scale, stroke)
+    return _Chip(best[1], color, text, padding, scale, stroke)
 
 
 def _overlap(a: _Box, b: _Box) -> int:
@@ -236,15 +242,17 @@ def _overlap(a: _Box, b: _Box) -> int:
     return width * height if width > 0 and height > 0 else 0
 
 
-def _draw_chip(frame: Picture, chip: _Chip, color: Color) -> None:
+def _draw_chip(frame: Picture, chip: _Chip) -> None:
     cv2 = require_cv2()
     box = chip.box
-    _fill(frame, box.x0, box.y0, box.x1, box.y1, color)
+    _fill(frame, box.x0, box.y0, box.x1, box.y1, chip.color)
     # The text is drawn into a copy of the chip, so that no descender leaves it.
     area = np.ascontiguousarray(frame[box.y0 : box.y1, box.x0 : box.x1])
     origin = (chip.padding, box.y1 - box.y0 - chip.padding)
     font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(area, chip.text, origin, font, chip.scale, _text_color(color), chip.stroke, cv2.LINE_AA)
+    cv2.putText(
+        area, chip.text, origin, font, chip.scale, _text_color(chip.color), chip.stroke, cv2.LINE_AA
+    )
     frame[box.y0 : box.y1, box.x0 : box.x1] = area
 
 

@@ -39,8 +39,8 @@ def open_camera(device: int | str, name: str, *, limit: int | None = None) -> So
         raise MediaNotFoundError(f"camera {name}: there is no such camera; {_cameras_here()}")
     if capture is None:
         raise MediaError(
-            f"camera {name}: {path} cannot be opened; check that it is a camera, that no other program uses "
-            "it, and that you are in the group 'video'"
+            f"camera {name}: {path} cannot be opened; check that it is a camera, that no other program "
+            "uses it, and that you are in the group 'video'"
         )
     return LiveStream(capture, name, limit=limit)
 
@@ -56,14 +56,14 @@ def open_csi(url: str, *, limit: int | None = None) -> Source:
     cv2 = require_cv2()
     if not _has_backend(cv2.CAP_GSTREAMER):
         raise UnavailableError(
-            f"{url}: a CSI camera needs an OpenCV with GStreamer, which this one (cv2 {cv2.__version__}) is "
-            "not; use the OpenCV of JetPack, or build it with -DWITH_GSTREAMER=ON"
+            f"{url}: a CSI camera needs an OpenCV with GStreamer, but cv2 {cv2.__version__} here has "
+            "none; use the OpenCV of JetPack, or build it with -DWITH_GSTREAMER=ON"
         )
     capture = open_capture(pipeline, cv2.CAP_GSTREAMER)
     if capture is None:
         raise MediaError(
-            f"{url}: the camera cannot be opened; check the cable, that nvargus-daemon runs, that no other "
-            "program uses the camera, and that it offers this size and rate"
+            f"{url}: the camera cannot be opened; check the cable, that nvargus-daemon runs, that no "
+            "other program uses the camera, and that it offers this size and rate"
         )
     return LiveStream(capture, url, limit=limit)
 
@@ -156,9 +156,10 @@ class LiveStream(Source):
             if self._stopped:
                 return
             if frame is None:
+                reason = self._ended or f"no frame for {_SILENCE_S:g} s"
                 error = MediaError(
-                    f"{self.name}: {self._ended or f'no frame for {_SILENCE_S:g} s'} after {next_index} frames; "
-                    "check the camera or the connection"
+                    f"{self.name}: {reason}, after {next_index} frames; check the camera or the "
+                    "connection"
                 )
                 if next_index == 0:
                     raise error

@@ -47,7 +47,7 @@ def open_sink(
     if not text:
         raise InputError("output: expected a file or a folder, got an empty name")
     suffix = target.suffix.lower()
-    if target.is_dir() or text.endswith("/") or not suffix:
+    if text.endswith("/") or not suffix or _is_folder(target):
         return FolderSink(target, kind=kind, inputs=inputs)
     fitting = {
         "image": (IMAGE_OUTPUTS, "an image"),
@@ -183,10 +183,10 @@ class VideoSink(Sink):
             self._size_wh = size_wh
             self._writer = self._open(size_wh[0] + size_wh[0] % 2, size_wh[1] + size_wh[1] % 2)
         if size_wh != self._size_wh:
+            expected, got = ("{} x {}".format(*size) for size in (self._size_wh, size_wh))
             raise OutputError(
-                f"{self.target}: frame {frame.index} of {frame.source} expected "
-                f"{self._size_wh[0]} x {self._size_wh[1]} pixels as the first, got {size_wh[0]} x {size_wh[1]}; "
-                "write to a folder instead"
+                f"{self.target}: expected frames of {expected} pixels as the first, got {got} in frame "
+                f"{frame.index}; write to a folder instead"
             )
         with quiet_cv2() as cv2:
             try:
@@ -221,8 +221,8 @@ class VideoSink(Sink):
             except (cv2.error, AttributeError):
                 pass
         raise OutputError(
-            f"{self.target}: this OpenCV cannot encode {width} x {height} {fourcc} video; choose another "
-            f"suffix ({', '.join(VIDEO_OUTPUTS)}), or a folder"
+            f"{self.target}: this OpenCV cannot encode {width} x {height} {fourcc} video; choose "
+            f"another suffix ({', '.join(VIDEO_OUTPUTS)}), or a folder"
         )
 
     def _check_codec(self) -> None:
@@ -243,14 +243,21 @@ class VideoSink(Sink):
         if not has_frames:
             self._file.discard()
             raise OutputError(
-                f"{self.target}: cannot be written: not all frames arrived in the file; check the free space, "
-                "or choose another place"
+                f"{self.target}: cannot be written: not all frames arrived in the file; check the free "
+                "space, or choose another place"
             )
 
     def _release(self) -> None:
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from error
 
 
 def _check_picture(picture: Picture) -> Picture:

@@ -162,13 +162,13 @@ def _open_folder(name: str, limit: int | None) -> Source:
 
 
 def _open_glob(pattern: str, limit: int | None) -> Source:
-    matches = [Path(match) for match in glob.glob(pattern, recursive=True)]
+    matches = [Path(match) for match in glob.iglob(pattern, recursive=True)]  # noqa: PTH207
     files = [path for path in matches if path.is_file()]
     images = _images(files)
     if not images and files:
         raise MediaError(
-            f"{pattern}: expected images, but none of the {len(files)} matching files has an image's suffix "
-            f"(the first is {min(files, key=natural_key)}); name a video alone, without a glob"
+            f"{pattern}: expected images, got {len(files)} files with other suffixes "
+            f"(the first is {min(files, key=natural_key)}); a video is named alone, without a glob"
         )
     if not images:
         raise MediaNotFoundError(f"{pattern}: matches no file; check the folder and the pattern")
@@ -182,7 +182,7 @@ def _images(paths: Sequence[Path]) -> list[Path]:
 
 def _suggestion(path: Path) -> str:
     try:
-        names = os.listdir(path.parent)
+        names = [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return f": there is no folder {path.parent} either"
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)

@@ -27,8 +27,8 @@ def open_video(path: Path, *, limit: int | None = None) -> Video:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
     if extent is Extent.NO_INDEX:
         raise MediaError(
-            f"{path}: not a readable video: its index (moov) is missing, so it is cut off or its recording "
-            "was never finished; copy or record it again"
+            f"{path}: not a readable video: its index (moov) is missing, so it is cut off or its "
+            "recording was never finished; copy or record it again"
         )
     # A name that starts with a slash cannot be taken for a protocol.
     capture = open_capture(str(path.absolute()))
@@ -90,8 +90,8 @@ class Video(Source):
         if self._ended_early(held):
             stated = f" of {self._frames_stated}" if self._frames_stated else ""
             error = MediaError(
-                f"{self.name}: the video is cut off or damaged: {held.index}{stated} frames could be read "
-                "whole; copy or record it again"
+                f"{self.name}: the video is cut off or damaged: {held.index}{stated} frames could be "
+                "read whole; copy or record it again"
             )
             yield Failure(self.name, held.index, error)
         else:

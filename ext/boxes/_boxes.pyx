@@ -69,11 +69,10 @@ cdef str _describe(object value):
 
 
 cdef int _check_array(str name, object value, object dtype, int ndim, str shape) except -1:
-    if not isinstance(value, NDARRAY) or value.dtype != dtype or value.ndim != ndim:
-        raise InputError(
-            f"{name}: expected a {dtype} array {shape}, got {_describe(value)}; "
-            f"convert it with numpy.asarray(..., numpy.{dtype})"
-        )
+    is_array = isinstance(value, NDARRAY)
+    if not is_array or value.dtype != dtype or value.ndim != ndim:
+        remedy = "" if is_array and value.dtype == dtype else f"; convert it with numpy.asarray(..., '{dtype}')"
+        raise InputError(f"{name}: expected {dtype} {shape}, got {_describe(value)}{remedy}")
     if not value.flags.aligned:
         raise InputError(f"{name}: expected an aligned array, got a misaligned one; pass a copy()")
     return 0
@@ -98,11 +97,9 @@ cdef size_t _count(str name, object value) except? 0:
 
 
 cdef float _number(str name, object value, double low, double high) except? -1:
-    cdef double number
-    try:
+    cdef double number = float("nan")
+    if hasattr(value, "__float__") and getattr(value, "ndim", 0) == 0:
         number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
     if not low <= number <= high:
         raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r}")
     return <float>number
@@ -257,7 +254,8 @@ cdef int _fill_candidates(
 
 
 cdef size_t _max_det(object value, size_t n) except? 0:
-    return max(n, 1) if value is None else _count("max_det", value)
+    # 0 only where there is nothing to keep.
+    return n if value is None else _count("max_det", value)
 
 
 cdef int _check_method(object method, tuple methods) except -1:

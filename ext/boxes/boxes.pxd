@@ -71,7 +71,7 @@ cdef extern from "boxes.h" namespace "ecv" nogil:
         xyxy_to_cxcywh
 
     cdef struct BoxKernels:
-        float (*f32_largest)(const float* values, size_t n)
+        float (*f32_largest)(const float* values, size_t n) noexcept nogil
 
     const BoxKernels& box_kernels()
     void set_box_isa(int isa)

@@ -6,6 +6,7 @@
 #include "image.h"
 #include "vec.h"
 
+namespace ecv {
 namespace {
 
 // Weights of the resampling that only interpolates: sums of 21 bits after the point, to 7.
@@ -203,8 +204,6 @@ const ImageKernels kTable = {
 };
 
 }  // namespace
-
-namespace ecv {
 
 const ImageKernels* ECV_EXPORT(image_kernels)() { return &kTable; }
 

@@ -3,14 +3,14 @@ from libc.stdint cimport uint8_t
 
 cdef extern from "image.h" namespace "ecv" nogil:
     cdef struct ImageKernels:
-        void (*memory_floor)(const uint8_t*, size_t, uint8_t*, size_t)
+        void (*memory_floor)(const uint8_t*, size_t, uint8_t*, size_t) noexcept nogil
     const ImageKernels* image_kernels(int isa)
     const char* image_kernel_name(int kernel)
 
 cdef extern from "plan.h" namespace "ecv" nogil:
     const int kMaxSide
     const int kMaxChannels
-    cpdef enum class Interpolation(int):
+    cdef enum class Interpolation(int):
         nearest
         linear
         area

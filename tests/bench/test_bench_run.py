@@ -14,6 +14,7 @@ from typing import Any
 
 import bench_fakes
 import msgspec
+import numpy as np
 import pytest
 
 from edgecv import bench
@@ -113,6 +114,36 @@ def test_workers_take_turns_and_the_order_rotates(log: Path) -> None:
     expected = [lane for lane in (0, 1, 2) for _ in range(2)]
     expected += [lane for turn in turns for lane in turn for _ in range(4)]
     assert frames == expected
+
+
+def pictures(folder: Path, *sizes_wh: tuple[int, int]) -> Path:
+    cv2 = pytest.importorskip("cv2")
+    folder.mkdir()
+    for i, (width, height) in enumerate(sizes_wh):
+        assert cv2.imwrite(str(folder / f"{i}.png"), np.zeros((height, width, 3), np.uint8))
+    return folder
+
+
+def test_frames_of_a_source_take_turns_too(log: Path, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "source", (8, 4), (5, 7), (6, 6))
+    report = bench.run(config("fake", source=str(folder)))
+    assert report.frame == bench.FrameInfo(source=str(folder), count=3, width=8, height=4)
+    shapes = [line[2] for line in read(log, "frame")]
+    assert shapes[:4] == ["4x8x3", "7x5x3", "6x6x3", "4x8x3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("missing.jpg", "no such file"), ("bad.png", "not a readable image"), ("empty", "image")],
+)
+def test_a_source_that_cannot_be_used_is_bad_input(tmp_path: Path, name: str, text: str) -> None:
+    pytest.importorskip("cv2")
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "empty").mkdir()
+    report = bench.run(config("fake", source=str(tmp_path / name)))
+    assert text in (report.results[0].error or "")
+    assert report.frame is None
+    assert report.exit_code == 2
 
 
 def test_a_time_limit_ends_with_fewer_samples() -> None:

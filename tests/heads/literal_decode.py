@@ -198,6 +198,27 @@ def ssd(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -
     ]
 
 
+def ssd_priors(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
+    w, h = blob_wh
+    priors = []
+    for one in params["priors"]:
+        stride = one["stride"]
+        for row in range(math.ceil(h / stride)):
+            for column in range(math.ceil(w / stride)):
+                for side in one["sizes"]:
+                    prior = ((column + 0.5) * stride / w, (row + 0.5) * stride / h, side / w, side / h)
+                    priors.append([min(max(part, 0.0), 1.0) for part in prior])
+    rows = []
+    for (cx, cy, pw, ph), (dx, dy, dw, dh), classes in zip(
+        priors, outputs["boxes"].tolist(), outputs["scores"].tolist(), strict=True
+    ):
+        x, y = cx + dx * 0.1 * pw, cy + dy * 0.1 * ph
+        bw, bh = pw * math.exp(dw * 0.2), ph * math.exp(dh * 0.2)
+        corners = ((x - bw / 2) * w, (y - bh / 2) * h, (x + bw / 2) * w, (y + bh / 2) * h)
+        rows.append(Row(classes[1:], corners))
+    return rows
+
+
 Make = Callable[[np.random.Generator, tuple[int, int], int], Outputs]
 
 
@@ -311,6 +332,15 @@ def _parts_without_background(
     return _parts(rng, blob_wh, classes - 1)
 
 
+def _offsets(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+    cells = [math.ceil(blob_wh[0] / s) * math.ceil(blob_wh[1] / s) for s in (16, 32)]
+    count = 2 * cells[0] + cells[1]
+    scores = rng.uniform(size=(count, classes + 1))
+    return {"boxes": _floats(rng.normal(size=(count, 4))), "scores": _floats(scores)}
+
+
+_PRIORS = {"priors": ({"stride": 16, "sizes": (12.0, 30.0)}, {"stride": 32, "sizes": (64.0,)})}
+
 CASES = (
     Case("yolox", "yolox", yolox, _grid_rows),
     Case("yolox-decoded", "yolox", decoded_rows, _decoded_grid, {"decoded": True}),
@@ -325,5 +355,6 @@ CASES = (
     Case("fastestdet", "fastestdet", fastestdet, _planes, {"output": "758"}),
     Case("yunet", "yunet", yunet, _faces, classes=(1,)),
     Case("ssd", "ssd", ssd, _parts),
+    Case("ssd-priors", "ssd", ssd_priors, _offsets, _PRIORS),
     Case("ssd-no-background", "ssd", ssd, _parts_without_background, {"background": False}),
 )

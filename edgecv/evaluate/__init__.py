@@ -1,0 +1,39 @@
+"""Accuracy of a detector on an annotated dataset, counted as COCO does."""
+
+from __future__ import annotations
+
+from edgecv.evaluate.classes import ClassMap, map_classes
+from edgecv.evaluate.dataset import Annotations, Category, Dataset, ImageEntry
+from edgecv.evaluate.evaluation import LOAD_OPTIONS, Detector, Progress, evaluate
+from edgecv.evaluate.formats import open_dataset
+from edgecv.evaluate.report import (
+    ClassResult,
+    EvalReport,
+    ImageFailure,
+    StageMeans,
+    Thresholds,
+    json_schema,
+)
+from edgecv.evaluate.tables import to_class_table, to_table
+
+__all__ = [
+    "LOAD_OPTIONS",
+    "Annotations",
+    "Category",
+    "ClassMap",
+    "ClassResult",
+    "Dataset",
+    "Detector",
+    "EvalReport",
+    "ImageEntry",
+    "ImageFailure",
+    "Progress",
+    "StageMeans",
+    "Thresholds",
+    "evaluate",
+    "json_schema",
+    "map_classes",
+    "open_dataset",
+    "to_class_table",
+    "to_table",
+]

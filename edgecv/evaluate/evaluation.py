@@ -1,0 +1,193 @@
+"""From a loaded detector and a dataset to COCO's figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.errors import DatasetError, HeadError, MediaError
+from edgecv.evaluate.classes import ClassMap, map_classes
+from edgecv.evaluate.dataset import Annotations, Dataset, ImageEntry
+from edgecv.evaluate.report import ClassResult, EvalReport, ImageFailure, StageMeans, Thresholds
+from edgecv.evaluate.scoring import load_scorer, score
+from edgecv.media import read_image
+from edgecv.types import Detections
+
+# What the detector has to be loaded with, so that figures compare with published ones.
+LOAD_OPTIONS: dict[str, Any] = {"conf": 0.01, "iou": 0.6, "max_det": 100, "multi_label": True}
+MAX_DETECTIONS = 100
+
+Progress = Callable[[int, int], None]
+
+
+class Detector(Protocol):
+    """What is evaluated. names: by class index, empty when the model has none."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Detections: ...
+
+
+@dataclass
+class _Tally:
+    """What is collected over the images."""
+
+    sizes_wh: dict[int, tuple[int, int]] = field(default_factory=dict)
+    detections: list[NDArray[np.float64]] = field(default_factory=list)
+    failures: list[ImageFailure] = field(default_factory=list)
+    timings_ms: list[tuple[float, float, float]] = field(default_factory=list)
+
+
+def evaluate(detector: Detector, dataset: Dataset, *, progress: Progress | None = None) -> EvalReport:
+    """Run a detector over a dataset and score it as COCO does.
+
+    detector: loaded with `LOAD_OPTIONS`. Its boxes are clipped to the image, and the 100 most confident
+    of each image count. An image that cannot be read, or is not of the size that the dataset states,
+    becomes a failure of the report and is left out of the figures, its objects too. progress: called
+    with the images done and all.
+
+    Raises DatasetError for classes that do not fit and when no image at all could be read, and
+    MissingExtraError without hotcoco; both before the first inference.
+    """
+    load_scorer()
+    classes = map_classes(detector.names, dataset)
+    tally = _Tally()
+    started = time.perf_counter()
+    for done, image in enumerate(dataset.images, 1):
+        _look_at(image, detector, dataset, classes, tally)
+        if progress is not None:
+            progress(done, len(dataset))
+    seconds = time.perf_counter() - started
+    if not tally.sizes_wh:
+        raise DatasetError(
+            f"{dataset.source}: none of its {len(dataset)} images can be evaluated; "
+            f"the first: {tally.failures[0].error}"
+        )
+    return _report(detector, dataset, classes, tally, seconds)
+
+
+def _look_at(
+    image: ImageEntry, detector: Detector, dataset: Dataset, classes: ClassMap, tally: _Tally
+) -> None:
+    try:
+        frame = read_image(image.path)
+        height, width = frame.shape[:2]
+        if (image.width or width, image.height or height) != (width, height):
+            raise MediaError(
+                f"{image.path}: expected {image.width} x {image.height} pixels, as {dataset.source} "
+                f"states, got {width} x {height}"
+            )
+    except MediaError as error:
+        tally.failures.append(ImageFailure(image_id=image.id, path=str(image.path), error=str(error)))
+        return
+    found = detector(frame)
+    tally.sizes_wh[image.id] = (width, height)
+    tally.detections.append(_columns(found, image.id, (width, height), classes))
+    if found.timing is not None:
+        timing = found.timing
+        tally.timings_ms.append((timing.preprocess_ms, timing.inference_ms, timing.postprocess_ms))
+
+
+def _columns(
+    found: Detections, image_id: int, size_wh: tuple[int, int], classes: ClassMap
+) -> NDArray[np.float64]:
+    """One image's best detections as rows for `score`."""
+    known = len(classes.category_id)
+    if len(found) and not 0 <= found.class_id.min() <= found.class_id.max() < known:
+        raise HeadError(
+            f"classes: expected detections of class 0 to {known - 1}, got {found.class_id.min()} to "
+            f"{found.class_id.max()}: the model has more classes than names"
+        )
+    category_id = classes.category_id[found.class_id]
+    best = np.argsort(-found.confidence, kind="stable")
+    keep = best[category_id[best] >= 0][:MAX_DETECTIONS]
+    xyxy = found.xyxy[keep].astype(np.float64)
+    np.clip(xyxy, 0, [*size_wh, *size_wh], out=xyxy)
+    rows = np.empty((len(keep), 7))
+    rows[:, 0] = image_id
+    rows[:, 1:3] = xyxy[:, :2]
+    rows[:, 3:5] = xyxy[:, 2:] - xyxy[:, :2]
+    rows[:, 5] = found.confidence[keep]
+    rows[:, 6] = category_id[keep]
+    return rows
+
+
+def _objects(dataset: Dataset, classes: ClassMap, sizes_wh: dict[int, tuple[int, int]]) -> Annotations:
+    """The objects that count, in pixels: of the images that were read and the categories compared."""
+    every = dataset.annotations
+    keep = np.isin(every.image_id, list(sizes_wh))
+    keep &= np.isin(every.category_id, [category.id for category in classes.categories])
+    kept = Annotations(
+        image_id=every.image_id[keep],
+        category_id=every.category_id[keep],
+        xywh=every.xywh[keep],
+        area=None if every.area is None else every.area[keep],
+        is_crowd=every.is_crowd[keep],
+    )
+    if dataset.units == "fractions":
+        sides = np.array([sizes_wh[number] * 2 for number in kept.image_id.tolist()], np.float64)
+        kept = replace(kept, xywh=kept.xywh * sides.reshape(-1, 4))
+    if kept.area is None:
+        kept = replace(kept, area=kept.xywh[:, 2] * kept.xywh[:, 3])
+    return kept
+
+
+def _report(
+    detector: Detector, dataset: Dataset, classes: ClassMap, tally: _Tally, seconds: float
+) -> EvalReport:
+    objects = _objects(dataset, classes, tally.sizes_wh)
+    scores = score(list(tally.sizes_wh), classes.categories, objects, np.concatenate(tally.detections))
+    counted = objects.category_id[~objects.is_crowd]
+    placement = getattr(detector, "placement", None)
+    return EvalReport(
+        dataset=str(dataset.source),
+        format=dataset.format,
+        images=len(tally.sizes_wh),
+        objects=len(counted),
+        seconds=seconds,
+        **scores.figures,
+        per_class=tuple(
+            ClassResult(
+                id=category.id,
+                name=category.name,
+                objects=int(np.count_nonzero(counted == category.id)),
+                AP=figures.AP,
+                AP50=figures.AP50,
+                AR100=figures.AR100,
+            )
+            for category, figures in zip(classes.categories, scores.per_class, strict=True)
+        ),
+        thresholds=_thresholds(detector),
+        class_mapping=classes.basis,
+        ignored_classes=tuple(
+            name for name, number in zip(detector.names, classes.category_id, strict=False) if number < 0
+        ),
+        placement=None if placement is None else placement.as_dict(),
+        timing_ms=_stage_means(tally),
+        scorer=scores.scorer,
+        failures=tuple(tally.failures),
+    )
+
+
+def _thresholds(detector: Detector) -> Thresholds:
+    settings = getattr(detector, "settings", None)
+    conf = getattr(settings, "conf", None)
+    return Thresholds(
+        conf=conf.tolist() if isinstance(conf, np.ndarray) else conf,
+        iou=getattr(settings, "iou", None),
+        max_det=getattr(settings, "max_det", None),
+        multi_label=getattr(settings, "multi_label", None),
+    )
+
+
+def _stage_means(tally: _Tally) -> StageMeans | None:
+    if not tally.timings_ms:
+        return None
+    preprocess, inference, postprocess = np.mean(tally.timings_ms, axis=0).tolist()
+    return StageMeans(preprocess=preprocess, inference=inference, postprocess=postprocess)

@@ -1,0 +1,102 @@
+"""The result of an evaluation: plain values, the same in Python and in JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ClassResult(_Struct, frozen=True, kw_only=True):
+    """One category. objects: those annotated, without crowds. The rest as in `EvalReport`."""
+
+    id: int
+    name: str
+    objects: int
+    AP: float | None
+    AP50: float | None
+    AR100: float | None
+
+
+class ImageFailure(_Struct, frozen=True, kw_only=True):
+    """An image that was not evaluated, and why, in one line."""
+
+    image_id: int
+    path: str
+    error: str
+
+
+class Thresholds(_Struct, frozen=True, kw_only=True):
+    """What counted as a detection, read back from the detector; None where it does not tell."""
+
+    conf: float | list[float] | None
+    iou: float | None
+    max_det: int | None
+    multi_label: bool | None
+
+
+class StageMeans(_Struct, frozen=True, kw_only=True):
+    """Mean milliseconds of a frame. For latency use `edgecv bench`: here images are read in between."""
+
+    preprocess: float
+    inference: float
+    postprocess: float
+
+
+class EvalReport(_Struct, frozen=True, kw_only=True):
+    """COCO's twelve figures, 0 to 1, over the images that could be read.
+
+    AP: mean over IoU 0.50 to 0.95 in steps of 0.05 and over categories; AP50, AP75 at one IoU; APs,
+    APm, APl for objects under 32², under 96² and over 96² pixels. AR1, AR10, AR100: recall with so
+    many detections a category and image; ARs, ARm, ARl at 100. None where there is no such object.
+
+    images, objects: evaluated; objects without crowds. seconds: reading and detecting. class_mapping:
+    how the model's classes were paired with the categories; ignored_classes: of the model, which
+    the dataset lacks. scorer: what computed the figures, with its version.
+    """
+
+    schema: int = 1
+    dataset: str
+    format: Literal["coco", "yolo"]
+    images: int
+    objects: int
+    seconds: float
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APs: float | None
+    APm: float | None
+    APl: float | None
+    AR1: float | None
+    AR10: float | None
+    AR100: float | None
+    ARs: float | None
+    ARm: float | None
+    ARl: float | None
+    per_class: tuple[ClassResult, ...]
+    thresholds: Thresholds
+    class_mapping: Literal["name", "order"]
+    ignored_classes: tuple[str, ...]
+    placement: dict[str, Any] | None
+    timing_ms: StageMeans | None
+    scorer: str
+    failures: tuple[ImageFailure, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 when an image could not be evaluated."""
+        return 1 if self.failures else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of what `EvalReport.as_dict` returns."""
+    return msgspec.json.schema(EvalReport)

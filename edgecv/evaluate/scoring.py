@@ -1,0 +1,125 @@
+"""COCO's figures from columns of objects and detections; the matching itself is hotcoco's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv.errors import MissingExtraError
+from edgecv.evaluate.dataset import Annotations, Category
+
+# Positions in hotcoco's result arrays: area ranges all, small, medium, large; detections 1, 10, 100.
+ALL, SMALL, MEDIUM, LARGE = range(4)
+ONE, TEN, HUNDRED = range(3)
+AT_50, AT_75 = 0, 5
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Figures of one category, None where it has no object."""
+
+    AP: float | None
+    AP50: float | None
+    AR100: float | None
+
+
+class Figures(TypedDict):
+    """COCO's twelve figures, as `EvalReport` explains them."""
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APs: float | None
+    APm: float | None
+    APl: float | None
+    AR1: float | None
+    AR10: float | None
+    AR100: float | None
+    ARs: float | None
+    ARm: float | None
+    ARl: float | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of all categories, and of each in their order. scorer: what computed them, with its version."""
+
+    figures: Figures
+    per_class: tuple[ClassScore, ...]
+    scorer: str
+
+
+def load_scorer() -> ModuleType:
+    """hotcoco, or MissingExtraError."""
+    try:
+        import hotcoco
+    except ImportError as error:
+        raise MissingExtraError(
+            "evaluation needs hotcoco; install it with: pip install 'edgecv[eval]'"
+        ) from error
+    return hotcoco
+
+
+def score(
+    image_ids: Sequence[int],
+    categories: Sequence[Category],
+    objects: Annotations,
+    detections: NDArray[np.float64],
+) -> Scores:
+    """COCO's figures.
+
+    categories: rising by id. objects: in pixels, of these images and categories alone. detections:
+    float64 (n, 7): image id, left, top, width, height, confidence, category id.
+    """
+    hotcoco = load_scorer()
+    truth = hotcoco.COCO.from_arrays(
+        [{"id": number} for number in image_ids],
+        [{"id": category.id, "name": category.name} for category in categories],
+        objects.image_id,
+        objects.category_id,
+        objects.xywh,
+        area=objects.area,
+        iscrowd=objects.is_crowd,
+    )
+    evaluation = hotcoco.COCOeval(truth, truth.load_res(detections), "bbox")
+    # Not run(): its summary is printed to stdout.
+    evaluation.evaluate()
+    evaluation.accumulate()
+    precision = evaluation.eval["precision"]
+    recall = evaluation.eval["recall"]
+    return Scores(
+        figures={
+            "AP": _mean(precision[:, :, :, ALL, HUNDRED]),
+            "AP50": _mean(precision[AT_50, :, :, ALL, HUNDRED]),
+            "AP75": _mean(precision[AT_75, :, :, ALL, HUNDRED]),
+            "APs": _mean(precision[:, :, :, SMALL, HUNDRED]),
+            "APm": _mean(precision[:, :, :, MEDIUM, HUNDRED]),
+            "APl": _mean(precision[:, :, :, LARGE, HUNDRED]),
+            "AR1": _mean(recall[:, :, ALL, ONE]),
+            "AR10": _mean(recall[:, :, ALL, TEN]),
+            "AR100": _mean(recall[:, :, ALL, HUNDRED]),
+            "ARs": _mean(recall[:, :, SMALL, HUNDRED]),
+            "ARm": _mean(recall[:, :, MEDIUM, HUNDRED]),
+            "ARl": _mean(recall[:, :, LARGE, HUNDRED]),
+        },
+        per_class=tuple(
+            ClassScore(
+                AP=_mean(precision[:, :, k, ALL, HUNDRED]),
+                AP50=_mean(precision[AT_50, :, k, ALL, HUNDRED]),
+                AR100=_mean(recall[:, k, ALL, HUNDRED]),
+            )
+            for k in range(len(categories))
+        ),
+        scorer=f"hotcoco {hotcoco.__version__}",
+    )
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    """Mean of what could be computed: -1 marks a category without objects."""
+    computed = values[values > -1]
+    return float(computed.mean()) if computed.size else None

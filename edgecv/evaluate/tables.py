@@ -1,0 +1,70 @@
+"""An evaluation's report as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgecv.evaluate.report import EvalReport
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+FIGURES = (
+    ("AP", "AP", "IoU 0.50:0.95"),
+    ("AP50", "AP50", "IoU 0.50"),
+    ("AP75", "AP75", "IoU 0.75"),
+    ("APs", "AP small", "area < 32²"),
+    ("APm", "AP medium", "area 32² to 96²"),
+    ("APl", "AP large", "area > 96²"),
+    ("AR1", "AR 1", "1 detection a class"),
+    ("AR10", "AR 10", "10 detections a class"),
+    ("AR100", "AR 100", "100 detections a class"),
+    ("ARs", "AR small", "area < 32²"),
+    ("ARm", "AR medium", "area 32² to 96²"),
+    ("ARl", "AR large", "area > 96²"),
+)
+
+
+def to_table(report: EvalReport) -> Table:
+    """The twelve figures."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=f"{escape(report.dataset)}: {report.images} images, {report.objects} objects",
+        caption=escape(_caption(report)),
+    )
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    table.add_column("over")
+    for name, label, meaning in FIGURES:
+        table.add_row(label, _figure(getattr(report, name)), meaning, end_section=name in ("APl", "ARl"))
+    return table
+
+
+def to_class_table(report: EvalReport) -> Table:
+    """A line for each category, the best first; those without objects last."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="by class")
+    table.add_column("class")
+    for name in ("objects", "AP", "AP50", "AR 100"):
+        table.add_column(name, justify="right")
+    for entry in sorted(report.per_class, key=lambda entry: -1 if entry.AP is None else entry.AP)[::-1]:
+        figures = (_figure(value) for value in (entry.AP, entry.AP50, entry.AR100))
+        table.add_row(escape(entry.name), str(entry.objects), *figures)
+    return table
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _caption(report: EvalReport) -> str:
+    lines = [f"{report.seconds:.1f} s, {report.scorer}, classes paired by {report.class_mapping}"]
+    if report.ignored_classes:
+        lines.append(f"{len(report.ignored_classes)} classes of the model are not in the dataset")
+    if report.failures:
+        lines.append(f"{len(report.failures)} images could not be evaluated")
+    return "\n".join(lines)

@@ -1,0 +1,194 @@
+"""Every kernel of ext/boxes on every built ISA: the same bits as brute force, around the lane counts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecv import _boxes, _isa, boxes
+from tests import boxes_reference as reference
+
+F32, I32 = np.float32, np.int32
+LANES = {"sse42": 4, "neon": 4, "avx2": 8, "avx512": 16}
+
+
+def lengths(isa: str) -> list[int]:
+    lanes = LANES[isa]
+    return [0, 1, lanes - 1, lanes, lanes + 1, 3 * lanes + 2, 4 * lanes, 5 * lanes + 3]
+
+
+CASES = [(isa, n) for isa in _isa.built() for n in lengths(isa)]
+
+
+@pytest.fixture
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kernels of one ISA, for one test."""
+    label: str = request.param
+    if label not in _isa.usable():
+        pytest.skip(f"{label}: not supported by this CPU, which has {', '.join(_isa.usable())}")
+    before = _boxes.isa()
+    _boxes.use_isa(label)
+    assert _boxes.isa() == label
+    yield label
+    _boxes.use_isa(before)
+
+
+each_isa = pytest.mark.parametrize("isa", _isa.built(), indirect=True)
+each_length = pytest.mark.parametrize(
+    ("isa", "n"), CASES, ids=[f"{isa}-n{n}" for isa, n in CASES], indirect=["isa"]
+)
+
+
+def hostile(rng: np.random.Generator, shape: Any, fraction: float) -> Any:
+    """Numbers of 0 to 1 with few distinct values, some replaced by hostile ones."""
+    values = (rng.integers(0, 64, shape) / 64).astype(F32)
+    odd = rng.choice(np.array(reference.HOSTILE, F32), shape)
+    return np.where(rng.random(shape) < fraction, odd, values).astype(F32)
+
+
+def random_boxes(rng: np.random.Generator, n: int, fraction: float) -> Any:
+    corner = rng.integers(0, 12, (n, 2))
+    xyxy = np.concatenate([corner, corner + rng.integers(1, 9, (n, 2))], axis=1)
+    odd = rng.choice(np.array([*reference.HOSTILE, 1e30, -1e30, 1e19], F32), (n, 4))
+    return np.where(rng.random((n, 4)) < fraction, odd, xyxy).astype(F32)
+
+
+def check_select(scores: Any, objectness: Any, thresholds: list[Any]) -> None:
+    for threshold in thresholds:
+        for multi_label in (False, True):
+            expected = reference.select(scores, threshold, objectness, multi_label)
+            for view in (scores, np.ascontiguousarray(scores.T).T):
+                row, class_id, confidence = boxes.select(
+                    view, threshold, objectness=objectness, multi_label=multi_label
+                )
+                got = list(zip(row.tolist(), class_id.tolist(), confidence.tolist(), strict=True))
+                assert got == expected
+
+
+@each_length
+@pytest.mark.parametrize("fraction", [0.0, 0.1], ids=["plain", "hostile"])
+def test_f32_select(isa: str, n: int, fraction: float) -> None:
+    rng = np.random.default_rng(n)
+    for rows, classes in ((n, 7), (9, max(n, 1)), (n, n)):
+        scores = hostile(rng, (rows, classes), fraction)
+        objectness = hostile(rng, rows, 3 * fraction)
+        per_class = rng.choice(np.array([0.25, 0.5, 0.75], F32), classes)
+        check_select(scores, None, [0.5, per_class])
+        check_select(scores, objectness, [0.5, 0.0, -0.5, per_class])
+
+
+@each_isa
+def test_f32_select_ties_that_only_rounding_makes(isa: str) -> None:
+    """Distinct scores whose products with the objectness round to one number: the lower class wins."""
+    score = F32(0.9)
+    scores = np.full((40, 40), score, F32)
+    scores[:, 20] = np.nextafter(score, F32(1))
+    objectness = np.full(40, 1.17, F32)
+    while objectness[0] * score != objectness[0] * scores[0, 20]:
+        objectness = np.nextafter(objectness, F32(2))
+    check_select(scores, objectness, [0.5])
+
+
+@each_isa
+def test_f32_select_over_blocks(isa: str) -> None:
+    """More rows than one block, an odd number, candidates at every position of a vector."""
+    rng = np.random.default_rng(3)
+    scores = (rng.random((2500, 5)) ** 30).astype(F32)
+    for limit in (30_000, 40):
+        expected = reference.select(scores, 0.3, None, True, limit)
+        for view in (scores, np.ascontiguousarray(scores.T).T):
+            row, class_id, confidence = boxes.select(view, 0.3, multi_label=True, max_candidates=limit)
+            got = list(zip(row.tolist(), class_id.tolist(), confidence.tolist(), strict=True))
+            assert got == expected
+
+
+@each_length
+@pytest.mark.parametrize("method", ["greedy", "diou"])
+@pytest.mark.parametrize("fraction", [0.0, 0.05], ids=["plain", "hostile"])
+def test_f32_any_over(isa: str, n: int, method: Any, fraction: float) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(4):
+        xyxy, confidence = random_boxes(rng, n, fraction), hostile(rng, n, fraction)
+        for iou in (0.0, 0.3, 0.7):
+            kept = boxes.nms(xyxy, confidence, iou=iou, method=method)
+            assert kept.tolist() == reference.nms(xyxy, confidence, iou=iou, method=method)
+
+
+@each_length
+@pytest.mark.parametrize("fraction", [0.0, 0.1], ids=["plain", "hostile"])
+def test_f32_iou_row(isa: str, n: int, fraction: float) -> None:
+    rng = np.random.default_rng(n)
+    a, b = random_boxes(rng, 6, fraction), random_boxes(rng, n, fraction)
+    np.testing.assert_array_equal(boxes.iou(a, b), reference.iou(a, b))
+
+
+@each_length
+def test_f32_soft_linear(isa: str, n: int) -> None:
+    rng = np.random.default_rng(n)
+    xyxy, confidence = random_boxes(rng, n, 0.05), hostile(rng, n, 0.1)
+    index, decayed = boxes.soft_nms(xyxy, confidence, method="linear")
+    expected = reference.soft_nms(xyxy, confidence, method="linear")
+    assert list(zip(index.tolist(), decayed.tolist(), strict=True)) == expected
+
+
+@each_length
+@pytest.mark.parametrize("sigma", [0.5, 1e-3])
+def test_f32_soft_gaussian(isa: str, n: int, sigma: float) -> None:
+    """Each pair decays by exp(-IoU * IoU / sigma), to the rounding of the exponent; to 0 below 1e-36."""
+    rng = np.random.default_rng(n)
+    a, b = random_boxes(rng, n, 0.0), random_boxes(rng, n, 0.0)
+    pairs = np.stack([a, b], axis=1)
+    overlap = np.array([reference.iou(pair[:1], pair[1:])[0, 0] for pair in pairs])
+    exponent = overlap.astype(float) ** 2 / sigma
+    expected = 0.5 * np.exp(-exponent)
+    confidence = np.tile(np.array([0.9, 0.5], F32), n)
+    class_id = np.repeat(np.arange(n), 2).astype(I32)
+    index, decayed = boxes.soft_nms(pairs.reshape(-1, 4), confidence, class_id, sigma=sigma, threshold=0)
+    got = np.zeros(2 * n)
+    got[index] = decayed
+    np.testing.assert_array_equal(got[::2], confidence[::2])
+    error = np.abs(got[1::2] - expected)
+    assert (error <= 2e-7 * (1 + exponent) * expected + 1e-36).all()
+
+
+def everything() -> list[Any]:
+    """Results of every function on one input."""
+    rng = np.random.default_rng(12)
+    xyxy, confidence, class_id = reference.clusters(rng, 30, 12, classes=3)
+    scores = rng.random((300, 19)).astype(F32)
+    return [
+        *boxes.select(scores, 0.9, objectness=scores[:, 0], multi_label=True),
+        *boxes.select(scores, 0.9),
+        boxes.nms(xyxy, confidence, class_id),
+        boxes.nms(xyxy, confidence, class_id, method="diou"),
+        *boxes.soft_nms(xyxy, confidence, class_id),
+        *boxes.soft_nms(xyxy, confidence, None, method="linear"),
+        boxes.iou(xyxy, xyxy),
+    ]
+
+
+@pytest.mark.parametrize("isa", _isa.built()[1:], indirect=True)
+def test_all_isas_give_the_same_bits(isa: str) -> None:
+    results = everything()
+    _boxes.use_isa(_isa.built()[0])
+    for ours, baseline in zip(results, everything(), strict=True):
+        assert ours.tobytes() == baseline.tobytes()
+
+
+@pytest.mark.parametrize("label", _isa.built())
+def test_edgecv_isa_chooses_the_kernels(label: str) -> None:
+    program = "from edgecv import _boxes; print(_boxes.isa())"
+    environment = {**os.environ, "EDGECV_ISA": label}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    if label in _isa.usable():
+        assert done.stdout.strip() == label
+    else:
+        assert f"EDGECV_ISA={label}: not supported by this CPU" in done.stderr
