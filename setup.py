@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
@@ -59,7 +59,7 @@ def native_module(name: str, sources: list[str], kernels: list[str], headers: li
     return Extension(
         name,
         sources,
-        include_dirs=["ext/isa"] + sorted({str(Path(s).parent) for s in sources}),
+        include_dirs=["ext/isa", *sorted({str(Path(s).parent) for s in sources})],
         extra_compile_args=COMMON_FLAGS + BASELINE_FLAGS[MACHINE],
         depends=[*headers, *kernels],
         language="c++",
@@ -74,7 +74,7 @@ class BuildNative(build_ext):
         for isa, flags in ISA_FLAGS[MACHINE].items():
             objects += self.compiler.compile(
                 KERNELS[ext.name],
-                output_dir=os.path.join(self.build_temp, isa),
+                output_dir=str(Path(self.build_temp, isa)),
                 macros=[("ECV_ISA", isa)],
                 include_dirs=ext.include_dirs,
                 extra_postargs=COMMON_FLAGS + KERNEL_FLAGS + flags,
@@ -120,6 +120,10 @@ MODULES = [
 ]
 
 setup(
+    packages=[*find_packages(include=["edgecv", "edgecv.*"]), "edgecv.models"],
+    # Cards live at the top of the source tree, and inside the package once it is installed.
+    package_dir={"edgecv.models": "models"},
+    package_data={"edgecv": ["py.typed", "*.pyi"], "edgecv.models": ["*/*"]},
     ext_modules=cythonize(
         MODULES, compiler_directives=DIRECTIVES, include_path=["ext/isa"], build_dir="build/cython"
     ),

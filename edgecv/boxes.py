@@ -3,8 +3,8 @@
 Everything runs in native code on the calling thread, without the GIL. Each thread keeps its own working
 memory between calls: it grows to what the largest call needed and is freed with the thread, so that
 after warm-up a call allocates only the arrays that it returns. For `select` that is at most 24 bytes for
-each of max_candidates, for `nms` about 70 bytes for each box. Results are the same bits on every
-instruction set.
+each of max_candidates and 210 for each class, however many scores are over the threshold; for `nms` and
+`soft_nms` at most 140 bytes for each box. Results are the same bits on every instruction set.
 
 IoU is float32: (min x2 - max x1) * (min y2 - max y1), each at least 0, over (area a + area b) - that.
 A box is suppressed when intersection > iou * union, without a division. Where a box's area or the union

@@ -34,7 +34,7 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class FileEntry(_Struct):
+class FileEntry(_Struct, frozen=True):
     """One file of a model. path: relative to the card's folder. bytes: its size."""
 
     path: str
@@ -46,7 +46,7 @@ class FileEntry(_Struct):
         check_relative(self.path)
 
 
-class InputEntry(_Struct):
+class InputEntry(_Struct, frozen=True):
     """One input of the network, and how a frame becomes it; see `image.BlobSpec` for the terms."""
 
     name: str
@@ -55,6 +55,7 @@ class InputEntry(_Struct):
     color: Literal["bgr", "rgb", "gray", "bgrd", "rgbd"] = "bgr"
     resize: Literal["letterbox", "stretch", "crop"] = "letterbox"
     anchor: Literal["center", "top-left"] = "center"
+    rounding: Literal["nearest", "floor"] = "nearest"
     pad_value: float | tuple[float, ...] = 114.0
     interpolation: Literal["linear", "area", "nearest"] = "linear"
     mean: tuple[float, ...] = ()
@@ -72,7 +73,9 @@ class InputEntry(_Struct):
             )
         colors = 1 if self.color == "gray" else len(self.color)
         if colors != self.channels:
-            raise ValueError(f"`color` {self.color} has {colors} channels, `channels` says {self.channels}")
+            raise ValueError(
+                f"`color` {self.color} has {colors} channels, `channels` says {self.channels}"
+            )
         if any(not value for value in self.std):
             raise ValueError("`std` has a zero")
 
@@ -83,6 +86,7 @@ class InputEntry(_Struct):
             color=self.color,
             resize=self.resize,
             anchor=self.anchor,
+            rounding=self.rounding,
             pad_value=self.pad_value,
             interpolation=self.interpolation,
             mean=self.mean or (0.0,) * self.channels,
@@ -91,7 +95,7 @@ class InputEntry(_Struct):
         )
 
 
-class Thresholds(_Struct):
+class Thresholds(_Struct, frozen=True):
     """Defaults of a model. conf: one number, or one per class."""
 
     conf: Fraction | tuple[Fraction, ...] = 0.25
@@ -99,7 +103,7 @@ class Thresholds(_Struct):
     max_det: PositiveInt = 300
 
 
-class Golden(_Struct):
+class Golden(_Struct, frozen=True):
     """Tensors that `edgecv verify` holds a machine against.
 
     file: an .npz beside the card with `frame`, uint8 (H, W, 3) BGR, and for each output `<name>` the
@@ -129,7 +133,7 @@ class HeadSpec:
         return f"HeadSpec({self.type!r}, {self.params!r})"
 
 
-class ModelCard(_Struct):
+class ModelCard(_Struct, frozen=True):
     """What a model is, how to feed it, how to read it.
 
     files: of a model with one network; stages: name -> files, of one with several.
@@ -153,7 +157,9 @@ class ModelCard(_Struct):
     def __post_init__(self) -> None:
         for name in (self.name, *self.aliases):
             if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-                raise ValueError(f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'")
+                raise ValueError(
+                    f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'"
+                )
         if not self.inputs:
             raise ValueError("`inputs` is empty")
         if self.files and self.stages:

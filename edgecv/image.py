@@ -5,7 +5,6 @@ Every rounding is stated by `edgecv.image_reference`, and the result has the sam
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -22,6 +21,7 @@ MAX_SIDE = 32767
 COLORS = ("bgr", "rgb", "gray", "bgrd", "rgbd")
 FRAME_COLORS = ("gray", "bgr", "rgb", "bgra", "rgba", "bgrd")
 RESIZES = ("letterbox", "stretch", "crop")
+ROUNDINGS = ("nearest", "floor")
 ANCHORS = ("center", "top-left")
 INTERPOLATIONS = ("nearest", "linear", "area")
 DTYPES = ("float32", "uint8")
@@ -41,6 +41,8 @@ class BlobSpec:
     resize: "letterbox" keeps the aspect ratio and pads, "crop" keeps it and cuts, "stretch" does not.
     anchor: where the padding or the cut goes: "center" to both sides, "top-left" to the right and bottom.
     pad_value: a number, or one per channel of the blob, in pixel units, before mean and std.
+    rounding: how the side that a letterbox or crop does not fit exactly becomes whole pixels: "nearest"
+        (half up, as Ultralytics does) or "floor" (as YOLOX does).
     interpolation: "linear", "area" or "nearest", as `edgecv.image_reference` defines them.
     mean, std: one number, or one per channel of the blob: value = (pixel - mean) / std. They are kept
         with one per channel.
@@ -54,6 +56,7 @@ class BlobSpec:
     resize: str = "letterbox"
     anchor: str = "center"
     pad_value: float | tuple[float, ...] = 0.0
+    rounding: str = "nearest"
     interpolation: str = "linear"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -65,6 +68,7 @@ class BlobSpec:
         _one_of(self.color, COLORS, "color")
         _one_of(self.resize, RESIZES, "resize")
         _one_of(self.anchor, ANCHORS, "anchor")
+        _one_of(self.rounding, ROUNDINGS, "rounding")
         _one_of(self.interpolation, INTERPOLATIONS, "interpolation")
         _one_of(self.dtype, DTYPES, "dtype")
         object.__setattr__(self, "mean", self._per_channel(self.mean, "mean"))
@@ -116,7 +120,7 @@ def plan_transform(frame_wh: tuple[int, int], spec: BlobSpec) -> FrameTransform:
     """Where a frame of this size comes to lie in the blob.
 
     frame_wh: width and height of the frame, pixels, 1 to 32767 each. All arithmetic is in integers:
-    a side that is not fitted exactly is rounded half up, and is at least 1 pixel.
+    a side that is not fitted exactly is rounded as the spec says, and is at least 1 pixel.
     """
     frame_wh = _size(frame_wh, "frame_wh")
     blob_wh = spec.size_wh
@@ -129,9 +133,8 @@ def plan_transform(frame_wh: tuple[int, int], spec: BlobSpec) -> FrameTransform:
     resized = [0, 0]
     resized[fitted] = blob_wh[fitted]
     # floor(n + 1/2) of a fraction p / q is floor((2 p + q) / 2 q).
-    resized[other] = max(
-        1, (2 * frame_wh[other] * blob_wh[fitted] + frame_wh[fitted]) // (2 * frame_wh[fitted])
-    )
+    half = frame_wh[fitted] if spec.rounding == "nearest" else 0
+    resized[other] = max(1, (2 * frame_wh[other] * blob_wh[fitted] + half) // (2 * frame_wh[fitted]))
     gap = [blob - size for blob, size in zip(blob_wh, resized, strict=True)]
     if spec.anchor == "top-left":
         offset = (0, 0)
@@ -143,7 +146,7 @@ def plan_transform(frame_wh: tuple[int, int], spec: BlobSpec) -> FrameTransform:
 
 
 class Preprocessor:
-    """Turns frames into blobs of one spec; keeps a plan for each of the last few frame geometries.
+    """Turns frames into blobs of one spec; keeps the plans of a few frame geometries.
 
     frame_color: channels of the frames: "gray", "bgr", "rgb", "bgra", "rgba" or "bgrd"; None goes by
     their number: 1 gray, 3 bgr, 4 bgra. A gray frame is replicated for a colored blob, alpha is
@@ -160,7 +163,7 @@ class Preprocessor:
             )
         self.spec = spec
         self.frame_color = frame_color
-        self._plans: OrderedDict[Any, tuple[Plan, FrameTransform]] = OrderedDict()
+        self._plans: dict[Any, tuple[Plan, FrameTransform]] = {}
 
     def __call__(self, frame: NDArray[np.uint8], out: NDArray[Any]) -> FrameTransform:
         """Writes the blob of a frame.
@@ -197,7 +200,7 @@ class Preprocessor:
         )
         self._plans[frame.shape, frame.strides] = plan, transform
         if len(self._plans) > _PLANS_KEPT:
-            self._plans.popitem(last=False)
+            del self._plans[next(iter(self._plans))]
         return plan, transform
 
 

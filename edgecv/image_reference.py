@@ -46,6 +46,8 @@ class Spec(Protocol):
     @property
     def anchor(self) -> str: ...
     @property
+    def rounding(self) -> str: ...
+    @property
     def interpolation(self) -> str: ...
     @property
     def pad_values(self) -> tuple[float, ...]: ...
@@ -92,7 +94,8 @@ def resized_and_offset(frame_wh: tuple[int, int], spec: Spec) -> tuple[tuple[int
     if spec.resize == "stretch":
         return spec.size_wh, (0, 0)
     ratio = min(ratios) if spec.resize == "letterbox" else max(ratios)
-    width, height = (max(1, floor(frame * ratio + Fraction(1, 2))) for frame in frame_wh)
+    half = Fraction(1, 2) if spec.rounding == "nearest" else Fraction(0)
+    width, height = (max(1, floor(frame * ratio + half)) for frame in frame_wh)
     gap_x, gap_y = spec.size_wh[0] - width, spec.size_wh[1] - height
     if spec.anchor == "top-left":
         return (width, height), (0, 0)

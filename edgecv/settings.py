@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -51,4 +51,4 @@ TRACEBACK = Setting(
     "EDGECV_TRACEBACK", bool, "1: the command line shows the traceback of an expected error too"
 )
 
-ALL: tuple[Setting, ...] = (MODELS, CACHE, ISA, TRACEBACK)
+ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, ISA, TRACEBACK)

@@ -86,12 +86,14 @@ class FrameTransform:
         """points: float32 (..., 2), blob pixels. Returns float32 (..., 2), frame pixels, not clipped."""
         offset = np.array(self.offset_xy, np.float64)
         with np.errstate(over="ignore"):
-            return ((points - offset) / np.array(self.scale_xy)).astype(np.float32)
+            mapped: FloatArray = ((points - offset) / np.array(self.scale_xy)).astype(np.float32)
+        return mapped
 
     def points_to_blob(self, points: FloatArray) -> FloatArray:
         """points: float32 (..., 2), frame pixels. Returns float32 (..., 2), blob pixels."""
         offset = np.array(self.offset_xy, np.float64)
-        return (points * np.array(self.scale_xy) + offset).astype(np.float32)
+        mapped: FloatArray = (points * np.array(self.scale_xy) + offset).astype(np.float32)
+        return mapped
 
     def boxes_to_frame(self, xyxy: FloatArray, *, clip: bool = True) -> FloatArray:
         """xyxy: float32 (n, 4), blob pixels. Returns float32 (n, 4), frame pixels, clipped to the frame."""
@@ -176,7 +178,9 @@ class Placement:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.threads else ""
-        text = f"{self.backend} {self.version} ({self.engine}) on {self.device}, {self.precision}{threads}"
+        text = (
+            f"{self.backend} {self.version} ({self.engine}) on {self.device}, {self.precision}{threads}"
+        )
         for name, why in self.fallbacks:
             text += f"; fell back from {name}: {why}"
         return text

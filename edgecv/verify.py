@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgecv import api, backends, boxes, image, image_reference, zoo
 from edgecv.card import Golden, ModelCard
 from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError
-from edgecv.media.synthetic import test_frame
+from edgecv.media.synthetic import synthetic_frame
 from edgecv.pipelines.detector import Detector
 from edgecv.types import FloatArray
 
@@ -110,12 +110,14 @@ def verify(
         golden = _read_golden(card.golden, loaded.folder)
         frame, frame_name = golden["frame"], "the card's golden frame"
     elif frame is None:
-        frame, frame_name = test_frame(), "synthetic"
+        frame, frame_name = synthetic_frame(), "synthetic"
 
     checks: list[Check] = []
     progress("blob")
     blob, reference = _blobs(card, frame)
-    checks.append(_compare_arrays("blob", "native preprocessing", "NumPy reference", blob, reference, 0.0))
+    checks.append(
+        _compare_arrays("blob", "native preprocessing", "NumPy reference", blob, reference, 0.0)
+    )
     checks.append(_check_golden_blob(card, blob, golden))
 
     runs: list[_Run] = []
@@ -137,8 +139,14 @@ def verify(
             checks.append(_check_golden_outputs(run, golden))
     stages: tuple[tuple[str, Callable[[_Run, _Run], Check]], ...] = (
         ("outputs", _compare_outputs),
-        ("candidates", lambda a, b: _compare_found("candidates", a.name, b.name, a.candidates, b.candidates)),
-        ("detections", lambda a, b: _compare_found("detections", a.name, b.name, a.detections, b.detections)),
+        (
+            "candidates",
+            lambda a, b: _compare_found("candidates", a.name, b.name, a.candidates, b.candidates),
+        ),
+        (
+            "detections",
+            lambda a, b: _compare_found("detections", a.name, b.name, a.detections, b.detections),
+        ),
     )
     for stage, compare in stages:
         if len(runs) < 2:
@@ -226,7 +234,9 @@ def _check_golden_outputs(run: _Run, golden: Mapping[str, Array]) -> Check:
         if name not in golden or f"{name}.step" not in golden:
             return Check("outputs", run.name, "golden", "error", detail=f"no golden tensor for {name!r}")
         ours = sampled(array, int(golden[f"{name}.step"]))
-        check = _compare_arrays("outputs", run.name, "golden", ours, golden[name], OUTPUT_TOLERANCE, name)
+        check = _compare_arrays(
+            "outputs", run.name, "golden", ours, golden[name], OUTPUT_TOLERANCE, name
+        )
         worst = _worse(worst, check)
     return worst
 
@@ -255,7 +265,9 @@ def _compare_arrays(
         detail = f"{where}{a.dtype} {a.shape} against {b.dtype} {b.shape}"
         return Check(stage, subject, against, "diverged", None, tolerance, detail)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return Check(stage, subject, against, "diverged", None, tolerance, f"{where}values are not finite")
+        return Check(
+            stage, subject, against, "diverged", None, tolerance, f"{where}values are not finite"
+        )
     delta = np.abs(a.astype(np.float64) - b)
     largest = float(np.abs(b).max(initial=0.0))
     difference = float(delta.max(initial=0.0)) / (largest or 1.0)
@@ -318,4 +330,3 @@ def golden_tensors(
         tensors[name] = sampled(array, step)
         tensors[f"{name}.step"] = np.array(step)
     return tensors
-

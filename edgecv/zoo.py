@@ -187,7 +187,9 @@ def _download(file: FileEntry, progress: bool) -> Path:
             progressbar=progress,
         )
     except ValueError as error:
-        raise ChecksumError(f"{file.url}: what was served is not the file of the card: {error}") from error
+        raise ChecksumError(
+            f"{file.url}: what was served is not the file of the card: {error}"
+        ) from error
     except (requests.RequestException, TimeoutError) as error:
         raise UnavailableError(f"{file.url}: cannot be downloaded: {error}") from error
     except OSError as error:
@@ -215,6 +217,6 @@ def _write_hashes(known: dict[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             json.dump(known, file)
-        os.replace(file.name, path)
+        Path(file.name).replace(path)
     except OSError:
         return

@@ -53,9 +53,7 @@ def same(a: Detections, b: Detections) -> None:
     np.testing.assert_array_equal(a.class_id, b.class_id)
 
 
-def test_bare_model_is_recognized(
-    network: Path, backend: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_bare_model_is_recognized(network: Path, backend: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="edgecv")
     with edgecv.load(network, backend=backend, threads=1, conf=0.1) as detector:
         found = detector(photo())
@@ -95,7 +93,11 @@ def test_card_beside_the_file_wins(network: Path) -> None:
     put_card(network.with_name("tiny.model.json"))
     with edgecv.load(network, threads=1) as detector:
         assert detector.card.name == "tiny"
-        assert (detector.settings.conf, detector.settings.iou, detector.settings.max_det) == (0.6, 0.5, 7)
+        assert (detector.settings.conf, detector.settings.iou, detector.settings.max_det) == (
+            0.6,
+            0.5,
+            7,
+        )
         assert len(detector(photo())) <= 7
 
 
@@ -177,7 +179,11 @@ def test_wrong_options(
 
 def test_wrong_frames(network: Path) -> None:
     with edgecv.load(network, threads=1) as detector:
-        for frame in (np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 5), np.uint8), np.zeros(4, np.uint8)):
+        for frame in (
+            np.zeros((4, 4, 3), np.float32),
+            np.zeros((4, 4, 5), np.uint8),
+            np.zeros(4, np.uint8),
+        ):
             with pytest.raises(InputError, match="frame"):
                 detector(frame)
         assert len(detector(photo(1, 1))) >= 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ VALID: dict[str, Any] = {
             "color": "rgb",
             "resize": "stretch",
             "anchor": "top-left",
+            "rounding": "floor",
             "pad_value": [1, 2, 3],
             "interpolation": "area",
             "mean": [1, 2, 3],
@@ -62,8 +62,14 @@ def changed(path: str, value: Any) -> str:
 def test_every_field_is_read() -> None:
     card = cards.parse(json.dumps(VALID), origin="here")
     spec = card.image_input.blob_spec()
-    assert (spec.size_wh, spec.color, spec.resize, spec.anchor) == ((320, 240), "rgb", "stretch", "top-left")
-    assert (spec.interpolation, spec.mean, spec.std) == ("area", (1, 2, 3), (4, 5, 6))
+    assert (spec.size_wh, spec.color, spec.resize, spec.anchor) == (
+        (320, 240),
+        "rgb",
+        "stretch",
+        "top-left",
+    )
+    assert (spec.rounding, spec.interpolation) == ("floor", "area")
+    assert (spec.mean, spec.std) == ((1, 2, 3), (4, 5, 6))
     assert spec.pad_values == (1, 2, 3)
     assert card.head is not None
     assert card.head.type == "yolov8"
@@ -114,13 +120,19 @@ def test_wrong_card_names_the_field(path: str, value: Any, named: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '"x"', "[" * 100_000, b"\xff\xfe", '{"schema": 1}'])
+NOT_CARDS = ["", "[]", "{", "null", '"x"', "[" * 100_000, b"\xff\xfe", '{"schema": 1}']
+
+
+@pytest.mark.parametrize("text", NOT_CARDS)
 def test_not_a_card(text: str | bytes) -> None:
     with pytest.raises(CardError, match="here"):
         cards.parse(text, origin="here")
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
+LEAVES = st.none() | st.integers() | st.text()
+
+
+@given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
 def test_hostile_json_is_a_card_error(value: Any) -> None:
     with pytest.raises(CardError):
         cards.parse(json.dumps(value), origin="here")
@@ -136,7 +148,7 @@ def test_label_file_behind_a_link_out_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     folder = tmp_path / "card"
     folder.mkdir()
-    os.symlink(tmp_path / "secret.txt", folder / "labels.txt")
+    (folder / "labels.txt").symlink_to(tmp_path / "secret.txt")
     (folder / "model.json").write_text(changed("labels", "labels.txt"))
     with pytest.raises(CardError, match="leads out"):
         cards.read(folder / "model.json")
@@ -156,7 +168,10 @@ def test_oversized_card(tmp_path: Path) -> None:
         cards.read(path)
 
 
-@pytest.mark.parametrize("path", sorted(zoo.models_folder().glob("*/model.json")), ids=lambda p: p.parent.name)
+OWN_CARDS = sorted(zoo.models_folder().glob("*/model.json"))
+
+
+@pytest.mark.parametrize("path", OWN_CARDS, ids=lambda path: path.parent.name)
 def test_cards_of_the_project(path: Path) -> None:
     card = cards.read(path)
     assert card.name == path.parent.name

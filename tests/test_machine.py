@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,9 +16,7 @@ import pytest
 from edgecv import machine
 
 CGROUP2 = "30 23 0:26 {shown} /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-CGROUP1_CPU = (
-    "33 30 0:29 {shown} /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
-)
+CGROUP1_CPU = "33 30 0:29 {shown} /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
 CGROUP1_MEMORY = "35 30 0:31 {shown} /sys/fs/cgroup/memory rw shared:11 - cgroup cgroup rw,memory\n"
 
 TX2_CPUINFO = """\
@@ -126,8 +126,7 @@ QUOTAS = [
     pytest.param(
         {
             "proc/self/cgroup": "4:memory:/m\n3:cpu,cpuacct:/docker/x\n",
-            "proc/self/mountinfo": CGROUP1_MEMORY.format(shown="/")
-            + CGROUP1_CPU.format(shown="/docker/x"),
+            "proc/self/mountinfo": CGROUP1_MEMORY.format(shown="/") + CGROUP1_CPU.format(shown="/docker/x"),
             "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "50000",
             "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
         },
@@ -328,10 +327,10 @@ def test_library_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     def version(name: str) -> str:
         if name in ("onnxruntime-gpu", "opencv-python"):
             return f"{name} 1"
-        raise machine.metadata.PackageNotFoundError(name)
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(machine.metadata, "version", version)
-    monkeypatch.setattr(machine.importlib.util, "find_spec", lambda name: name == "tensorrt" or None)
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "tensorrt" or None)
     for name in ("cv2", "onnx", "onnxruntime", "tensorrt"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     libraries = machine.identity(tmp_path)["libraries"]

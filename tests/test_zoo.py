@@ -114,7 +114,9 @@ def test_damaged_hash_cache_is_ignored(tmp_path: Path, own_cache: Path, damage: 
     assert zoo.sha256_of(path) == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_pull_downloads_checks_and_keeps(tmp_path: Path, server: tuple[str, Path], own_cache: Path) -> None:
+def test_pull_downloads_checks_and_keeps(
+    tmp_path: Path, server: tuple[str, Path], own_cache: Path
+) -> None:
     url, folder = server
     (folder / "parts.onnx").write_bytes(CONTENT)
     paths = zoo.pull(entry(tmp_path, f"{url}/parts.onnx"))

@@ -52,7 +52,9 @@ def main() -> int:
     picture = out / f"{Path(args.photo).stem}_detected.png"
     code = cli.main(["detect", args.model, args.photo, "--out", str(picture)])
     if code == 0:
-        searched = "" if not MODELS.get() else f" (models from {', '.join(str(p) for p in MODELS.get())})"
+        searched = (
+            "" if not MODELS.get() else f" (models from {', '.join(str(p) for p in MODELS.get())})"
+        )
         print(f"wrote {picture}{searched}")
     return code
 

@@ -6,6 +6,7 @@ A strict name fails with the reason; `"a,b"` is an ordered fallback that the pla
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from edgecv.backends.base import Backend, CompileOptions, Session
 from edgecv.backends.onnxruntime import OnnxRuntimeBackend
@@ -35,7 +36,7 @@ def parse_names(text: str) -> list[str]:
     return names
 
 
-def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions) -> Session:
+def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions) -> Session[Any]:
     """A session on the first backend of the list that can run the model as asked for.
 
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
@@ -63,7 +64,7 @@ def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions
     raise BackendUnavailableError(f"none of the backends {backend} can run this model: {reasons}")
 
 
-def _compile_on(name: str, model: OnnxModel, options: CompileOptions) -> Session:
+def _compile_on(name: str, model: OnnxModel, options: CompileOptions) -> Session[Any]:
     reason = BACKENDS[name].unavailable()
     if reason is not None:
         raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")

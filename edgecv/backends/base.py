@@ -73,7 +73,7 @@ class Backend(ABC):
         """Devices that it can use here."""
 
     @abstractmethod
-    def compile(self, model: OnnxModel, options: CompileOptions) -> Session:
+    def compile(self, model: OnnxModel, options: CompileOptions) -> Session[Any]:
         """A session that runs exactly as asked for; PlacementError where that cannot be."""
 
 

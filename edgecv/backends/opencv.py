@@ -100,8 +100,6 @@ class OpenCVSession(Session[_Plan]):
     def __init__(
         self, model: OnnxModel, options: CompileOptions, devices: tuple[str, ...], version: str
     ) -> None:
-        import cv2
-
         if options.device_kind == "cpu":
             require_precision("opencv", model, options)
         target = _target(options.device_kind, options.precision)
@@ -138,8 +136,9 @@ class OpenCVSession(Session[_Plan]):
         others = {session._threads for session in self._live} - {self._threads}
         if others:
             raise BackendError(
-                f"opencv: threads={self._threads} was asked for, and a live OpenCV session of this process "
-                f"uses {others.pop()}: OpenCV's thread count is global; close that session or ask for the same"
+                f"opencv: threads={self._threads} was asked for, and a live OpenCV session of this "
+                f"process uses {others.pop()}: OpenCV's thread count is global; close that session or ask "
+                "for the same"
             )
         self._set_threads()
 
@@ -174,14 +173,13 @@ class OpenCVSession(Session[_Plan]):
         return net
 
     def _place(self, target: tuple[int, int], options: CompileOptions, version: str) -> str:
-        is_new = "main_graph" in self._net.dump()
-        if is_new != _has_new_engine():
-            raise PlacementError(
-                f"opencv: the {'new' if _has_new_engine() else 'classic'} engine of OpenCV {version} was "
-                f"asked for and the {'new' if is_new else 'classic'} one answers: "
-                "is OPENCV_FORCE_DNN_ENGINE set?"
-            )
-        if is_new:
+        if _has_new_engine():
+            # The classic engine has no main graph to dump, and before its first input no dump at all.
+            if "main_graph" not in self._net.dump():
+                raise PlacementError(
+                    f"opencv: the new engine of OpenCV {version} was asked for and another one answers: "
+                    "is OPENCV_FORCE_DNN_ENGINE set?"
+                )
             return "new engine, DNN_TARGET_CPU"
         backend, target_id = target
         self._net.setPreferableBackend(backend)

@@ -1,7 +1,7 @@
 """What the parent and a worker say to each other: one JSON object a line, over two pipes.
 
-The worker does nothing between two commands: it waits in a read, so that it takes no CPU time while
-another one is measured.
+The worker does nothing between two commands: it waits in a read, and answers only when its threads
+have come to rest, so that it takes no CPU time while another one is measured.
 """
 
 from __future__ import annotations

@@ -81,9 +81,7 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
             if None in self.threads:
                 raise InputError("pin: needs a number of threads; give threads too")
             if len(self.pin) < most:
-                raise InputError(
-                    f"pin: expected a processor for each of {most} threads, got {len(self.pin)}"
-                )
+                raise InputError(f"pin: expected a processor for each of {most} threads, got {len(self.pin)}")
 
 
 class Latency(_Struct, frozen=True, kw_only=True):

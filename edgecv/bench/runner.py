@@ -36,8 +36,7 @@ R = TypeVar("R", protocol.Loaded, protocol.WarmedUp, protocol.Measured, protocol
 
 # The parent's own search path: with -m or -c alone Python would put the working folder in front.
 BOOTSTRAP = (
-    "import sys; sys.path[:] = sys.argv[1:]; "
-    "from edgecv.bench.worker import main; raise SystemExit(main())"
+    "import sys; sys.path[:] = sys.argv[1:]; from edgecv.bench.worker import main; raise SystemExit(main())"
 )
 STDERR_TAIL_BYTES = 4096
 EXIT_GRACE_S = 5.0
@@ -203,9 +202,7 @@ class Lane:
         if self._loaded is None:
             return None
         width, height = self._loaded.frame_wh
-        return FrameInfo(
-            source=self._config.source, count=self._loaded.frames, width=width, height=height
-        )
+        return FrameInfo(source=self._config.source, count=self._loaded.frames, width=width, height=height)
 
     def load(self) -> None:
         """Start the worker, make its detector and warm it up."""

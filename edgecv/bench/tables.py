@@ -15,12 +15,14 @@ FIGURES = ("min", "mean", "p50", "p90", "p99", "p99.9", "max")
 
 
 def to_table(report: BenchReport) -> Table:
-    """Milliseconds of every stage of every result; a failure is one line."""
+    """Milliseconds of every stage of every result; failures are told below."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(
-        title=f"{escape(report.config.model)}: latency in ms", caption=escape(_caption(report))
+        title=f"{escape(report.config.model)}: latency in ms",
+        caption=escape(_caption(report)),
+        caption_justify="left",
     )
     table.add_column("backend")
     table.add_column("threads", justify="right")
@@ -33,7 +35,7 @@ def to_table(report: BenchReport) -> Table:
         name = escape(_backend(result))
         threads = "" if result.threads is None else str(result.threads)
         if result.latency_ms is None:
-            table.add_row(name, threads, f"[red]{escape(result.error or '')}[/red]", end_section=True)
+            table.add_row(name, threads, "[red]failed[/red]", end_section=True)
             continue
         notes = iter(_notes(result))
         for stage in STAGES:
@@ -50,6 +52,12 @@ def _backend(result: BenchResult) -> str:
     if result.backend is None:
         return f"{placed} (first usable)" if placed else "first usable"
     return result.backend
+
+
+def _threads(result: BenchResult) -> str:
+    if result.threads is None:
+        return ""
+    return f", {result.threads} thread{'s' if result.threads != 1 else ''}"
 
 
 def _cells(summary: Summary) -> list[str]:
@@ -72,7 +80,12 @@ def _notes(result: BenchResult) -> list[str]:
 
 
 def _caption(report: BenchReport) -> str:
-    lines = [machine.describe(report.machine)]
+    lines = [
+        f"{_backend(result)}{_threads(result)}: {result.error}"
+        for result in report.results
+        if result.error is not None
+    ]
+    lines.append(machine.describe(report.machine))
     if report.frame is not None:
         frame = report.frame
         what = frame.source or "a synthetic frame"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from edgecv.cli import options, output
@@ -14,7 +16,7 @@ def command(json_path: str | None) -> int:
     from edgecv import machine
     from edgecv.backends import BACKENDS
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, backend in BACKENDS.items():
         reason = backend.unavailable()
         rows.append(
@@ -41,7 +43,7 @@ def command(json_path: str | None) -> int:
             str(row["backend"]),
             "yes" if row["usable"] else "no",
             str(row["version"] or ""),
-            ", ".join(backend for backend in row["devices"] or ()),
+            ", ".join(row["devices"]),
             str(row["reason"] or ""),
         )
     output.print_table(table)

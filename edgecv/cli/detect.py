@@ -28,7 +28,9 @@ MAX_TABLES = 20
 @options.json_option
 @click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends.")
 @click.option("--conf", type=float, help="Least confidence. Default: the card's.")
-@click.option("--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's.")
+@click.option(
+    "--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's."
+)
 @click.option("--max-det", type=int, help="Most detections a frame. Default: the card's.")
 @click.option("--classes", metavar="ID|NAME,…", help="Classes to keep.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this many frames.")
@@ -95,7 +97,9 @@ def command(
         _run(detector, frames, outputs)
     outputs.summarize(detector)
     if interrupted:
-        click.echo(f"edgecv: interrupted after {outputs.frames} frames; the outputs are complete", err=True)
+        click.echo(
+            f"edgecv: interrupted after {outputs.frames} frames; the outputs are complete", err=True
+        )
         return INTERRUPTED
     return 1 if outputs.failures else 0
 
@@ -120,7 +124,9 @@ class _Outputs:
             return
         means = ", ".join(
             f"{name} {total / self.frames:.2f} ms"
-            for name, total in zip(("preprocess", "inference", "postprocess"), self.totals_ms, strict=True)
+            for name, total in zip(
+                ("preprocess", "inference", "postprocess"), self.totals_ms, strict=True
+            )
         )
         wrote = f"; wrote {self.pictures.target}" if self.pictures else ""
         failed = f", {self.failures} failed" if self.failures else ""
@@ -139,7 +145,9 @@ def _run(detector: Detector, frames: Source, outputs: _Outputs) -> None:
             outputs.failures += 1
             click.echo(f"edgecv: {item.error}", err=True)
             if outputs.json:
-                outputs.json.write({"source": item.source, "frame": item.index, "error": str(item.error)})
+                outputs.json.write(
+                    {"source": item.source, "frame": item.index, "error": str(item.error)}
+                )
             continue
         found = detector(item.image, captured_ns=item.captured_ns)
         outputs.frames += 1
@@ -239,7 +247,9 @@ def _table(frame: Frame, found: Detections) -> object:
     for column in ("confidence", "left", "top", "right", "bottom"):
         table.add_column(column, justify="right")
     for box, confidence, class_id in found:
-        table.add_row(found.class_name(class_id), f"{confidence:.3f}", *(f"{value:.1f}" for value in box))
+        table.add_row(
+            found.class_name(class_id), f"{confidence:.3f}", *(f"{value:.1f}" for value in box)
+        )
     return table
 
 

@@ -43,16 +43,22 @@ def command(
 
     given = {"conf": conf, "iou": iou, "max_det": max_det}
     opened = evaluate.open_dataset(dataset)
-    with load(
-        model,
-        backend=backend,
-        device=device,
-        threads=threads,
-        precision=precision,
-        weights=weights,
-        imgsz=imgsz,
-        **{**evaluate.LOAD_OPTIONS, **{name: value for name, value in given.items() if value is not None}},
-    ) as detector, output.progress_bar("evaluating") as bar:
+    with (
+        load(
+            model,
+            backend=backend,
+            device=device,
+            threads=threads,
+            precision=precision,
+            weights=weights,
+            imgsz=imgsz,
+            **{
+                **evaluate.LOAD_OPTIONS,
+                **{name: value for name, value in given.items() if value is not None},
+            },
+        ) as detector,
+        output.progress_bar("evaluating") as bar,
+    ):
         report = evaluate.evaluate(detector, opened, progress=bar.update)
     if json_path:
         output.write_json(json_path, {"model": model, **report.as_dict()})

@@ -17,7 +17,12 @@ _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped"
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @options.json_option
 def command(
-    model: str, source: str | None, backend: str | None, weights: str | None, threads: int, json_path: str | None
+    model: str,
+    source: str | None,
+    backend: str | None,
+    weights: str | None,
+    threads: int,
+    json_path: str | None,
 ) -> int:
     """Compare MODEL's blob with a plain NumPy reference and the card's golden hash, then raw outputs,
     candidates and detections across backends, and name the first stage that diverges.

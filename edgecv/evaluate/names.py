@@ -52,9 +52,7 @@ def _from_yaml(text: str, path: Path) -> tuple[str, ...]:
     lines = text.splitlines()
     start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
     if start is None:
-        raise DatasetError(
-            f"{path}: expected a `names` key, got none; write classes.txt, one name a line"
-        )
+        raise DatasetError(f"{path}: expected a `names` key, got none; write classes.txt, one name a line")
     body = [_without_comment(lines[start].partition(":")[2])]
     for line in lines[start + 1 :]:
         if re.match(r"[^\s#\-\]}]", line):

@@ -33,6 +33,7 @@ def to_table(report: EvalReport) -> Table:
     table = Table(
         title=f"{escape(report.dataset)}: {report.images} images, {report.objects} objects",
         caption=escape(_caption(report)),
+        caption_justify="left",
     )
     table.add_column("figure")
     table.add_column("value", justify="right")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Protobuf's own limit on one message.
 MAX_MODEL_BYTES = (2 << 30) - 1
 
-_FLOAT_PRECISIONS = {
+_FLOAT_PRECISIONS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "fp32",
     onnx.TensorProto.FLOAT16: "fp16",
     onnx.TensorProto.BFLOAT16: "bf16",
@@ -62,9 +62,12 @@ class OnnxModel:
     def data(self) -> bytes:
         """The serialized network, weights inside."""
         try:
-            return self.proto.SerializeToString()
+            data: bytes = self.proto.SerializeToString()
         except (ValueError, EncodeError) as error:
-            raise ModelFileError(f"{self.origin}: over the 2 GB that one ONNX message can hold") from error
+            raise ModelFileError(
+                f"{self.origin}: over the 2 GB that one ONNX message can hold"
+            ) from error
+        return data
 
     @property
     def opset(self) -> int:
@@ -74,7 +77,10 @@ class OnnxModel:
     @cached_property
     def precision(self) -> str:
         """What most weights are: "fp32", "fp16", "bf16"; "int8" where the graph is quantized."""
-        if any("QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear") for n in self.proto.graph.node):
+        if any(
+            "QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear")
+            for n in self.proto.graph.node
+        ):
             return "int8"
         sizes: dict[str, int] = {}
         for tensor in _tensors(self.proto.graph):
@@ -87,12 +93,15 @@ class OnnxModel:
     def weight_bytes(self) -> int:
         """Bytes of all initializers."""
         return sum(
-            int(np.prod(t.dims, dtype=np.int64)) * onnx.helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
+            int(np.prod(t.dims, dtype=np.int64))
+            * onnx.helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
             for t in self.proto.graph.initializer
             if t.data_type != onnx.TensorProto.STRING
         )
 
-    def output_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int | None, ...]]:
+    def output_shapes(
+        self, input_shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, tuple[int | None, ...]]:
         """Shapes of the outputs for given input shapes; None marks a size that depends on the data.
 
         Raises InputError where the graph cannot take these inputs.
@@ -116,7 +125,9 @@ class OnnxModel:
             inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
         except onnx.shape_inference.InferenceError as error:
             shapes = ", ".join(f"{name} {shape}" for name, shape in input_shapes.items())
-            raise InputError(f"{self.origin}: the graph cannot take {shapes}: {str(error).splitlines()[-1]}") from error
+            raise InputError(
+                f"{self.origin}: the graph cannot take {shapes}: {str(error).splitlines()[-1]}"
+            ) from error
         return {
             value.name: tuple(n if isinstance(n, int) else None for n in _spec(value).shape)
             for value in inferred.graph.output
@@ -155,7 +166,9 @@ def _spec(value: ValueInfoProto) -> TensorSpec:
     shape = tuple(
         dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim
     )
-    return TensorSpec(value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
+    return TensorSpec(
+        value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape
+    )
 
 
 def _check(proto: ModelProto, origin: str) -> None:
@@ -199,7 +212,9 @@ def _load_external(proto: ModelProto, origin: str, folder: Path | None) -> None:
             )
         path = folder / location
         if not location or not path.resolve().is_relative_to(folder.resolve()):
-            raise ModelFileError(f"{origin}: weights in {location!r} lie outside the model's folder: refused")
+            raise ModelFileError(
+                f"{origin}: weights in {location!r} lie outside the model's folder: refused"
+            )
         if not path.is_file():
             raise ModelFileError(f"{origin}: weights in {location!r} are missing beside the model")
         try:

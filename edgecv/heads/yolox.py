@@ -24,6 +24,7 @@ CONVENTIONAL_INPUT: Mapping[str, Any] | None = {
     "color": "bgr",
     "resize": "letterbox",
     "anchor": "top-left",
+    "rounding": "floor",
     "pad_value": 114.0,
 }
 

@@ -28,9 +28,7 @@ def require_cv2() -> ModuleType:
         raise MissingExtraError(f"OpenCV is not installed; {INSTALL}") from error
     except ImportError as error:
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise MissingExtraError(
-            f"OpenCV is installed but cannot be imported: {reason}; {INSTALL}"
-        ) from error
+        raise MissingExtraError(f"OpenCV is installed but cannot be imported: {reason}; {INSTALL}") from error
 
 
 class _Quiet:

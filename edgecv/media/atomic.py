@@ -105,7 +105,7 @@ def cannot_write(target: Path | str, error: Exception) -> OutputError:
     """The one line for an output that failed."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     remedy = "choose another place"
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) and not Path(target).parent.exists():
         remedy = f"make the folder first: mkdir -p '{Path(target).parent}'"
     elif isinstance(error, PermissionError):
         remedy = "choose a place that you may write to"

@@ -58,7 +58,7 @@ class Source(ABC):
         self._stopped = True
 
     def stop(self) -> None:
-        """Ends the iteration before its next item; a wait for a frame ends within 0.2 s.
+        """Ends the iteration before its next item; a wait for a live frame or for stdin ends within 0.2 s.
 
         Only sets a flag: safe in a signal handler, and from another thread.
         """

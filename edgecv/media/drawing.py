@@ -17,24 +17,24 @@ Color = tuple[int, int, int]
 """Blue, green, red; 0 to 255."""
 
 _PALETTE_RGB = (
-    0xFF801A, 0x0099FF, 0x00F0C0, 0xE6E600, 0xE62E2E, 0xE699CC, 0x664DFF, 0x009966,
-    0xCC66CC, 0x99CC80, 0x33CCFF, 0xB333CC, 0xFF4D66, 0x99FF80, 0x668033, 0x996699,
+    0xFF8C00, 0x1D9AFE, 0x1EFFB6, 0xD0E600, 0xFA1425, 0xE0A4CF, 0x8842DE, 0x008D64,
+    0xCC66CC, 0x99CC80, 0x33CCFF, 0xAD2FB6, 0xE95476, 0xA7FF86, 0x67812F, 0x996699,
 )  # fmt: skip
 _MASK_OPACITY = 0.45
-_DARK: Color = (24, 24, 24)
+_DARK: Color = (0, 0, 0)
 _LIGHT: Color = (255, 255, 255)
 
 
 def class_color(class_id: int) -> Color:
     """The color of a class, the same in every picture; distinct for ids 0 to 79.
 
-    The first 16 are far apart also for viewers with protanopia, deuteranopia or tritanopia (greedy
-    choice by distance in OKLab, Ottosson 2020, over the views simulated after Machado et al. 2009);
+    The first 16 are far apart also for viewers with protanopia, deuteranopia or tritanopia (chosen
+    by their distances in OKLab, Ottosson 2020, as each of them sees it after Machado et al. 2009);
     further ids are lighter and darker variants of them.
     """
     shade, base = divmod(class_id, len(_PALETTE_RGB))
     # Shifted, so that a variant is not 16 ids from its own base: COCO's person and dog would be.
-    rgb = _PALETTE_RGB[(base + 7 * shade) % len(_PALETTE_RGB)]
+    rgb = _PALETTE_RGB[(base + 4 * shade) % len(_PALETTE_RGB)]
     blue, green, red = rgb & 0xFF, rgb >> 8 & 0xFF, rgb >> 16
     toward, amount = ((0, 0.0), (255, 0.35), (0, 0.3), (255, 0.6), (0, 0.5))[shade % 5]
     return (
@@ -77,16 +77,12 @@ def draw(
     if detections.masks is not None:
         for i in worst_first:
             _blend(frame, detections.masks[i], class_color(int(detections.class_id[i])))
-    boxes = {
-        int(i): box for i in worst_first if (box := _pixel_box(detections.xyxy[i], frame)) is not None
-    }
+    boxes = {int(i): box for i in worst_first if (box := _pixel_box(detections.xyxy[i], frame)) is not None}
     for i, box in boxes.items():
         _draw_box(frame, box, class_color(int(detections.class_id[i])), width)
     if detections.keypoints is not None:
         for i in worst_first:
-            _draw_keypoints(
-                frame, detections.keypoints[i], class_color(int(detections.class_id[i])), width
-            )
+            _draw_keypoints(frame, detections.keypoints[i], class_color(int(detections.class_id[i])), width)
     if labels:
         placed: list[_Chip] = []
         for i, box in reversed(boxes.items()):
@@ -250,9 +246,7 @@ def _draw_chip(frame: Picture, chip: _Chip) -> None:
     area = np.ascontiguousarray(frame[box.y0 : box.y1, box.x0 : box.x1])
     origin = (chip.padding, box.y1 - box.y0 - chip.padding)
     font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(
-        area, chip.text, origin, font, chip.scale, _text_color(chip.color), chip.stroke, cv2.LINE_AA
-    )
+    cv2.putText(area, chip.text, origin, font, chip.scale, _text_color(chip.color), chip.stroke, cv2.LINE_AA)
     frame[box.y0 : box.y1, box.x0 : box.x1] = area
 
 

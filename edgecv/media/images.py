@@ -64,7 +64,8 @@ def decode_image(data: bytes, name: str) -> Picture:
             raise _unreadable(name, error_line(error)) from error
     if picture is None:
         raise _unreadable(
-            name, "its content is damaged" if size_wh else "no image format that OpenCV reads"
+            name,
+            "it is damaged, or of a kind that this OpenCV cannot decode" if size_wh else "no image format",
         )
     return as_bgr(picture, name)
 

@@ -64,7 +64,7 @@ class JsonLinesSink(Output):
             if self._name == "-":
                 _write_stdout(line)
             else:
-                assert self._file is not None, "a closed sink takes no more lines"
+                assert self._file is not None
                 self._file.write(line)
         except BrokenPipeError:
             self._break()

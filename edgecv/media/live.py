@@ -158,8 +158,7 @@ class LiveStream(Source):
             if frame is None:
                 reason = self._ended or f"no frame for {_SILENCE_S:g} s"
                 error = MediaError(
-                    f"{self.name}: {reason}, after {next_index} frames; check the camera or the "
-                    "connection"
+                    f"{self.name}: {reason}, after {next_index} frames; check the camera or the connection"
                 )
                 if next_index == 0:
                     raise error

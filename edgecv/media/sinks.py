@@ -23,19 +23,26 @@ from edgecv.media.items import Frame, Kind, Picture
 from edgecv.media.video import frame_count, open_capture
 
 DEFAULT_FPS = 30.0
+_LONGEST_GAP_S = 60.0
 IMAGE_OUTPUTS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 VIDEO_OUTPUTS = {".avi": "MJPG", ".mov": "mp4v", ".mp4": "mp4v"}
 """Suffix -> FourCC of the codec: those that every build of OpenCV with FFmpeg can encode."""
 
 
 def open_sink(
-    path: str | Path, *, kind: Kind, fps: float | None = None, inputs: Iterable[Path] = ()
+    path: str | Path,
+    *,
+    kind: Kind,
+    fps: float | None = None,
+    live: bool = False,
+    inputs: Iterable[Path] = (),
 ) -> Sink:
-    """Opens the output for the pictures of a source of this kind; pass its `fps` and `paths`.
+    """Opens the output for the pictures of a source: pass its `kind`, `fps`, `is_live` and `paths`.
 
     - a file name with the suffix of an image (`IMAGE_OUTPUTS`): one picture, for kind "image";
     - one with the suffix of a video (`VIDEO_OUTPUTS`): a video, for kinds "video" and "stream"; without
-      fps it runs at 30 frames a second;
+      fps it runs at 30 frames a second. With live, it runs as fast as life: a picture is repeated for
+      the frames that were skipped after it;
     - a folder, that is one that exists, or a name without a suffix or with a slash at its end: a
       picture for each frame. It is made where it does not exist. Pictures keep the names of image
       files, numbered where two are the same; the frames of a video or stream are numbered.
@@ -58,7 +65,7 @@ def open_sink(
         folder = "" if kind == "images" else ", or a folder"
         raise InputError(f"{target}: expected {fitting[1]}{known}{folder}; got the suffix {suffix!r}")
     check_not_input(target, inputs)
-    return PictureSink(target) if kind == "image" else VideoSink(target, fps=fps)
+    return PictureSink(target) if kind == "image" else VideoSink(target, fps=fps, live=live)
 
 
 class Sink(Output):
@@ -107,13 +114,13 @@ class FolderSink(Sink):
 
     def __init__(self, target: Path, *, kind: Kind, inputs: tuple[Path, ...]) -> None:
         super().__init__(target)
+        require_cv2()
         self._has_files = kind in ("image", "images")
         self._inputs = {path.resolve() for path in inputs}
         self._used: set[str] = set()
         self._made = _make_folders(target)
         if self._has_files and target.resolve() in {path.parent for path in self._inputs}:
             raise InputError(f"{target}: the outputs would replace the inputs; choose another folder")
-        require_cv2()
         try:
             PendingFile(target / "probe.png").discard()
         except OutputError:
@@ -158,13 +165,17 @@ class FolderSink(Sink):
 
 
 class VideoSink(Sink):
-    """A video file; all frames have the size of the first.
+    """A video file; all frames have the size of the first. live: see `open_sink`.
 
     Video codecs want even sizes: an odd one grows by one row or column, a copy of its neighbor.
     """
 
-    def __init__(self, target: Path, *, fps: float | None = None) -> None:
+    def __init__(self, target: Path, *, fps: float | None = None, live: bool = False) -> None:
         super().__init__(target)
+        self._live = live
+        self._start_ns = 0
+        self._in_file = 0
+        self._last: Picture | None = None
         usable = fps is not None and math.isfinite(fps) and 0 < fps <= 1000
         self._fps = float(fps) if fps is not None and usable else DEFAULT_FPS
         self._writer: Any = None
@@ -194,9 +205,15 @@ class VideoSink(Sink):
                     picture = cv2.copyMakeBorder(
                         picture, 0, size_wh[1] % 2, 0, size_wh[0] % 2, cv2.BORDER_REPLICATE
                     )
+                for _ in range(self._skipped(frame)):
+                    self._writer.write(self._last)
+                    self._in_file += 1
                 self._writer.write(picture)
+                self._in_file += 1
             except cv2.error as error:
                 raise OutputError(f"{self.target}: cannot be written: {error_line(error)}") from error
+        if self._live:
+            self._last = picture.copy()
         self.written += 1
 
     def abort(self) -> None:
@@ -209,6 +226,15 @@ class VideoSink(Sink):
             self._check_file()
             self._file.commit()
         self._file.discard()
+
+    def _skipped(self, frame: Frame) -> int:
+        """How many frames are missing before this one, for the video to last as long as the recording."""
+        if not self._live:
+            return 0
+        if not self.written:
+            self._start_ns = frame.captured_ns
+        place = round((frame.captured_ns - self._start_ns) * self._fps / 1e9)
+        return min(max(0, place - self._in_file), round(_LONGEST_GAP_S * self._fps))
 
     def _open(self, width: int, height: int) -> Any:
         fourcc = VIDEO_OUTPUTS[self.target.suffix.lower()]
@@ -288,6 +314,8 @@ def _make_folders(target: Path) -> list[Path]:
     made: list[Path] = []
     try:
         for folder in reversed([target, *target.parents]):
+            if folder.is_file():
+                raise FileExistsError(0, f"{folder} is a file, not a folder")
             if not folder.is_dir():
                 folder.mkdir()
                 made.insert(0, folder)

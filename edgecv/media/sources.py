@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import itertools
 import os
 import re
 import time
@@ -113,9 +114,7 @@ def _open_path(name: str, *, is_text: bool, limit: int | None) -> Source:
     if exists and re.fullmatch(r"/dev/video\d+", name):
         return open_camera(name, name, limit=limit)
     if exists:
-        raise MediaError(
-            f"{name}: neither a file nor a folder; for a pipe, use - and redirect it to stdin"
-        )
+        raise MediaError(f"{name}: neither a file nor a folder; for a pipe, use - and redirect it to stdin")
     if is_text and re.search(r"[*?[]", name):
         return _open_glob(name, limit)
     raise MediaNotFoundError(f"{name}: no such file or folder{_suggestion(path)}")
@@ -146,9 +145,7 @@ def _open_file(name: str, limit: int | None) -> Source:
 def _open_folder(name: str, limit: int | None) -> Source:
     try:
         with os.scandir(name) as entries:
-            files = [
-                entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")
-            ]
+            files = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
     except OSError as error:
         raise MediaError(f"{name}: the folder cannot be read: {error.strerror or error}") from error
     images = _images([Path(name, file) for file in files])
@@ -182,7 +179,7 @@ def _images(paths: Sequence[Path]) -> list[Path]:
 
 def _suggestion(path: Path) -> str:
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in itertools.islice(path.parent.iterdir(), 10_000)]
     except OSError:
         return f": there is no folder {path.parent} either"
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)

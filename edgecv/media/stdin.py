@@ -47,9 +47,7 @@ class StdinImages(Source):
                 yield Failure(self.name, index, error)
             index += 1
         if index == 0 and not self._stopped:
-            raise MediaError(
-                "stdin: expected JPEG or PNG images back to back, got none; pipe images into it"
-            )
+            raise MediaError("stdin: expected JPEG or PNG images back to back, got none; pipe images into it")
 
     def _chunks(self) -> Iterator[bytes]:
         try:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def test_frame(width: int = 1280, height: int = 720) -> NDArray[np.uint8]:
+def synthetic_frame(width: int = 1280, height: int = 720) -> NDArray[np.uint8]:
     """Gradients, discs, stripes and texture, by integer arithmetic alone.
 
     width, height: pixels, at least 1. Returns uint8 (height, width, 3) BGR, the same bits everywhere.

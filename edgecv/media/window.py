@@ -29,9 +29,7 @@ class Window:
             try:
                 cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
             except cv2.error as error:
-                raise UnavailableError(
-                    f"--show: no window can be opened: {error_line(error)}"
-                ) from error
+                raise UnavailableError(f"--show: no window can be opened: {error_line(error)}") from error
         self._is_open = True
 
     def show(self, picture: Picture, *, wait_ms: int = 1) -> bool:

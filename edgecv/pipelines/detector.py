@@ -99,9 +99,7 @@ class Detector:
             inferred = time.perf_counter_ns()
             found = self.postprocess({name: array[0] for name, array in outputs.items()}, transform)
             done = time.perf_counter_ns()
-        timing = Timing(
-            (prepared - started) / 1e6, (inferred - prepared) / 1e6, (done - inferred) / 1e6
-        )
+        timing = Timing((prepared - started) / 1e6, (inferred - prepared) / 1e6, (done - inferred) / 1e6)
         return self._finish(found, timing, captured_ns)
 
     def batch(
@@ -242,7 +240,9 @@ class Detector:
                 f"{', '.join(s.name for s in session.inputs)}"
             )
         if len(session.inputs) != 1:
-            raise CardError(f"{card.name}: a detector takes one input, the model has {len(session.inputs)}")
+            raise CardError(
+                f"{card.name}: a detector takes one input, the model has {len(session.inputs)}"
+            )
         if len(spec.shape) != 4 or spec.dtype != np.dtype(entry.dtype):
             raise CardError(
                 f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "

@@ -6,28 +6,41 @@ namespace {
 
 thread_local ColumnBuffer workspace;
 
-void convert_one(Conversion conversion, const float in[4], float out[4]) {
-    for (int axis = 0; axis < 2; ++axis) {
-        const float low = in[axis], high = in[axis + 2];
-        switch (conversion) {
-            case Conversion::cxcywh_to_xyxy:
-                out[axis] = low - high * 0.5f;
-                out[axis + 2] = low + high * 0.5f;
-                break;
-            case Conversion::xywh_to_xyxy:
-                out[axis] = low;
-                out[axis + 2] = low + high;
-                break;
-            case Conversion::xyxy_to_xywh:
-                out[axis] = low;
-                out[axis + 2] = high - low;
-                break;
-            case Conversion::xyxy_to_cxcywh:
-                out[axis] = low * 0.5f + high * 0.5f;
-                out[axis + 2] = high - low;
-                break;
-        }
+struct Axis {
+    float first, second;
+};
+
+template <Conversion conversion>
+Axis convert_axis(float first, float second) {
+    switch (conversion) {
+        case Conversion::cxcywh_to_xyxy:
+            return {first - second * 0.5f, first + second * 0.5f};
+        case Conversion::xywh_to_xyxy:
+            return {first, first + second};
+        case Conversion::xyxy_to_xywh:
+            return {first, second - first};
+        case Conversion::xyxy_to_cxcywh:
+            return {first * 0.5f + second * 0.5f, second - first};
     }
+    __builtin_unreachable();
+}
+
+template <Conversion conversion>
+Status convert_all(const BoxRows& boxes, const int32_t* rows, size_t count, float* result) {
+    for (size_t i = 0; i < count; ++i, result += 4) {
+        // A negative row becomes larger than any count.
+        const size_t row = rows ? static_cast<size_t>(rows[i]) : i;
+        if (row >= boxes.count) return Status::no_such_row;
+        const float* p = boxes.data + static_cast<ptrdiff_t>(row) * boxes.box_stride;
+        const ptrdiff_t step = boxes.coordinate_stride;
+        const Axis x = convert_axis<conversion>(p[0], p[2 * step]);
+        const Axis y = convert_axis<conversion>(p[step], p[3 * step]);
+        result[0] = x.first;
+        result[1] = y.first;
+        result[2] = x.second;
+        result[3] = y.second;
+    }
+    return Status::ok;
 }
 
 }  // namespace
@@ -40,17 +53,19 @@ Status iou_matrix(const BoxRows& a, const BoxRows& b, float* iou) {
     return Status::ok;
 }
 
-Status convert(Conversion conversion, const BoxRows& boxes, const int32_t* rows, size_t count, float* result) {
-    for (size_t i = 0; i < count; ++i) {
-        // A negative row becomes larger than any count.
-        const size_t row = rows ? static_cast<size_t>(rows[i]) : i;
-        if (row >= boxes.count) return Status::no_such_row;
-        const float* p = boxes.data + static_cast<ptrdiff_t>(row) * boxes.box_stride;
-        const ptrdiff_t step = boxes.coordinate_stride;
-        const float in[4] = {p[0], p[step], p[2 * step], p[3 * step]};
-        convert_one(conversion, in, result + 4 * i);
+Status convert(Conversion conversion, const BoxRows& boxes, const int32_t* rows, size_t count,
+               float* result) {
+    switch (conversion) {
+        case Conversion::cxcywh_to_xyxy:
+            return convert_all<Conversion::cxcywh_to_xyxy>(boxes, rows, count, result);
+        case Conversion::xywh_to_xyxy:
+            return convert_all<Conversion::xywh_to_xyxy>(boxes, rows, count, result);
+        case Conversion::xyxy_to_xywh:
+            return convert_all<Conversion::xyxy_to_xywh>(boxes, rows, count, result);
+        case Conversion::xyxy_to_cxcywh:
+            return convert_all<Conversion::xyxy_to_cxcywh>(boxes, rows, count, result);
     }
-    return Status::ok;
+    __builtin_unreachable();
 }
 
 }  // namespace ecv

@@ -50,12 +50,10 @@ void select_row(const Scores& s, size_t row, bool multi_label, Selection* out) {
     if (best_class < s.classes && best > s.thresholds[best_class]) append(out, row, best_class, best);
 }
 
-// Whether the largest score tells that a row has no candidate. Rounding is monotonic, so for a finite
-// positive objectness the product with the largest score is the largest product; a zero one makes every
-// product zero or NaN, never over a threshold that is not negative.
-bool has_bound(float objectness, float lowest) {
-    return objectness < kInfinity && (lowest < 0 ? objectness > 0 : objectness >= 0);
-}
+// Whether the largest score can tell that a row has no candidate. Rounding is monotonic, so for a positive
+// objectness the product with the largest score is the largest product; a zero one makes every product
+// zero or NaN, which is not over a threshold that is not negative.
+bool has_bound(float objectness, float lowest) { return lowest < 0 ? objectness > 0 : objectness >= 0; }
 
 bool row_may_pass(const Scores& s, const float* p, float objectness) {
     VecF a = f_set(-kInfinity), b = a, c = a, d = a;
@@ -157,7 +155,8 @@ VecF first_class_with(const Scores& s, size_t row, VecF objectness, VecF best) {
     return found;
 }
 
-// The same by definition, for any objectness and infinite products; *best is -infinity where there is none.
+// The same by definition, for any objectness and infinite products; *best is -infinity where there is
+// none.
 VecF best_class_of(const Scores& s, size_t row, VecF objectness, VecF* best) {
     const VecF infinity = f_set(kInfinity);
     VecF found = int_payload(0);
@@ -187,7 +186,6 @@ Passing lanes_that_may_pass(const Scores& s, VecF objectness, VecF largest) {
     if (s.objectness) {
         const VecF zero = f_set(0.0f);
         bounded = s.lowest < 0 ? m_bits(f_gt(objectness, zero)) : ~m_bits(f_gt(zero, objectness));
-        bounded &= m_bits(f_gt(f_set(kInfinity), objectness));
     }
     const uint32_t lanes = (over | ~bounded) & all;
     const uint32_t finite = m_bits(f_gt(f_set(kInfinity), product));
@@ -206,7 +204,8 @@ void best_of_lanes(const Scores& s, size_t row, Passing passing, VecF objectness
     for (uint32_t rest = passing.lanes; rest; rest &= rest - 1) {
         const int lane = __builtin_ctz(rest);
         if (confidences[lane] > s.thresholds[classes[lane]])
-            append(out, row + static_cast<size_t>(lane), static_cast<size_t>(classes[lane]), confidences[lane]);
+            append(out, row + static_cast<size_t>(lane), static_cast<size_t>(classes[lane]),
+                   confidences[lane]);
     }
 }
 
@@ -247,8 +246,9 @@ void hits_of_lanes(const Scores& s, size_t row, VecF objectness, Selection* out)
     }
 }
 
-// Rows whose largest scores stay in the nearest cache while the classes stream by.
-constexpr size_t kBlock = 1024;
+// Rows whose largest scores stay in the nearest cache while the classes stream by, and whose scores are
+// still in the next one when a candidate's class is looked for.
+constexpr size_t kBlock = 512;
 
 // largest[i]: of the scores of row begin + i, for whole vectors of rows; NaN is passed over.
 void largest_of_columns(const Scores& s, size_t begin, size_t rows, float* largest) {
@@ -325,9 +325,7 @@ VecF center_distance(const BoxColumns& b, size_t i, const Box& box) {
 }
 
 // Bits of the lanes below `count` when a vector starts at i.
-uint32_t lanes_in(size_t i, size_t count) {
-    return count - i >= kLanes ? ~0u : (1u << (count - i)) - 1;
-}
+uint32_t lanes_in(size_t i, size_t count) { return count - i >= kLanes ? ~0u : (1u << (count - i)) - 1; }
 
 bool f32_iou_any_over(const BoxColumns& boxes, size_t count, const Box& box, float threshold) {
     const VecF limit = f_set(threshold);
@@ -365,8 +363,8 @@ void f32_iou_row(const BoxColumns& boxes, size_t count, const Box& box, float* i
 
 // ---- decay
 
-// e^x for x <= 0 to about 1e-7 of the value; 0 below -87. Range reduction by ln 2 in two parts, the first
-// of which a product with a whole number keeps exact, and Taylor's series to the seventh power.
+// e^x for x <= 0 to about 1e-7 of the value; 0 below -87. Range reduction by ln 2 in two parts, the
+// first of which a product with a whole number keeps exact, and Taylor's series to the seventh power.
 VecF exp_of_negative(VecF x) {
     const VecF floor = f_set(-87.0f);
     const VecF bounded = f_max(x, floor);

@@ -14,8 +14,9 @@ thread_local SelectWorkspace workspace;
 
 constexpr size_t kFirstCapacity = 4096;
 
-bool reserve_candidates(SelectWorkspace& w, Selection* out, size_t capacity) {
-    if (!w.row.reserve(capacity) || !w.class_id.reserve(capacity) || !w.confidence.reserve(capacity))
+bool reserve_candidates(SelectWorkspace& w, Selection* out, size_t capacity, size_t limit) {
+    if (!w.row.reserve(capacity, limit) || !w.class_id.reserve(capacity, limit) ||
+        !w.confidence.reserve(capacity, limit))
         return false;
     *out = {w.row.get(), w.class_id.get(), w.confidence.get(), out->count, w.row.size()};
     return true;
@@ -96,16 +97,18 @@ Status select(const SelectRequest& request, Selection* result) {
     const size_t limit = 2 * most + at_once;
 
     result->count = 0;
-    if (!reserve_candidates(w, result, kFirstCapacity < limit ? kFirstCapacity : limit))
+    if (!reserve_candidates(w, result, kFirstCapacity < limit ? kFirstCapacity : limit, limit))
         return Status::out_of_memory;
-    const auto kernel = request.by_columns ? box_kernels().f32_select_columns : box_kernels().f32_select_rows;
+    const auto kernel =
+        request.by_columns ? box_kernels().f32_select_columns : box_kernels().f32_select_rows;
     for (size_t row = 0; classes > 0;) {
         scores.lowest = smallest_of(thresholds, classes);
         row = kernel(scores, row, request.rows, request.multi_label, result);
         if (row == request.rows) break;
         if (result->capacity < limit) {
             const size_t wanted = result->count + at_once;
-            if (!reserve_candidates(w, result, wanted < limit ? wanted : limit)) return Status::out_of_memory;
+            if (!reserve_candidates(w, result, wanted < limit ? wanted : limit, limit))
+                return Status::out_of_memory;
             continue;
         }
         // Later candidates lose a tie against those already kept, so only more confident ones matter.

@@ -7,10 +7,10 @@ namespace {
 
 struct SoftNmsWorkspace {
     Groups groups;
-    ColumnBuffer boxes;           // of the group at hand, by index
-    Buffer<float> confidence;     // 0: taken, or no candidate any more
+    ColumnBuffer boxes;        // of the group at hand, by index
+    Buffer<float> confidence;  // 0: taken, or no candidate any more
     Buffer<uint32_t> candidate;
-    Order order;                  // of what was taken
+    Order order;  // of what was taken
     Buffer<int64_t> taken, index;
     Buffer<float> taken_confidence, decayed;
 
@@ -98,7 +98,8 @@ Status soft_nms(const SoftNmsRequest& request, Kept* result) {
     if (!w.reserve(request.candidates.xyxy.count)) return Status::out_of_memory;
     w.groups.make(request.candidates, list_candidates(request, w.groups.order));
     size_t taken = 0;
-    for (size_t group = 0; group < w.groups.count; ++group) taken = take_from_group(request, w, group, taken);
+    for (size_t group = 0; group < w.groups.count; ++group)
+        taken = take_from_group(request, w, group, taken);
 
     for (size_t i = 0; i < taken; ++i) {
         w.order.index[i] = static_cast<uint32_t>(i);

@@ -18,10 +18,12 @@ class Buffer {
     Buffer& operator=(const Buffer&) = delete;
     ~Buffer() { free(data_); }
 
-    // Room for n entries; the old ones stay, new ones are zero. False: out of memory, nothing changed.
-    bool reserve(size_t n) {
+    // Room for n entries, and for no more than `limit` if that is not less; the old ones stay, new ones
+    // are zero. False: out of memory, nothing changed.
+    bool reserve(size_t n, size_t limit = SIZE_MAX) {
         if (n <= size_) return true;
-        const size_t grown = n > 2 * size_ ? n : 2 * size_;
+        const size_t doubled = 2 * size_ < limit ? 2 * size_ : limit;
+        const size_t grown = n > doubled ? n : doubled;
         if (grown > PTRDIFF_MAX / sizeof(T)) return false;
         T* data = static_cast<T*>(realloc(data_, grown * sizeof(T)));
         if (!data) return false;
@@ -44,8 +46,8 @@ class ColumnBuffer {
   public:
     bool reserve(size_t n) {
         const size_t padded = n + kMaxFloatLanes;
-        return x1_.reserve(padded) && y1_.reserve(padded) && x2_.reserve(padded) && y2_.reserve(padded) &&
-               area_.reserve(padded);
+        return x1_.reserve(padded) && y1_.reserve(padded) && x2_.reserve(padded) &&
+               y2_.reserve(padded) && area_.reserve(padded);
     }
     void set(size_t i, const Box& box) {
         x1_[i] = box.x1;
@@ -75,7 +77,8 @@ inline Box box_at(const BoxRows& boxes, size_t i) {
     const float* p = boxes.data + static_cast<ptrdiff_t>(i) * boxes.box_stride;
     const ptrdiff_t step = boxes.coordinate_stride;
     const float x1 = p[0], y1 = p[step], x2 = p[2 * step], y2 = p[3 * step];
-    const bool valid = is_finite(x1) && is_finite(y1) && is_finite(x2) && is_finite(y2) && x2 > x1 && y2 > y1;
+    const bool valid =
+        is_finite(x1) && is_finite(y1) && is_finite(x2) && is_finite(y2) && x2 > x1 && y2 > y1;
     return {x1, y1, x2, y2, valid ? (x2 - x1) * (y2 - y1) : __builtin_nanf("")};
 }
 
@@ -104,8 +107,8 @@ struct Order {
 // Candidates by group: one image and class. `order.index` holds them group by group.
 struct Groups {
     Order order;
-    Buffer<size_t> begin;      // of each group in order.index, and the end of the last one
-    Buffer<uint32_t> of;       // group of each candidate
+    Buffer<size_t> begin;  // of each group in order.index, and the end of the last one
+    Buffer<uint32_t> of;   // group of each candidate
     size_t count;
 
     bool reserve(size_t n) { return order.reserve(n) && begin.reserve(n + 1) && of.reserve(n); }

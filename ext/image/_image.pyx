@@ -169,7 +169,7 @@ cdef class Plan:
         _get_buffer(frame, &source, PyBUF_STRIDED_RO, "frame", "a uint8 array")
         try:
             self._check_frame(&source)
-            _get_buffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, "out", self._expected_out())
+            _get_buffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, "out", self)
             try:
                 self._check_out(&target)
                 self._check_apart(<uintptr_t>source.buf, <uintptr_t>target.buf, target.len)
@@ -182,6 +182,12 @@ cdef class Plan:
         finally:
             PyBuffer_Release(&source)
 
+    def __str__(self):
+        """The array that a run writes."""
+        cdef const PlanSpec* s = &self.spec
+        dtype = "float32" if s.as_float else "uint8"
+        return f"a writable C-contiguous {dtype} array ({s.blob_channels}, {s.blob_h}, {s.blob_w})"
+
     cdef int _check_frame(self, const Py_buffer* view) except -1:
         cdef const PlanSpec* s = &self.spec
         if strcmp(view.format, b"B") != 0:
@@ -189,23 +195,15 @@ cdef class Plan:
                 f"frame: expected uint8, got the format {view.format.decode()!r}; "
                 "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
             )
-        cdef ptrdiff_t[3] shape
-        cdef ptrdiff_t[3] strides
-        cdef int i
-        shape[:] = [s.frame_h, s.frame_w, s.channels]
-        strides[:] = [s.row_stride, s.pixel_stride, s.channel_stride]
-        cdef bint same = view.ndim == self.ndim
-        for i in range(self.ndim if same else 0):
-            # The stride of an axis of one entry is arbitrary, and NumPy may export another one.
-            same &= view.shape[i] == shape[i] and (shape[i] == 1 or view.strides[i] == strides[i])
+        cdef bint same = (
+            view.ndim == self.ndim
+            and _is_axis(view, 0, s.frame_h, s.row_stride)
+            and _is_axis(view, 1, s.frame_w, s.pixel_stride)
+            and (view.ndim == 2 or _is_axis(view, 2, s.channels, s.channel_stride))
+        )
         if not same:
             raise InputError("frame: expected the shape and strides that the plan was made for")
         return 0
-
-    cdef str _expected_out(self):
-        cdef const PlanSpec* s = &self.spec
-        dtype = "float32" if s.as_float else "uint8"
-        return f"a writable C-contiguous {dtype} array ({s.blob_channels}, {s.blob_h}, {s.blob_w})"
 
     cdef int _check_out(self, const Py_buffer* view) except -1:
         cdef const PlanSpec* s = &self.spec
@@ -218,7 +216,7 @@ cdef class Plan:
         ):
             shape = tuple(view.shape[i] for i in range(view.ndim))
             raise InputError(
-                f"out: expected {self._expected_out()}, got the format {view.format.decode()!r} and {shape}"
+                f"out: expected {self}, got the format {view.format.decode()!r} and {shape}"
             )
         return 0
 
@@ -238,6 +236,11 @@ cdef class Plan:
         if low < out + out_bytes and out < high:
             raise InputError("out: expected memory of its own, got the frame's; pass another array")
         return 0
+
+
+cdef inline bint _is_axis(const Py_buffer* view, int axis, ptrdiff_t size, ptrdiff_t stride) noexcept:
+    # The stride of an axis of one entry is arbitrary, and NumPy may export another one.
+    return view.shape[axis] == size and (size == 1 or view.strides[axis] == stride)
 
 
 cdef inline int _choose_isa() except -1:
@@ -263,7 +266,7 @@ cdef int _check_place(str axis, int resized, int blob, int offset) except -1:
     return 0
 
 
-cdef int _get_buffer(object value, Py_buffer* view, int flags, str name, str expected) except -1:
+cdef int _get_buffer(object value, Py_buffer* view, int flags, str name, object expected) except -1:
     try:
         PyObject_GetBuffer(value, view, flags | PyBUF_FORMAT)
     except (TypeError, BufferError, ValueError) as error:

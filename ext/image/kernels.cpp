@@ -45,8 +45,8 @@ void s16_average_rows(const uint8_t* row, ptrdiff_t stride, const int16_t* weigh
     }
 }
 
-// 7 fractional bits to the pixel, rounded half up.
-inline VecI16 round_half_up(VecI16 v) { return u16_shift_right<7>(i16_add(v, i16_set(64))); }
+// (v + 64) >> 7: 7 fractional bits to the pixel, rounded half up.
+inline VecI16 round_half_up(VecI16 v) { return i16_mul_round(v, i16_set(256)); }
 
 template <int channels, bool interpolates>
 inline void resample(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,

@@ -73,6 +73,7 @@ struct Plan {
     int gathered_index[2];
     int16_t* values;
     uint32_t* pixels;
+    uint32_t* next_pixels;
 
     char* memory;
     size_t bytes;
@@ -97,6 +98,7 @@ void lay_out(Plan& p, Arena& arena) {
     p.gathered = arena.take<uint8_t>(int64_t{p.gathered_rows} * p.gathered_stride);
     p.values = arena.take<int16_t>(p.mode == Mode::nearest ? 0 : int64_t{p.columns} * channels + kRowSlack);
     p.pixels = arena.take<uint32_t>(int64_t{p.width} + kRowSlack);
+    p.next_pixels = arena.take<uint32_t>(p.mode == Mode::nearest ? int64_t{p.width} + kRowSlack : 0);
 }
 
 // First and last source column that the outputs read.
@@ -274,16 +276,20 @@ const uint8_t* source_row(Plan& p, const uint8_t* frame, int y) {
     return out;
 }
 
-// Row i of the frame's part of the blob, as pixels.
-void make_pixels(Plan& p, const ImageKernels& k, const uint8_t* frame, int i) {
+// Whether row i of the frame's part of the blob is the one before it.
+bool repeats(const Plan& p, int i) {
+    return i > 0 && p.mode != Mode::average && p.first_row[i] == p.first_row[i - 1] &&
+           p.row_weights[i] == p.row_weights[i - 1];
+}
+
+// The first half of row i: its source rows, joined to one row of values; for nearest, all of it.
+void prepare_row(Plan& p, const ImageKernels& k, const uint8_t* frame, int i) {
     const int first = p.first_row[i];
     const int16_t* weights = p.row_weights + static_cast<ptrdiff_t>(i) * p.row_taps;
     const int bytes = p.columns * p.spec.channels;
     if (p.mode == Mode::nearest) {
-        gather(p, frame + first * p.spec.row_stride, reinterpret_cast<uint8_t*>(p.pixels));
-        return;
-    }
-    if (p.mode == Mode::two_taps) {
+        gather(p, frame + first * p.spec.row_stride, reinterpret_cast<uint8_t*>(p.next_pixels));
+    } else if (p.mode == Mode::two_taps) {
         const uint8_t* a = source_row(p, frame, first);
         const uint8_t* b = weights[0] == 0 ? a : source_row(p, frame, first + 1);
         k.s16_blend_rows(a, b, weights[0], p.values, bytes);
@@ -299,17 +305,26 @@ void make_pixels(Plan& p, const ImageKernels& k, const uint8_t* frame, int i) {
         k.s16_average_rows(row, stride, weights, p.row_count[i], p.row_shift, p.row_reciprocal, p.values,
                            bytes);
     }
-    const auto resample = p.spec.channels == 1   ? k.u8x4_resample_c1
-                          : p.spec.channels == 3 ? k.u8x4_resample_c3
-                                                 : k.u8x4_resample_c4;
-    resample(p.values, p.tap_offset, p.tap_weights, p.pairs, p.column_shift, p.column_reciprocal, p.pixels,
-             p.width);
 }
 
-void make_gray(const Plan& p, const ImageKernels& k) {
-    int weights[kMaxChannels] = {0, 0, 0, 0};
-    for (int c = 0; c < 3; ++c) weights[p.spec.source[c]] = kGrayWeights[c];
-    k.u8x4_to_gray(weights, p.pixels, p.width);
+// The second half: the values to pixels.
+void finish_row(Plan& p, const ImageKernels& k) {
+    if (p.mode == Mode::nearest) {
+        uint32_t* done = p.next_pixels;
+        p.next_pixels = p.pixels;
+        p.pixels = done;
+    } else {
+        const auto resample = p.spec.channels == 1   ? k.u8x4_resample_c1
+                              : p.spec.channels == 3 ? k.u8x4_resample_c3
+                                                     : k.u8x4_resample_c4;
+        resample(p.values, p.tap_offset, p.tap_weights, p.pairs, p.column_shift, p.column_reciprocal,
+                 p.pixels, p.width);
+    }
+    if (p.spec.to_gray) {
+        int weights[kMaxChannels] = {0, 0, 0, 0};
+        for (int c = 0; c < 3; ++c) weights[p.spec.source[c]] = kGrayWeights[c];
+        k.u8x4_to_gray(weights, p.pixels, p.width);
+    }
 }
 
 // Where the blob's values go: a run of one channel's plane.
@@ -351,13 +366,12 @@ void run(Plan& p, const ImageKernels& k, const uint8_t* frame, const Planes& pla
     frame += p.frame_start;
     p.gathered_index[0] = p.gathered_index[1] = -1;
     for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, 0, p.top * width);
+    // The next row is prepared before this one is written. Its values would otherwise wait in the CPU's
+    // store buffer behind the blob's rows, which miss the cache, when the resampling wants to read them.
+    prepare_row(p, k, frame, 0);
     for (int i = 0; i < p.height; ++i) {
-        const bool repeats = i > 0 && p.mode != Mode::average && p.first_row[i] == p.first_row[i - 1] &&
-                             p.row_weights[i] == p.row_weights[i - 1];
-        if (!repeats) {
-            make_pixels(p, k, frame, i);
-            if (s.to_gray) make_gray(p, k);
-        }
+        if (!repeats(p, i)) finish_row(p, k);
+        if (i + 1 < p.height && !repeats(p, i + 1)) prepare_row(p, k, frame, i + 1);
         const ptrdiff_t row = (p.top + i) * width;
         for (int c = 0; c < s.blob_channels; ++c) {
             planes.pad(c, row, p.left);

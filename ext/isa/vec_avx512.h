@@ -67,8 +67,6 @@ inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm512_add_epi16(a, b); }
 inline VecI16 i16_sub(VecI16 a, VecI16 b) { return _mm512_sub_epi16(a, b); }
 template <int n>
 inline VecI16 i16_shift_left(VecI16 v) { return _mm512_slli_epi16(v, n); }
-template <int n>
-inline VecI16 u16_shift_right(VecI16 v) { return _mm512_srli_epi16(v, n); }
 // (a b + 2^14) >> 15.
 inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return _mm512_mulhrs_epi16(a, b); }
 // a b >> 16.

@@ -65,10 +65,6 @@ inline VecI16 i16_add(VecI16 a, VecI16 b) { return vaddq_s16(a, b); }
 inline VecI16 i16_sub(VecI16 a, VecI16 b) { return vsubq_s16(a, b); }
 template <int n>
 inline VecI16 i16_shift_left(VecI16 v) { return vshlq_n_s16(v, n); }
-template <int n>
-inline VecI16 u16_shift_right(VecI16 v) {
-    return vreinterpretq_s16_u16(vshrq_n_u16(vreinterpretq_u16_s16(v), n));
-}
 // (a b + 2^14) >> 15.
 inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return vqrdmulhq_s16(a, b); }
 // a b >> 16.

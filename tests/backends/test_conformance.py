@@ -221,7 +221,8 @@ def test_what_cannot_run_as_asked_is_an_error(name: str, options: dict[str, str]
 
 
 @pytest.mark.parametrize(
-    "options", [{"threads": 0}, {"precision": "fp64"}, {"device": "cuda:"}, {"device": ""}, {"device": "a b"}]
+    "options",
+    [{"threads": 0}, {"precision": "fp64"}, {"device": "cuda:"}, {"device": ""}, {"device": "a b"}],
 )
 def test_nonsense_options(options: dict[str, Any]) -> None:
     with pytest.raises(InputError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import bench_fakes
+from tests.bench import bench_fakes
 import msgspec
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def read(path: Path, kind: str) -> list[list[str]]:
 
 
 def config(*backends: str, **changes: Any) -> bench.BenchConfig:
-    values = {
+    values: dict[str, Any] = {
         "model": "fake.onnx",
         "backends": backends,
         "threads": (1,),
@@ -51,7 +51,7 @@ def config(*backends: str, **changes: Any) -> bench.BenchConfig:
         "warmup": 2,
         "frame_wh": (8, 4),
         "timeout_s": 60.0,
-        "loader": "bench_fakes:load",
+        "loader": "tests.bench.bench_fakes:load",
     }
     return bench.BenchConfig(**(values | changes))
 
@@ -87,9 +87,7 @@ def test_figures_of_each_stage(log: Path) -> None:
 
 def test_the_loader_gets_what_was_asked(log: Path) -> None:
     bench.run(
-        config(
-            "fake", device="cuda:0", precision="fp16", imgsz=(640, 480), weights="w.bin", threads=(3,)
-        )
+        config("fake", device="cuda:0", precision="fp16", imgsz=(640, 480), weights="w.bin", threads=(3,))
     )
     (line,) = read(log, "load")
     asked = " ".join(line[2:])
@@ -231,9 +229,7 @@ def test_chatter_does_not_corrupt_the_dialog(capfd: pytest.CaptureFixture[str]) 
         pytest.param("os.close(1); time.sleep(600)", "closed its pipe", id="silent"),
     ],
 )
-def test_a_worker_that_breaks_the_protocol(
-    code: str, text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_breaks_the_protocol(code: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "BOOTSTRAP", f"import os, sys, time; sys.stdin.readline(); {code}")
     monkeypatch.setattr(runner, "EXIT_GRACE_S", 0.1)
     report = bench.run(config("fake"))
@@ -322,7 +318,7 @@ def test_ctrl_c_from_a_terminal(log: Path) -> None:
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from edgecv import bench\n"
         "bench.run(bench.BenchConfig(model='m', backends=('fake', 'hang'), threads=(1,), "
-        "frame_wh=(8, 4), loader='bench_fakes:load'))"
+        "frame_wh=(8, 4), loader='tests.bench.bench_fakes:load'))"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True

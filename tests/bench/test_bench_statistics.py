@@ -39,13 +39,9 @@ def test_percentile_equals_numpy(samples: list[float], tenths: int) -> None:
     found = percentile(sorted(samples), tenths / 10)
     # NumPy computes the rank in binary: it may be one off where it is a whole number.
     ordered = sorted(samples)
-    near = {
-        ordered[min(max(ordered.index(expected) + step, 0), len(ordered) - 1)] for step in (-1, 0, 1)
-    }
+    near = {ordered[min(max(ordered.index(expected) + step, 0), len(ordered) - 1)] for step in (-1, 0, 1)}
     assert found in near
-    assert sum(s <= found for s in samples) * 1000 >= tenths * len(samples), (
-        "enough samples lie at or below"
-    )
+    assert sum(s <= found for s in samples) * 1000 >= tenths * len(samples), "enough samples lie at or below"
     assert sum(s < found for s in samples) * 1000 < tenths * len(samples), "and no smaller one does"
 
 

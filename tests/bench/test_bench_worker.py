@@ -5,22 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from edgecv.bench import protocol, worker
-
-
-@pytest.mark.parametrize("size_wh", [(1, 1), (5, 3), (1280, 720)])
-def test_synthetic_frame(size_wh: tuple[int, int]) -> None:
-    frame = worker.synthetic_frame(size_wh)
-    width, height = size_wh
-    assert frame.shape == (height, width, 3)
-    assert frame.dtype == np.uint8
-    assert frame.flags.c_contiguous
-    for x, y in {(0, 0), (width - 1, height - 1), (width // 2, height // 3)}:
-        assert frame[y, x].tolist() == [(x ^ y) % 256, (x + y) % 256, (x * y >> 8) % 256]
 
 
 def test_peak_rss_reads_the_high_water_mark_of_this_program(tmp_path: Path) -> None:
@@ -29,9 +18,7 @@ def test_peak_rss_reads_the_high_water_mark_of_this_program(tmp_path: Path) -> N
     assert worker.peak_rss_bytes(status) == 2 << 20
 
 
-@pytest.mark.parametrize(
-    "text", ["", "VmHWM:\n", "VmHWM: soon kB\n"], ids=["absent", "empty", "no number"]
-)
+@pytest.mark.parametrize("text", ["", "VmHWM:\n", "VmHWM: soon kB\n"], ids=["absent", "empty", "no number"])
 def test_peak_rss_without_the_mark(tmp_path: Path, text: str) -> None:
     status = tmp_path / "status"
     status.write_text(text)
@@ -92,3 +79,25 @@ def test_a_worker_ends_with_its_parent() -> None:
         [sys.executable, "-m", "edgecv.bench.worker"], input=b"", capture_output=True, timeout=60
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "steps"),
+    [
+        pytest.param([0.0, 0.0], 1, id="at rest"),
+        pytest.param([0.0, 0.02, 0.04, 0.0401], 3, id="two threads spin, then sleep"),
+        pytest.param([0.0] + [0.01 * i for i in range(1, 1000)], 100, id="one that never rests"),
+    ],
+)
+def test_coming_to_rest(cpu_s: list[float], steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    readings = iter(cpu_s)
+    clock = SimpleNamespace(perf_counter=lambda: now, process_time=lambda: next(readings), sleep=sleep)
+    monkeypatch.setattr(worker, "time", clock)
+    assert worker._come_to_rest() == cpu_s[steps]
+    assert now == pytest.approx(steps * worker.REST_STEP_S)

@@ -179,7 +179,12 @@ def test_interrupt_finishes_the_frame_and_closes(network: Path, tmp_path: Path) 
     capture = cv2.VideoCapture(str(out))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == len(written)
     capture.release()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.avi", "out.avi", "out.jsonl", "tiny.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "long.avi",
+        "out.avi",
+        "out.jsonl",
+        "tiny.onnx",
+    ]
 
 
 def test_reader_that_leaves(network: Path, folder: Path) -> None:

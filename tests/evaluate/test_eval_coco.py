@@ -152,17 +152,13 @@ HOSTILE = [
         r"annotations\[1\]: there is no category 99",
         id="unknown category",
     ),
-    pytest.param(
-        changed(lambda c: c["annotations"][1].pop("bbox")), r"bbox.*annotations\[1\]", id="no box"
-    ),
+    pytest.param(changed(lambda c: c["annotations"][1].pop("bbox")), r"bbox.*annotations\[1\]", id="no box"),
     pytest.param(with_box(1, 2, 3), r"length 4.*annotations\[1\].bbox", id="short box"),
     pytest.param(with_box(1, 2, -3, 4), r"annotations\[1\].bbox\[2\]", id="negative width"),
     pytest.param(with_box(1, "2", 3, 4), r"annotations\[1\].bbox\[1\]", id="text in a box"),
     pytest.param(with_box(1e300, 2, 3, 4), r"annotations\[1\].bbox\[0\]", id="huge box"),
     pytest.param(with_box(1, 2, 3, float("nan")), "expected COCO instances", id="nan"),
-    pytest.param(
-        changed(lambda c: c["images"][1].update(width=0)), r"images\[1\].width", id="empty image"
-    ),
+    pytest.param(changed(lambda c: c["images"][1].update(width=0)), r"images\[1\].width", id="empty image"),
     pytest.param(
         changed(lambda c: c["images"][1].update(id=1 << 60)), r"images\[1\].id", id="id beyond float64"
     ),

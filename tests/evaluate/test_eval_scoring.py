@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecv.errors import MissingExtraError
-from edgecv.evaluate import Annotations, Category
+from edgecv.evaluate import Annotations, Category, open_dataset
 from edgecv.evaluate.scoring import Figures, Scores, score
 
 FIGURES = tuple(Figures.__annotations__)
@@ -102,15 +104,11 @@ def scenes(draw: st.DrawFn) -> tuple[list[int], list[Category], Annotations, NDA
     """Few coordinates and confidences, so that ties in overlap and in order are common."""
     rng = np.random.default_rng(draw(st.integers(0, 1 << 32)))
     image_ids = [int(n) for n in rng.permutation(50)[: draw(st.integers(1, 4))]]
-    categories = [
-        Category(int(n), f"c{n}") for n in sorted(rng.permutation(9)[: draw(st.integers(1, 3))])
-    ]
+    categories = [Category(int(n), f"c{n}") for n in sorted(rng.permutation(9)[: draw(st.integers(1, 3))])]
 
     def boxes(n: int) -> NDArray[Any]:
         corner = rng.integers(0, 8, (n, 2)) * rng.choice([3, 20])
-        return np.concatenate([corner, rng.integers(0, 7, (n, 2)) * rng.choice([5, 30])], 1).astype(
-            float
-        )
+        return np.concatenate([corner, rng.integers(0, 7, (n, 2)) * rng.choice([5, 30])], 1).astype(float)
 
     n = draw(st.integers(0, 30))
     rows = [
@@ -185,6 +183,18 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_hotcoco(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "hotcoco", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "hotcoco", None)
     with pytest.raises(MissingExtraError, match=r"install it with: pip install 'edgecv\[eval\]'$"):
         score([1], CATS, truth([ONE]), np.array([HIT]))
+
+
+def test_perturbed_truth_of_coco_images_equals_pycocotools(shared: Callable[[str], Path]) -> None:
+    dataset = open_dataset(shared("data/coco80"))
+    rng = np.random.default_rng(5)
+    every = dataset.annotations
+    pick = rng.integers(0, len(every), 3000)
+    xywh = np.maximum(every.xywh[pick] * rng.normal(1, 0.08, (3000, 4)), 0)
+    category = np.where(rng.random(3000) < 0.8, every.category_id[pick], rng.choice(every.category_id, 3000))
+    rows = np.column_stack([every.image_id[pick], xywh, rng.random(3000), category])
+    scores = compare([image.id for image in dataset.images], list(dataset.categories), every, rows)
+    assert 0.1 < (scores.figures["AP"] or 0) < 0.9

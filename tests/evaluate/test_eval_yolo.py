@@ -60,9 +60,7 @@ YAML = "train: images/train\nnames: [cat, dog]\n"
     ("files", "opened"),
     [
         pytest.param({"images/a.jpg": "", "labels/a.txt": "", "data.yaml": YAML}, ".", id="flat"),
-        pytest.param(
-            {"images/a.jpg": "", "labels/a.txt": "", "data.yaml": YAML}, "data.yaml", id="yaml"
-        ),
+        pytest.param({"images/a.jpg": "", "labels/a.txt": "", "data.yaml": YAML}, "data.yaml", id="yaml"),
         pytest.param({"images/a.jpg": "", "labels/a.txt": "", "my.yml": YAML}, "my.yml", id="any yaml"),
         pytest.param(
             {"images/a.jpg": "", "labels/classes.txt": "cat\ndog"}, ".", id="classes beside the labels"
@@ -113,24 +111,16 @@ HOSTILE = [
     pytest.param({"labels/a.txt": "0 .5 .5 nan .1"}, r"a.txt:1: expected fractions", id="nan"),
     pytest.param({"labels/a.txt": "0 .5 .5 1e999 .1"}, r"a.txt:1: expected fractions", id="infinite"),
     pytest.param({"labels/a.txt": "0 320 240 10 10"}, r"a.txt:1: .*divide pixels", id="pixels"),
-    pytest.param(
-        {"labels/a.txt": "0 .5 .5 -.001 .1"}, r"a.txt:1: expected fractions", id="negative width"
-    ),
+    pytest.param({"labels/a.txt": "0 .5 .5 -.001 .1"}, r"a.txt:1: expected fractions", id="negative width"),
     pytest.param({"labels/other.txt": ""}, "none of its text files is named as", id="labels of others"),
-    pytest.param(
-        {"labels/a.txt": "", "images/a.png": ""}, "shares its text file", id="one label for two"
-    ),
-    pytest.param(
-        {"labels/a.txt": "", "classes.txt": "a\n\nb"}, r"classes.txt:2: .*empty line", id="gap"
-    ),
+    pytest.param({"labels/a.txt": "", "images/a.png": ""}, "shares its text file", id="one label for two"),
+    pytest.param({"labels/a.txt": "", "classes.txt": "a\n\nb"}, r"classes.txt:2: .*empty line", id="gap"),
     pytest.param({"labels/a.txt": "", "classes.txt": ""}, "at least one class name", id="no class"),
 ]
 
 
 @pytest.mark.parametrize(("files", "text"), HOSTILE)
-def test_hostile_folders_are_refused_in_one_line(
-    tmp_path: Path, files: dict[str, str], text: str
-) -> None:
+def test_hostile_folders_are_refused_in_one_line(tmp_path: Path, files: dict[str, str], text: str) -> None:
     with pytest.raises(DatasetError, match=text) as caught:
         open_dataset(tree(tmp_path, SMALL | files))
     assert "\n" not in str(caught.value)
@@ -189,8 +179,7 @@ def test_names_in_yaml(tmp_path: Path, text: str) -> None:
 def test_quotes_in_names(tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"
     path.write_text(
-        "names:\n- 'men''s'\n- \"a \\\"b\\\"\"\n- rock'n'roll\n- C#\n"
-        "- a, b\n- men's # it's\n- 'x # y' # z\n"
+        "names:\n- 'men''s'\n- \"a \\\"b\\\"\"\n- rock'n'roll\n- C#\n- a, b\n- men's # it's\n- 'x # y' # z\n"
     )
     assert read_names(path) == ("men's", 'a "b"', "rock'n'roll", "C#", "a, b", "men's", "x # y")
 
@@ -242,9 +231,7 @@ def test_long_hostile_yaml_ends(tmp_path: Path, text: str) -> None:
 
 
 @given(st.lists(st.text("abc '\"#,:-[]{}\\é", min_size=1, max_size=8).filter(str.strip), min_size=1))
-def test_every_quoted_name_comes_back(
-    tmp_path_factory: pytest.TempPathFactory, names: list[str]
-) -> None:
+def test_every_quoted_name_comes_back(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     quoted = [name.replace("'", "''") for name in names]
     path = tmp_path_factory.mktemp("names") / "data.yaml"
     for text in (

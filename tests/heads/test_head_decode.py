@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from literal_decode import CASES, Case, Found, Outputs, candidates
+from tests.heads.literal_decode import CASES, Case, Found, Outputs, candidates
 from numpy.typing import NDArray
 
 from edgecv import boxes, heads

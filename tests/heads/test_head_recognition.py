@@ -140,7 +140,12 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
         yunet.Params(),
     ),
     "ultraface-320": (
-        facts({"scores": (1, 4420, 2), "boxes": (1, 4420, 4)}, (320, 240), "input", operators=("Exp", "Conv")),
+        facts(
+            {"scores": (1, 4420, 2), "boxes": (1, 4420, 4)},
+            (320, 240),
+            "input",
+            operators=("Exp", "Conv"),
+        ),
         ssd.Params(),
     ),
     "ultraface-320-priors": (
@@ -148,7 +153,9 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
         ssd.Params(priors=ssd.ULTRAFACE_PRIORS),
     ),
     "ultraface-640": (
-        facts({"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)),
+        facts(
+            {"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)
+        ),
         ssd.Params(),
     ),
 }
@@ -208,7 +215,9 @@ NO_HEAD: dict[str, ModelFacts] = {
     "yunet-other-columns": facts({**YUNET, "kps_8": (1, 6400, 8)}),
     "yunet-other-cells": facts({**YUNET, "kps_8": (1, 6401, 10)}),
     "boxes-and-scores-of-another": facts({"boxes": (1, 8400, 4), "scores": (1, 8400, 80)}),
-    "ultraface-other-priors": facts({"boxes": (1, 4421, 4), "scores": (1, 4421, 2)}, (320, 240), operators=("Exp",)),
+    "ultraface-other-priors": facts(
+        {"boxes": (1, 4421, 4), "scores": (1, 4421, 2)}, (320, 240), operators=("Exp",)
+    ),
     "ultraface-unknown-operators": facts({"boxes": (1, 4420, 4), "scores": (1, 4420, 2)}, (320, 240)),
     "ultraface-dynamic": facts({"boxes": (1, "n", 4), "scores": (1, "n", 2)}, None),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from literal_decode import CASES, Case, cells
+from tests.heads.literal_decode import CASES, Case, cells
 
 from edgecv import heads
 from edgecv.errors import CardError

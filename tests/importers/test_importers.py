@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,14 @@ from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
 from edgecv.importers import read_model
 from tests.networks import STRIDES, model_bytes, tiny_yolov8
 
-REAL = ["fastestdet_352", "nanodet_m_416", "ultraface_rfb_320", "ultraface_rfb_640", "yolox_nano_416", "yunet_n_640"]
+REAL = [
+    "fastestdet_352",
+    "nanodet_m_416",
+    "ultraface_rfb_320",
+    "ultraface_rfb_640",
+    "yolox_nano_416",
+    "yunet_n_640",
+]
 
 
 def test_facts() -> None:
@@ -157,7 +165,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("location", "offset", "length", "named"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_external_weights(tmp_path: Path, location: str, offset: int, length: int, named: str) -> None:
+def test_hostile_external_weights(
+    tmp_path: Path, location: str, offset: int, length: int, named: str
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     (tmp_path / "secret.data").write_bytes(b"\0" * 16)
@@ -178,10 +188,8 @@ def test_mutated_files_are_read_or_refused(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     del content[data.draw(st.integers(1, len(content))) :]
-    try:
-        read_model(bytes(content))
-    except ModelFileError as error:
-        assert "\n" not in str(error)
+    with contextlib.suppress(ModelFileError):
+        assert read_model(bytes(content)).facts.outputs
 
 
 @pytest.mark.parametrize("name", REAL)

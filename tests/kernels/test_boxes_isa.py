@@ -96,6 +96,15 @@ def test_f32_select_ties_that_only_rounding_makes(isa: str) -> None:
 
 
 @each_isa
+@pytest.mark.parametrize("objectness", [0.0, -0.0, -1.0, np.inf, np.nan, 3e38, -3e38], ids=str)
+def test_f32_select_where_the_largest_score_tells_nothing(isa: str, objectness: float) -> None:
+    """An infinite score in every lane, which hides the finite products of the other classes."""
+    scores = np.full((40, 40), 0.5, F32)
+    scores[:, :16] = np.inf
+    check_select(scores, np.full(40, objectness, F32), [-0.75, 0.0, 0.25])
+
+
+@each_isa
 def test_f32_select_over_blocks(isa: str) -> None:
     """More rows than one block, an odd number, candidates at every position of a vector."""
     rng = np.random.default_rng(3)

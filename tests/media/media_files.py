@@ -55,9 +55,7 @@ def jpeg_turned(orientation: int) -> bytes:
     return data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
 
 
-def write_video(
-    path: Path, frames: int = 30, fps: float = 25.0, size_wh: tuple[int, int] = (64, 48)
-) -> Path:
+def write_video(path: Path, frames: int = 30, fps: float = 25.0, size_wh: tuple[int, int] = (64, 48)) -> Path:
     """A video whose frame i has the gray level 4 * i in its left half, over texture that fills bytes."""
     fourcc = {".avi": "MJPG"}.get(path.suffix, "mp4v")
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), fps, size_wh)

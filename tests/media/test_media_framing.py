@@ -23,9 +23,7 @@ def chunked(data: bytes, sizes: list[int]) -> list[bytes]:
 
 @given(
     images=st.lists(st.sampled_from([JPEG, PNG, PROGRESSIVE]), max_size=4),
-    gap=st.sampled_from(
-        [b"", b"\n", b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n", b"\xff", b"\0" * 9]
-    ),
+    gap=st.sampled_from([b"", b"\n", b"\r\n--frame\r\nContent-Type: image/jpeg\r\n\r\n", b"\xff", b"\0" * 9]),
     sizes=st.lists(st.integers(0, 900), max_size=30),
 )
 def test_images_come_out_as_they_went_in(images: list[bytes], gap: bytes, sizes: list[int]) -> None:
@@ -64,9 +62,7 @@ def test_unfinished_image_is_reported_at_the_end(cut: int, first: bytes) -> None
         ),
     ],
 )
-def test_damaged_image_is_reported_and_the_next_follows(
-    stream: bytes, expected: list[bytes | str]
-) -> None:
+def test_damaged_image_is_reported_and_the_next_follows(stream: bytes, expected: list[bytes | str]) -> None:
     got = list(split_images([stream]))
     assert len(got) == len(expected)
     for item, want in zip(got, expected, strict=True):

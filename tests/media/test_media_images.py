@@ -66,7 +66,7 @@ def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
             "checksum of its IDAT chunk",
             id="damaged PNG",
         ),
-        pytest.param(media_files.png_header(8, 8), "damaged", id="PNG with too little data"),
+        pytest.param(media_files.png_header(8, 8), "it is damaged, or", id="PNG with too little data"),
         pytest.param(media_files.png_header(0, 5), "size of 0 x 5", id="PNG of no width"),
         pytest.param(media_files.png_header(100_000, 100_000), "at most", id="huge PNG"),
         pytest.param(media_files.png_header(2**31 - 1, 2**31 - 1), "at most", id="absurd PNG"),
@@ -127,9 +127,7 @@ def test_size_is_read_from_the_header(suffix: str) -> None:
         ),
         pytest.param(b"RIFF\0\0\0\0WEBPVP8 " + b"\0" * 10 + b"\x64\0\x32\0", (100, 50), id="VP8"),
         pytest.param(b"BM" + b"\0" * 12 + b"\x0c\0\0\0\x64\0\x32\0", (100, 50), id="OS/2 BMP"),
-        pytest.param(
-            b"P5 # a comment\n# and another\n100\t50\n255\n", (100, 50), id="PNM with comments"
-        ),
+        pytest.param(b"P5 # a comment\n# and another\n100\t50\n255\n", (100, 50), id="PNM with comments"),
         pytest.param(
             b"MM\0*\0\0\0\x08\0\x02"
             + b"\x01\0\0\x03\0\0\0\x01\0\x64\0\0"

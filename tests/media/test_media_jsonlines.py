@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -67,9 +68,7 @@ def test_an_exception_aborts_and_an_interrupt_closes(
         pytest.param(np.int32(7), 7, id="int32"),
         pytest.param(np.bool_(True), True, id="bool"),
         pytest.param(Path("a/b"), "a/b", id="path"),
-        pytest.param(
-            [float("nan"), float("inf"), np.float32("nan")], [None, None, None], id="not finite"
-        ),
+        pytest.param([float("nan"), float("inf"), np.float32("nan")], [None, None, None], id="not finite"),
         pytest.param(np.array([np.nan, 1]), [None, 1.0], id="array with nan"),
         pytest.param("two\nlines\u2028", "two\nlines\u2028", id="line ends"),
     ],
@@ -171,6 +170,37 @@ def test_devices_are_written_directly() -> None:
         JsonLinesSink("/dev/full") as sink,
     ):
         sink.write({"a": 1})
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    target = tmp_path / "out.jsonl"
+    target.write_text("old")
+
+    def run() -> None:
+        with JsonLinesSink(target) as sink:
+            for i in range(20_000):
+                sink.write({"i": i})
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large"):
+            run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_full_disk_noticed_at_the_end(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OutputError, match="File too large"), JsonLinesSink(tmp_path / "a") as sink:
+            sink.write({"text": "x" * 200})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_named_pipe(tmp_path: Path) -> None:

@@ -68,13 +68,9 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.png", "image"), ("a.mp4", "video"), ("made/here", "images")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "image"), ("a.mp4", "video"), ("made/here", "images")])
 @pytest.mark.parametrize("frames", [0, 1])
-def test_an_exception_leaves_nothing_half_written(
-    tmp_path: Path, name: str, kind: Kind, frames: int
-) -> None:
+def test_an_exception_leaves_nothing_half_written(tmp_path: Path, name: str, kind: Kind, frames: int) -> None:
     def run() -> None:
         with open_sink(tmp_path / name, kind=kind) as sink:
             write(sink, *[frame()] * frames)
@@ -88,9 +84,7 @@ def test_an_exception_leaves_nothing_half_written(
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.png", "image"), ("a.avi", "stream"), ("folder", "images")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "image"), ("a.avi", "stream"), ("folder", "images")])
 def test_no_frame_no_output(tmp_path: Path, name: str, kind: Kind) -> None:
     with open_sink(tmp_path / name, kind=kind):
         pass
@@ -212,6 +206,33 @@ def test_a_video(tmp_path: Path, suffix: str, fps: float | None, expected: float
     np.testing.assert_allclose(read, [image.mean() for image in images], atol=4)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "live", "frames"),
+    [
+        pytest.param([0, 0.1, 0.2], True, 3, id="in time"),
+        pytest.param([0, 0.5, 0.6, 1.0], True, 11, id="skipped"),
+        pytest.param([0, 0.5, 0.6, 1.0], False, 4, id="not live"),
+        pytest.param([0, 0.14, 0.19, 0.32, 0.41], True, 5, id="jitter"),
+        pytest.param([0, 0.01, 0.02, 0.03], True, 4, id="faster than stated"),
+        pytest.param([0, 3600], True, 602, id="a long gap is cut to a minute"),
+        pytest.param([1, 0], True, 2, id="backwards"),
+    ],
+)
+def test_a_live_video_lasts_as_long_as_the_recording(
+    tmp_path: Path, seconds: list[float], live: bool, frames: int
+) -> None:
+    with open_sink(tmp_path / "a.avi", kind="stream", fps=10, live=live) as sink:
+        for i, second in enumerate(seconds):
+            image = np.full((16, 16, 3), 20 * i, np.uint8)
+            sink.write(Frame(image, "0", i, 10**12 + round(second * 1e9)), image)
+    assert sink.written == len(seconds)
+    with open_source(tmp_path / "a.avi") as source:
+        levels = [item.image.mean() for item in source if isinstance(item, Frame)]
+    assert len(levels) == frames
+    if seconds == [0, 0.5, 0.6, 1.0] and live:
+        np.testing.assert_allclose(levels, [0] * 5 + [20] + [40] * 4 + [60], atol=3)
+
+
 @pytest.mark.parametrize("size_wh", [(65, 48), (64, 49), (65, 49), (1, 1)])
 def test_odd_sizes_lose_no_pixel(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     width, height = size_wh
@@ -298,13 +319,13 @@ def test_suffix_must_fit(tmp_path: Path, name: str, kind: Kind, message: str) ->
     ("name", "kind", "reason"),
     [
         ("file/a.png", "image", "Not a directory; choose another place"),
-        ("file/out", "images", "File exists|Not a directory"),
-        ("file", "images", "File exists"),
+        ("file/out", "images", "/file is a file, not a folder; choose another place"),
+        ("file", "images", "/file is a file, not a folder"),
         ("no/where/a.mp4", "video", "No such file or directory; make the folder first: mkdir -p '"),
         ("n" * 300 + ".png", "image", "File name too long"),
         ("loop/a.png", "image", "Symlink loop|Too many levels"),
         ("/proc/a.avi", "stream", "No such file or directory"),
-        ("/proc/out", "images", "No such file or directory"),
+        ("/proc/out", "images", "No such file or directory; choose another place"),
     ],
 )
 def test_unwritable_places_are_found_before_the_first_frame(
@@ -398,9 +419,7 @@ def test_a_codec_that_is_missing_is_found_before_the_first_frame(
         pytest.param(np.zeros((0, 4, 3), np.uint8), id="empty"),
     ],
 )
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.png", "image"), ("a.avi", "video"), ("folder", "images")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "image"), ("a.avi", "video"), ("folder", "images")])
 def test_pictures_are_checked(tmp_path: Path, picture: Any, name: str, kind: Kind) -> None:
     with (
         pytest.raises(InputError, match="picture: expected uint8"),
@@ -410,9 +429,7 @@ def test_pictures_are_checked(tmp_path: Path, picture: Any, name: str, kind: Kin
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("a.png", "image"), ("a.avi", "video"), ("folder", "images")]
-)
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "image"), ("a.avi", "video"), ("folder", "images")])
 def test_strided_pictures(tmp_path: Path, name: str, kind: Kind) -> None:
     image = np.full((64, 96, 3), 77, np.uint8)[::-2, ::2, ::-1]
     with open_sink(tmp_path / name, kind=kind) as sink:

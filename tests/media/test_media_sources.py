@@ -128,9 +128,7 @@ def test_a_file_named_like_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("/dev/null", MediaError, "neither a file nor a folder; for a pipe, use -"),
     ],
 )
-def test_bad_sources_give_one_line(
-    tmp_path: Path, text: str, kind: type[Exception], message: str
-) -> None:
+def test_bad_sources_give_one_line(tmp_path: Path, text: str, kind: type[Exception], message: str) -> None:
     media_files.write_image(tmp_path / "photo.jpg")
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "nothing.dat").touch()
@@ -160,9 +158,7 @@ def test_limit(folder: Path, limit: int, length: int) -> None:
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_is_at_least_1(folder: Path, limit: int) -> None:
-    with pytest.raises(
-        InputError, match=f"limit: expected a number of frames of at least 1, got {limit}"
-    ):
+    with pytest.raises(InputError, match=f"limit: expected a number of frames of at least 1, got {limit}"):
         open_source(folder, limit=limit)
 
 

@@ -104,12 +104,8 @@ def test_an_avi_that_lacks_its_index_is_whole(tmp_path: Path, videos: dict[str, 
         ),
         pytest.param("a.mp4", lambda videos: b"text\n" * 99, "no video stream", id="text"),
         pytest.param("a.mp4", lambda videos: b"", "no video stream", id="empty"),
-        pytest.param(
-            "a.avi", lambda videos: videos[".avi"][:100], "not a readable video", id="avi header"
-        ),
-        pytest.param(
-            "a.mkv", lambda videos: videos[".mkv"][:300], "not a readable video", id="mkv header"
-        ),
+        pytest.param("a.avi", lambda videos: videos[".avi"][:100], "not a readable video", id="avi header"),
+        pytest.param("a.mkv", lambda videos: videos[".mkv"][:300], "not a readable video", id="mkv header"),
         pytest.param("a.gif", lambda videos: b"GIF89a", "not a readable video", id="gif header"),
     ],
 )
@@ -155,6 +151,13 @@ def test_opencv_and_ffmpeg_keep_quiet(tmp_path: Path, videos: dict[str, bytes]) 
     assert run.stderr == ""
 
 
+def test_an_animated_gif_is_a_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    frame = b"\x21\xf9\x04\0\x0a\0\0\0\x2c\0\0\0\0\1\0\1\0\0\x02\x02\x44\1\0"
+    path.write_bytes(b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff" + 3 * frame + b"\x3b")
+    assert [type(item) for item in read(path)] == [Frame] * 3
+
+
 def test_limit_ends_before_the_cut(tmp_path: Path, videos: dict[str, bytes]) -> None:
     path = tmp_path / "cut.avi"
     path.write_bytes(videos[".avi"][: len(videos[".avi"]) // 2])
@@ -176,9 +179,7 @@ def test_stop_ends_a_video(tmp_path: Path, videos: dict[str, bytes]) -> None:
 class FakeCapture:
     """A cv2.VideoCapture that states what it is told to, and has `frames` frames."""
 
-    def __init__(
-        self, frames: int, stated: float, fps: float = 25.0, last_s: float | None = None
-    ) -> None:
+    def __init__(self, frames: int, stated: float, fps: float = 25.0, last_s: float | None = None) -> None:
         self.frames = frames
         self.values = {cv2.CAP_PROP_FRAME_COUNT: stated, cv2.CAP_PROP_FPS: fps}
         self.last_s = frames / fps - 1 / fps if last_s is None else last_s
@@ -216,9 +217,7 @@ class FakeCapture:
         ),
     ],
 )
-def test_a_cut_is_reported_only_where_it_is_clear(
-    capture: FakeCapture, extent: Extent, fails: bool
-) -> None:
+def test_a_cut_is_reported_only_where_it_is_clear(capture: FakeCapture, extent: Extent, fails: bool) -> None:
     with Video(capture, "a.mkv", extent=extent) as source:
         items = list(source)
     assert isinstance(items[-1], Failure) is fails
@@ -238,9 +237,7 @@ def test_video_without_a_frame_is_an_error() -> None:
     [
         pytest.param(b"", Extent.UNKNOWN, id="empty"),
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x08mdat", Extent.WHOLE, id="whole"),
-        pytest.param(
-            b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\0mdat....", Extent.WHOLE, id="mdat to the end"
-        ),
+        pytest.param(b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\0mdat....", Extent.WHOLE, id="mdat to the end"),
         pytest.param(
             b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x01mdat\0\0\0\0\0\0\0\x14....",
             Extent.WHOLE,
@@ -251,9 +248,7 @@ def test_video_without_a_frame_is_an_error() -> None:
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x08mdat", Extent.NO_INDEX, id="no moov"),
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x09moov", Extent.NO_INDEX, id="moov is cut"),
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x03abcd....", Extent.UNKNOWN, id="impossible size"),
-        pytest.param(
-            b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x99free", Extent.WHOLE, id="cut in free space"
-        ),
+        pytest.param(b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x99free", Extent.WHOLE, id="cut in free space"),
         pytest.param(b"RIFF....AVI LIST\x08\0\0\0movi....", Extent.UNKNOWN, id="avi"),
         pytest.param(b"RIFF....AVI LIST\x09\0\0\0movi....", Extent.CUT, id="cut avi"),
         pytest.param(b"RIFF....AVI LIST\0\0\0\0movi....", Extent.UNKNOWN, id="unfinished avi"),
