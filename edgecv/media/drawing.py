@@ -21,6 +21,7 @@ _PALETTE_RGB = (
     0xCC66CC, 0x99CC80, 0x33CCFF, 0xAD2FB6, 0xE95476, 0xA7FF86, 0x67812F, 0x996699,
 )  # fmt: skip
 _MASK_OPACITY = 0.45
+_LONGEST_NAME = 120
 _DARK: Color = (0, 0, 0)
 _LIGHT: Color = (255, 255, 255)
 
@@ -190,7 +191,7 @@ def _draw_keypoints(frame: Picture, points: np.ndarray, color: Color, width: int
 def _label(detections: Detections, i: int) -> str:
     name = detections.class_name(int(detections.class_id[i]))
     number = f"#{int(detections.tracker_id[i])} " if detections.tracker_id is not None else ""
-    return _ascii(f"{number}{name} {float(detections.confidence[i]):.2f}")
+    return _ascii(f"{number}{name[:_LONGEST_NAME]} {float(detections.confidence[i]):.2f}")
 
 
 def _ascii(text: str) -> str:

@@ -8,6 +8,7 @@ still cost the newest files.)
 from __future__ import annotations
 
 import math
+import re
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
@@ -150,9 +151,11 @@ class FolderSink(Sink):
             self.abort()
 
     def _name(self, frame: Frame) -> str:
-        source = Path(frame.source.rpartition("/")[2] or "frame")
+        source = Path(frame.source)
         if not self._has_files:
-            return f"{source.stem}_{frame.index:06d}.jpg"
+            # What follows the ? of an address may be secret, and other signs do not suit a file name.
+            stem = re.sub(r"[^\w.-]+", "_", Path(frame.source.partition("?")[0]).stem)
+            return f"{stem or 'frame'}_{frame.index:06d}.jpg"
         suffix = source.suffix.lower()
         if suffix not in IMAGE_OUTPUTS:
             suffix = ".png"
@@ -247,8 +250,8 @@ class VideoSink(Sink):
             except (cv2.error, AttributeError):
                 pass
         raise OutputError(
-            f"{self.target}: this OpenCV cannot encode {width} x {height} {fourcc} video; choose "
-            f"another suffix ({', '.join(VIDEO_OUTPUTS)}), or a folder"
+            f"{self.target}: this OpenCV cannot encode {width} x {height} {fourcc} video at "
+            f"{self._fps:g} frames a second; choose another suffix ({', '.join(VIDEO_OUTPUTS)}), or a folder"
         )
 
     def _check_codec(self) -> None:

@@ -272,7 +272,10 @@ def test_a_folder_keeps_names_and_numbers_the_same(tmp_path: Path) -> None:
         ("video/clip.mp4", "clip_000041.jpg"),
         ("rtsp://user@host/cam1", "cam1_000041.jpg"),
         ("0", "0_000041.jpg"),
-        ("rtsp://host/", "frame_000041.jpg"),
+        ("rtsp://host:554/", "host_554_000041.jpg"),
+        ("http://host/live?token=secret", "live_000041.jpg"),
+        ("csi://0?width=640", "0_000041.jpg"),
+        ("/", "frame_000041.jpg"),
     ],
 )
 def test_a_folder_takes_the_frames_of_a_video(tmp_path: Path, source: str, expected: str) -> None:
@@ -404,7 +407,8 @@ def test_a_codec_that_is_missing_is_found_before_the_first_frame(
 ) -> None:
     monkeypatch.setitem(sinks_module.VIDEO_OUTPUTS, ".mp4", "XXXX")
     with pytest.raises(
-        OutputError, match="this OpenCV cannot encode 64 x 64 XXXX video; choose another suffix"
+        OutputError,
+        match="this OpenCV cannot encode 64 x 64 XXXX video at 30 frames a second; choose another suffix",
     ):
         open_sink(tmp_path / "a.mp4", kind="video")
     assert files(tmp_path) == []
