@@ -107,7 +107,8 @@ class Golden(_Struct, frozen=True):
     """Tensors that `edgecv verify` holds a machine against.
 
     file: an .npz beside the card with `frame`, uint8 (H, W, 3) BGR, and for each output `<name>` the
-    values at flat indices 0, `<name>.step`, 2 * step, … blob_sha256: of the bytes of the blob that
+    values at flat indices 0, `<name>.step`, 2 * step, … and `<name>.largest`, the largest magnitude of
+    the whole output. blob_sha256: of the bytes of the blob that
     preprocessing makes of the frame; the same on every machine.
     """
 

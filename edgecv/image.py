@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,8 @@ INTERPOLATIONS = ("nearest", "linear", "area")
 DTYPES = ("float32", "uint8")
 
 _FRAME_COLOR_OF_COUNT = {1: "gray", 3: "bgr", 4: "bgra"}
+# Beyond any image's mean or std, and far from where float32 ends.
+_LARGEST = 1e12
 # A camera or a folder shows few geometries; a plan for each of these stays ready.
 _PLANS_KEPT = 8
 
@@ -76,8 +77,8 @@ class BlobSpec:
         padding = self._per_channel(self.pad_value, "pad_value")
         if not isinstance(self.pad_value, int | float):
             object.__setattr__(self, "pad_value", padding)
-        if 0 in self.std:
-            raise InputError(f"BlobSpec.std: expected no zero, got {self.std}")
+        if any(abs(s) < 1 / _LARGEST for s in self.std):
+            raise InputError(f"BlobSpec.std: expected no zero, nor almost zero, got {self.std}")
         if self.dtype == "uint8":
             if any(self.mean) or any(s != 1 for s in self.std):
                 raise InputError(
@@ -102,15 +103,13 @@ class BlobSpec:
 
     def _per_channel(self, value: float | Sequence[float], field: str) -> tuple[float, ...]:
         try:
-            numbers = tuple(
-                float(v) for v in ((value,) if isinstance(value, int | float) else value)
-            )
+            numbers = tuple(float(v) for v in ((value,) if isinstance(value, int | float) else value))
         except (TypeError, ValueError):
             numbers = ()
         numbers = numbers * self.channels if len(numbers) == 1 else numbers
-        if len(numbers) != self.channels or not all(map(isfinite, numbers)):
+        if len(numbers) != self.channels or not all(abs(n) <= _LARGEST for n in numbers):
             raise InputError(
-                f"BlobSpec.{field}: expected 1 or {self.channels} finite numbers "
+                f"BlobSpec.{field}: expected 1 or {self.channels} finite numbers of at most {_LARGEST:g} "
                 f"for color {self.color!r}, got {value!r}"
             )
         return numbers
@@ -158,9 +157,7 @@ class Preprocessor:
 
     def __init__(self, spec: BlobSpec, *, frame_color: str | None = None) -> None:
         if frame_color is not None and frame_color not in FRAME_COLORS:
-            raise InputError(
-                f"frame_color: expected one of {', '.join(FRAME_COLORS)}, got {frame_color!r}"
-            )
+            raise InputError(f"frame_color: expected one of {', '.join(FRAME_COLORS)}, got {frame_color!r}")
         self.spec = spec
         self.frame_color = frame_color
         self._plans: dict[Any, tuple[Plan, FrameTransform]] = {}

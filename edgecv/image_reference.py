@@ -148,9 +148,7 @@ def area_taps(i: int, size_in: int, size_out: int) -> Taps:
         factor *= 2
     low, high = i * total, (i + 1) * total
     first, last = low // step, -(-high // step)
-    return first, [
-        (min(high, (j + 1) * step) - max(low, j * step)) * factor for j in range(first, last)
-    ]
+    return first, [(min(high, (j + 1) * step) - max(low, j * step)) * factor for j in range(first, last)]
 
 
 def to_color(pixels: Pixels, frame_color: str, color: str) -> Pixels:
@@ -180,7 +178,8 @@ def _blend_rows(source: Pixels, taps: list[Taps]) -> Pixels:
     first = np.array([t[0] for t in taps])
     weight = np.array([t[1][1] for t in taps]).reshape(-1, 1, 1)
     a, b = source[first], source[np.minimum(first + 1, len(source) - 1)]
-    return a * 128 + ((b - a) * 128 * weight + (1 << 14) >> 15)
+    half: Pixels = a * 128 + ((b - a) * 128 * weight + (1 << 14) >> 15)
+    return half
 
 
 def _blend_columns(half: Pixels, taps: list[Taps]) -> Pixels:
@@ -188,7 +187,8 @@ def _blend_columns(half: Pixels, taps: list[Taps]) -> Pixels:
     first = np.array([t[0] for t in taps])
     weights = np.array([t[1] for t in taps]).reshape(-1, 2, 1)
     p, q = half[:, first], half[:, np.minimum(first + 1, half.shape[1] - 1)]
-    return (p * weights[:, 0] + q * weights[:, 1] >> 14) + 64 >> 7
+    pixels: Pixels = (p * weights[:, 0] + q * weights[:, 1] >> 14) + 64 >> 7
+    return pixels
 
 
 def _average_rows(source: Pixels, taps: list[Taps], *, fraction_bits: int) -> Pixels:
@@ -196,7 +196,5 @@ def _average_rows(source: Pixels, taps: list[Taps], *, fraction_bits: int) -> Pi
     total = sum(taps[0][1])
     shift = (255 * total).bit_length() - 16
     reciprocal = ((1 << shift + 24) // total + 1) // 2
-    sums = np.stack(
-        [np.tensordot(np.array(weights), source[i : i + len(weights)], 1) for i, weights in taps]
-    )
+    sums = np.stack([np.tensordot(np.array(weights), source[i : i + len(weights)], 1) for i, weights in taps])
     return (sums >> shift + fraction_bits) * reciprocal >> 16

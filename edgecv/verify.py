@@ -26,10 +26,12 @@ from edgecv.types import FloatArray
 
 # Backends sum in different orders; what their outputs differ by on real models is about 1e-5.
 OUTPUT_TOLERANCE = 1e-3
-# A confidence is the product of outputs that may each differ by the tolerance above.
-CONFIDENCE_TOLERANCE = 0.01
+# What lies clearly over this threshold must be found by every backend, at the same place.
+CONF = 0.01
+CONFIDENCE_TOLERANCE = 0.003
 MATCH_IOU = 0.95
-CONF = 0.05
+# Matching takes the square of this; the most confident are compared.
+MAX_MATCHED = 2000
 MAX_GOLDEN_BYTES = 64 << 20
 
 Array = NDArray[Any]
@@ -87,6 +89,14 @@ class _Found:
     xyxy: FloatArray
     confidence: FloatArray
     class_id: NDArray[np.int32]
+
+    def clear(self) -> _Found:
+        """The most confident that lie clearly over the threshold and have an area."""
+        width, height = self.xyxy[:, 2] - self.xyxy[:, 0], self.xyxy[:, 3] - self.xyxy[:, 1]
+        fit = (self.confidence > CONF + CONFIDENCE_TOLERANCE) & (width > 0) & (height > 0)
+        keep = np.flatnonzero(fit & np.isfinite(self.xyxy).all(axis=1))
+        keep = keep[np.argsort(-self.confidence[keep], kind="stable")[:MAX_MATCHED]]
+        return _Found(self.xyxy[keep], self.confidence[keep], self.class_id[keep])
 
 
 def verify(
@@ -231,11 +241,12 @@ def _check_golden_blob(card: ModelCard, blob: Array, golden: Mapping[str, Array]
 def _check_golden_outputs(run: _Run, golden: Mapping[str, Array]) -> Check:
     worst = Check("outputs", run.name, "golden", "ok", 0.0, OUTPUT_TOLERANCE)
     for name, array in run.outputs.items():
-        if name not in golden or f"{name}.step" not in golden:
+        if not {name, f"{name}.step", f"{name}.largest"} <= golden.keys():
             return Check("outputs", run.name, "golden", "error", detail=f"no golden tensor for {name!r}")
         ours = sampled(array, int(golden[f"{name}.step"]))
+        largest = float(golden[f"{name}.largest"])
         check = _compare_arrays(
-            "outputs", run.name, "golden", ours, golden[name], OUTPUT_TOLERANCE, name
+            "outputs", run.name, "golden", ours, golden[name], OUTPUT_TOLERANCE, name, largest
         )
         worst = _worse(worst, check)
     return worst
@@ -258,8 +269,16 @@ def _worse(a: Check, b: Check) -> Check:
 
 
 def _compare_arrays(
-    stage: str, subject: str, against: str, a: Array, b: Array, tolerance: float, name: str = ""
+    stage: str,
+    subject: str,
+    against: str,
+    a: Array,
+    b: Array,
+    tolerance: float,
+    name: str = "",
+    largest: float | None = None,
 ) -> Check:
+    """largest: the magnitude that differences are measured by; None: the largest of b."""
     where = f"{name}: " if name else ""
     if a.shape != b.shape or a.dtype != b.dtype:
         detail = f"{where}{a.dtype} {a.shape} against {b.dtype} {b.shape}"
@@ -269,7 +288,8 @@ def _compare_arrays(
             stage, subject, against, "diverged", None, tolerance, f"{where}values are not finite"
         )
     delta = np.abs(a.astype(np.float64) - b)
-    largest = float(np.abs(b).max(initial=0.0))
+    if largest is None:
+        largest = float(np.abs(b).max(initial=0.0))
     difference = float(delta.max(initial=0.0)) / (largest or 1.0)
     if difference <= tolerance:
         return Check(stage, subject, against, "ok", difference, tolerance)
@@ -280,19 +300,20 @@ def _compare_arrays(
 
 def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Found) -> Check:
     """Match both ways: what is clearly over the threshold in one must be in the other."""
-    largest, missing = 0.0, []
+    largest, compared, missing = 0.0, 0, []
     for label, one, other in ((reference_name, a, b), (name, b, a)):
-        gaps = _gaps(one, other)
-        clear = one.confidence > CONF + CONFIDENCE_TOLERANCE
-        lost = clear & (gaps > CONFIDENCE_TOLERANCE)
-        if lost.any():
-            i = int(np.flatnonzero(lost)[0])
-            box = ", ".join(f"{value:.1f}" for value in one.xyxy[i])
+        clear = one.clear()
+        gaps = _gaps(clear, other)
+        compared += len(gaps)
+        lost = np.flatnonzero(gaps > CONFIDENCE_TOLERANCE)
+        if len(lost):
+            i = int(lost[0])
+            box = ", ".join(f"{value:.1f}" for value in clear.xyxy[i])
             missing.append(
-                f"{int(lost.sum())} of {len(gaps)} missing in {label}, such as class {one.class_id[i]} "
-                f"at ({box}) with {one.confidence[i]:.3f}"
+                f"{len(lost)} of {len(gaps)} missing in {label}, such as class {clear.class_id[i]} "
+                f"at ({box}) with {clear.confidence[i]:.3f}"
             )
-        largest = max(largest, float(gaps[clear & ~lost].max(initial=0.0)))
+        largest = max(largest, float(gaps[gaps <= CONFIDENCE_TOLERANCE].max(initial=0.0)))
     return Check(
         stage,
         name,
@@ -300,7 +321,7 @@ def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Fo
         "diverged" if missing else "ok",
         largest,
         CONFIDENCE_TOLERANCE,
-        "; ".join(missing) or f"{len(b.confidence)} compared",
+        "; ".join(missing) or f"{compared} matched",
     )
 
 
@@ -329,4 +350,5 @@ def golden_tensors(
             step += 1
         tensors[name] = sampled(array, step)
         tensors[f"{name}.step"] = np.array(step)
+        tensors[f"{name}.largest"] = np.abs(array).max()
     return tensors

@@ -74,16 +74,20 @@ def test_select_equals_brute_force(
 
 
 def test_select_of_a_large_output_keeps_the_most_confident() -> None:
+    """Far more candidates than wanted, and some classes whose threshold is above the least one kept."""
     rng = np.random.default_rng(1)
     scores = (rng.integers(0, 50, (3000, 20)) / 50).astype(F32)
-    confidence = scores.ravel()
-    order = np.lexsort((np.arange(confidence.size), -confidence))[:700]
-    rows, classes = np.divmod(np.sort(order), 20)
-    for view in layouts(scores).values():
-        row, class_id, got = boxes.select(view, 0.1, multi_label=True, max_candidates=700)
-        np.testing.assert_array_equal(row, rows)
-        np.testing.assert_array_equal(class_id, classes)
-        np.testing.assert_array_equal(got, scores[rows, classes])
+    threshold = np.where(np.arange(20) % 3 == 0, 0.99, 0.1).astype(F32)
+    threshold[1] = 0.97
+    confidence = np.where(scores > threshold, scores, F32(-1)).ravel()
+    for most in (700, 20_000):
+        order = np.lexsort((np.arange(confidence.size), -confidence))[:most]
+        rows, classes = np.divmod(np.sort(order), 20)
+        for view in layouts(scores).values():
+            row, class_id, got = boxes.select(view, threshold, multi_label=True, max_candidates=most)
+            np.testing.assert_array_equal(row, rows)
+            np.testing.assert_array_equal(class_id, classes)
+            np.testing.assert_array_equal(got, scores[rows, classes])
 
 
 def test_select_reads_strided_and_read_only_objectness() -> None:
@@ -261,6 +265,16 @@ def test_soft_nms_leaves_apart_boxes_as_they_are() -> None:
     index, decayed = boxes.soft_nms(xyxy, confidence)
     assert index.tolist() == [1, 2, 0]
     np.testing.assert_array_equal(decayed, confidence[[1, 2, 0]])
+
+
+def test_soft_nms_breaks_ties_by_index() -> None:
+    """Of two equal boxes the first one keeps its confidence, at the start and after another decayed."""
+    xyxy = np.array([[0, 0, 2, 2], [5, 5, 7, 7], [5, 5, 7, 7], [20, 0, 22, 2]] * 2, F32)
+    xyxy[4:] += 100
+    confidence = np.array([0.9, 0.5, 0.5, 0.5, 0.9, 0.5, 0.5, 0.9], F32)
+    index, decayed = boxes.soft_nms(xyxy, confidence, method="linear", threshold=0.1)
+    assert index.tolist() == [0, 4, 7, 1, 3, 5]
+    np.testing.assert_array_equal(decayed, confidence[index])
 
 
 # ---- iou and conversions

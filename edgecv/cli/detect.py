@@ -71,7 +71,7 @@ def command(
             outputs.json = stack.enter_context(media.JsonLinesSink(json_path, inputs=frames.paths))
         if out:
             outputs.pictures = stack.enter_context(
-                media.open_sink(out, kind=frames.kind, fps=frames.fps, inputs=frames.paths)
+                media.open_sink(out, kind=frames.kind, fps=frames.fps, live=frames.is_live, inputs=frames.paths)
             )
         if show:
             outputs.window = stack.enter_context(media.Window(f"edgecv: {model}"))

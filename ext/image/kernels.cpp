@@ -188,7 +188,7 @@ void memory_floor(const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_b
         for (; read + step <= read_end; read += step) seen = i32_or(seen, i32_load(in + read));
         for (; written + step <= write_end; written += step) i32_store(out + written, seen);
         if (write_end == out_bytes) {
-            for (; read < in_bytes; ++read) seen = i32_or(seen, i32_set(in[read]));
+            for (; read < in_bytes; ++read) seen = i32_or(seen, i32_set(in[read] * 0x01010101));
             uint8_t last[step];
             i32_store(last, seen);
             memcpy(out + written, last, out_bytes - written);
