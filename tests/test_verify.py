@@ -1,0 +1,222 @@
+"""verify() finds what it is there to find: each stage is made to diverge, and must be named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgecv
+from edgecv import image_reference
+from edgecv.backends import BACKENDS
+from edgecv.backends.onnxruntime import OnnxRuntimeSession
+from edgecv.errors import CardError, ChecksumError
+from edgecv.media.synthetic import synthetic_frame
+from edgecv.pipelines.detector import Detector
+from edgecv.verify import VerifyReport, golden_tensors, verify
+from tests.networks import tiny_yolov8
+
+pytestmark = pytest.mark.skipif(
+    BACKENDS["onnxruntime"].unavailable() is not None, reason="golden tensors are made with onnxruntime"
+)
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """A card with golden tensors, and its network beside it."""
+    network = tiny_yolov8()
+    (tmp_path / "tiny.onnx").write_bytes(network)
+    stated: dict[str, Any] = {
+        "schema": 1,
+        "name": "tiny",
+        "task": "detect",
+        "format": "onnx",
+        "files": [entry(tmp_path / "tiny.onnx")],
+        "inputs": [{"name": "images", "size_wh": [64, 64], "color": "rgb", "std": [255, 255, 255]}],
+        "head": {"type": "yolov8"},
+        "labels": ["nut", "bolt", "washer"],
+    }
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(stated))
+    with edgecv.load(path, backend="onnxruntime", threads=1) as detector:
+        frame, blob = synthetic_frame(90, 70), detector.new_blob()
+        detector.preprocess(frame, blob[0])
+        np.savez(tmp_path / "golden.npz", **golden_tensors(frame, detector.infer(blob), values=100))
+    stated["golden"] = {
+        "file": entry(tmp_path / "golden.npz"),
+        "blob_sha256": hashlib.sha256(blob.tobytes()).hexdigest(),
+    }
+    path.write_text(json.dumps(stated))
+    return path
+
+
+def entry(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"path": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def changed_golden(card: Path, **tensors: np.ndarray) -> None:
+    """Golden tensors with some replaced, and a card that states their new hash."""
+    path = card.with_name("golden.npz")
+    with np.load(path) as golden:
+        merged = {**{name: golden[name] for name in golden.files}, **tensors}
+    np.savez(path, **merged)
+    stated = json.loads(card.read_text())
+    stated["golden"]["file"] = entry(path)
+    card.write_text(json.dumps(stated))
+
+
+def first(report: VerifyReport) -> tuple[str, str]:
+    assert report.first_divergence is not None
+    return report.first_divergence.stage, report.first_divergence.subject
+
+
+def test_all_is_well(card: Path) -> None:
+    report = verify(card)
+    assert report.first_divergence is None
+    done = {(c.stage, c.against) for c in report.checks if c.status == "ok"}
+    assert {("blob", "NumPy reference"), ("blob", "golden sha256"), ("outputs", "golden")} <= done
+    usable = [name for name, backend in BACKENDS.items() if backend.unavailable() is None]
+    if len(usable) > 1:
+        matched = next(c for c in report.checks if c.stage == "candidates")
+        assert int(matched.detail.split()[0]) > 100
+
+
+def test_blob_that_differs_from_the_reference(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = image_reference.to_blob
+
+    def off_by_little(*args: Any, **kwargs: Any) -> Any:
+        blob = truth(*args, **kwargs)
+        blob[0, 1, 2, 3] += 1e-6
+        return blob
+
+    monkeypatch.setattr(image_reference, "to_blob", off_by_little)
+    report = verify(card)
+    assert first(report) == ("blob", "native preprocessing")
+    assert report.first_divergence is not None
+    assert "(0, 1, 2, 3)" in report.first_divergence.detail
+
+
+def test_blob_hash(card: Path) -> None:
+    stated = json.loads(card.read_text())
+    stated["golden"]["blob_sha256"] = "0" * 64
+    card.write_text(json.dumps(stated))
+    report = verify(card)
+    assert first(report) == ("blob", "native preprocessing")
+    assert report.first_divergence is not None
+    assert report.first_divergence.against == "golden sha256"
+
+
+def test_golden_outputs(card: Path) -> None:
+    with np.load(card.with_name("golden.npz")) as golden:
+        output = golden["output0"].copy()
+    output[7] += 0.2
+    changed_golden(card, output0=output)
+    report = verify(card)
+    assert first(report)[0] == "outputs"
+    assert report.first_divergence is not None
+    assert report.first_divergence.against == "golden"
+    assert "(7,)" in report.first_divergence.detail
+
+
+@pytest.fixture
+def second_backend() -> str:
+    usable = [name for name, backend in BACKENDS.items() if backend.unavailable() is None]
+    if len(usable) < 2:
+        pytest.skip(f"fewer than two backends are usable here: {', '.join(usable)}")
+    return next(name for name in usable if name != "onnxruntime")
+
+
+def test_raw_outputs_between_backends(
+    card: Path, second_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = OnnxRuntimeSession._execute
+
+    def off(self: OnnxRuntimeSession, *args: Any) -> Any:
+        outputs = execute(self, *args)
+        outputs["output0"] *= 1.01
+        return outputs
+
+    monkeypatch.setattr(OnnxRuntimeSession, "_execute", off)
+    report = verify(card, backend=f"{second_backend},onnxruntime", frame=synthetic_frame(90, 70))
+    assert first(report) == ("outputs", "onnxruntime")
+
+
+@pytest.mark.parametrize("stage", ["candidates", "detections"])
+def test_later_stages_between_backends(
+    card: Path, second_backend: str, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Same outputs, but one backend's boxes are shifted from this stage on."""
+    method = "candidates" if stage == "candidates" else "postprocess"
+    original = getattr(Detector, method)
+
+    def shifted(self: Detector, *args: Any) -> Any:
+        import dataclasses
+
+        found = original(self, *args)
+        if self.placement.backend == second_backend:
+            return dataclasses.replace(found, xyxy=found.xyxy + 9)
+        return found
+
+    monkeypatch.setattr(Detector, method, shifted)
+    report = verify(card)
+    assert first(report) == (stage, second_backend)
+    assert report.first_divergence is not None
+    assert "missing in" in report.first_divergence.detail
+
+
+def test_not_finite_is_a_divergence(card: Path, second_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = OnnxRuntimeSession._execute
+
+    def broken(self: OnnxRuntimeSession, *args: Any) -> Any:
+        outputs = execute(self, *args)
+        outputs["output0"][0, 0, 0] = np.nan
+        return outputs
+
+    monkeypatch.setattr(OnnxRuntimeSession, "_execute", broken)
+    report = verify(card)
+    assert first(report) == ("outputs", "onnxruntime")
+
+
+def test_backend_that_fails_is_an_error_in_the_report(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgecv.errors import BackendError
+
+    def fail(*_: Any) -> Any:
+        raise BackendError("it broke in this test")
+
+    monkeypatch.setattr(OnnxRuntimeSession, "_execute", fail)
+    report = verify(card)
+    assert first(report) == ("outputs", "onnxruntime")
+    assert report.as_dict()["first_divergence"]["status"] == "error"
+
+
+@pytest.mark.parametrize("kind", ["no frame", "not an archive", "pickled"])
+def test_bad_golden_file(card: Path, kind: str) -> None:
+    path = card.with_name("golden.npz")
+    if kind == "no frame":
+        np.savez(path, other=np.zeros(1))
+    elif kind == "pickled":
+        np.savez(path, frame=np.array([{"a": 1}], dtype=object))
+    else:
+        path.write_bytes(b"not an archive")
+    stated = json.loads(card.read_text())
+    stated["golden"]["file"] = entry(path)
+    card.write_text(json.dumps(stated))
+    with pytest.raises(CardError, match=r"golden\.npz"):
+        verify(card)
+
+
+def test_golden_file_that_is_not_the_cards(card: Path) -> None:
+    np.savez(card.with_name("golden.npz"), frame=synthetic_frame(8, 8))
+    with pytest.raises(ChecksumError, match=r"golden\.npz"):
+        verify(card)
+
+
+def test_missing_golden_file(card: Path) -> None:
+    card.with_name("golden.npz").unlink()
+    with pytest.raises(CardError, match="missing"):
+        verify(card)
