@@ -83,13 +83,16 @@ def edgecv_detector(pred: FloatArray, confidence: float, multi_label: bool) -> C
     return detect
 
 
-def finish_with_opencv(cxcywh: FloatArray, confidence: FloatArray, class_id: NDArray[Any], over: float) -> Kept:
+def finish_with_opencv(
+    cxcywh: FloatArray, confidence: FloatArray, class_id: NDArray[Any], over: float
+) -> Kept:
     import cv2
 
+    suppress: Any = cv2.dnn.NMSBoxesBatched  # takes arrays too, which its type stub does not know
     half = cxcywh[:, 2:] / 2
     left_top = cxcywh[:, :2] - half
     xywh = np.concatenate([left_top, cxcywh[:, 2:]], axis=1)
-    keep = cv2.dnn.NMSBoxesBatched(xywh, confidence, class_id.astype(np.int32), over, IOU)
+    keep = suppress(xywh, confidence, class_id.astype(np.int32), over, IOU)
     xyxy = np.concatenate([left_top, cxcywh[:, :2] + half], axis=1)
     return xyxy[keep], confidence[keep], class_id[keep]
 
@@ -105,7 +108,7 @@ def usual_detect(pred: FloatArray, over: float) -> Kept:
 
 
 def tuned_detect(pred: FloatArray, over: float) -> Kept:
-    """The same without the transpose, and the class only of what passes: as fast as NumPy goes."""
+    """The same without the transpose, and the class only of what passes."""
     confidence = pred[4:].max(axis=0)
     cell = np.flatnonzero(confidence > over)
     class_id = pred[4:, cell].argmax(axis=0)
@@ -152,19 +155,25 @@ def make_cases(pred: FloatArray) -> list[Case]:
     ]
 
 
+def as_rows(kept: Kept) -> set[tuple[float, ...]]:
+    """(x1, y1, x2, y2, confidence, class) of each box."""
+    xyxy, confidence, class_id = kept
+    return {
+        (*box, score, float(c))
+        for box, score, c in zip(xyxy.tolist(), confidence.tolist(), class_id.tolist(), strict=True)
+    }
+
+
 def differences(ours: Kept, theirs: Kept) -> int:
     """How many boxes only one side kept; raises SystemExit unless each is a matter of rounding."""
-    sides = [
-        {(*box.tolist(), int(class_id)): i for i, (box, class_id) in enumerate(zip(kept[0], kept[2], strict=True))}
-        for kept in (ours, theirs)
-    ]
-    only = [(0, k) for k in sides[0].keys() - sides[1].keys()] + [(1, k) for k in sides[1].keys() - sides[0].keys()]
-    for side, key in only:
-        other = (theirs, ours)[side]
-        same_class = other[0][other[2] == key[4]]
-        overlap = boxes.iou(np.array([key[:4]], np.float32), np.ascontiguousarray(same_class))
+    rows_of_ours, rows_of_theirs = as_rows(ours), as_rows(theirs)
+    only = rows_of_ours ^ rows_of_theirs
+    for row in only:
+        other = theirs if row in rows_of_ours else ours
+        same_class = other[0][other[2] == row[5]]
+        overlap = boxes.iou(np.array([row[:4]], np.float32), same_class)
         if not (np.abs(overlap - IOU) < 1e-5).any():
-            sys.exit(f"postprocess: the contenders keep different boxes: {key}")
+            sys.exit(f"postprocess: the contenders keep different boxes: {row}")
     return len(only)
 
 
@@ -216,11 +225,13 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, help=f"JSON file (default: {RESULTS.name})")
     args = parser.parse_args()
 
+    try:
+        import cv2
+    except ImportError:
+        sys.exit("postprocess: cv2 is not installed; install it with: pip install 'edgecv[opencv]'")
     identity = machine.identity()
     core = max(os.sched_getaffinity(0)) if args.core is None else args.core
     os.sched_setaffinity(0, {core})
-    import cv2
-
     cv2.setNumThreads(1)
     pred = synthetic_output(args.seed)
 

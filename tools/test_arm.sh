@@ -87,7 +87,7 @@ build_modules() {
         CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ \
         LDSHARED='aarch64-linux-gnu-g++ -shared' LDCXXSHARED='aarch64-linux-gnu-g++ -shared' \
         CFLAGS="$headers" CXXFLAGS="$headers" LDFLAGS= \
-        SETUPTOOLS_EXT_SUFFIX=".cpython-${python#python3.}-aarch64-linux-gnu.so" \
+        SETUPTOOLS_EXT_SUFFIX=".cpython-${python//[!0-9]/}-aarch64-linux-gnu.so" \
         "$host_python" setup.py -q build_ext --build-lib "$tree" --build-temp "$arm/temp" > "$arm/build.log" 2>&1 ||
         { cat "$arm/build.log" >&2; fail 'the modules do not compile for ARMv8.0-A'; }
     mkdir -p "$tree/build"

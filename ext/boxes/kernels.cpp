@@ -17,6 +17,13 @@ VecF int_payload(int32_t value) {
     return f_set(payload);
 }
 
+// The lanes of what int_payload() filled.
+void store_int(int32_t* to, VecF payload) {
+    float lanes[kLanes];
+    f_store(lanes, payload);
+    __builtin_memcpy(to, lanes, sizeof lanes);
+}
+
 float objectness_of(const Scores& s, size_t row) {
     return s.objectness ? s.objectness[static_cast<ptrdiff_t>(row) * s.objectness_stride] : 1.0f;
 }
@@ -86,7 +93,7 @@ void best_of_row(const Scores& s, size_t row, const float* p, float objectness, 
     float lane_best[kLanes];
     int32_t lane_class[kLanes];
     f_store(lane_best, best);
-    f_store(reinterpret_cast<float*>(lane_class), best_base);
+    store_int(lane_class, best_base);
     float confidence = -kInfinity;
     int32_t class_id = 0;
     for (size_t lane = 0; lane < kLanes; ++lane) {
@@ -200,7 +207,7 @@ void best_of_lanes(const Scores& s, size_t row, Passing passing, VecF objectness
     float confidences[kLanes];
     int32_t classes[kLanes];
     f_store(confidences, best);
-    f_store(reinterpret_cast<float*>(classes), found);
+    store_int(classes, found);
     for (uint32_t rest = passing.lanes; rest; rest &= rest - 1) {
         const int lane = __builtin_ctz(rest);
         if (confidences[lane] > s.thresholds[classes[lane]])

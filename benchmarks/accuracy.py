@@ -1,0 +1,67 @@
+"""AP of the zoo's COCO detectors on every usable backend, beside a reference.
+
+    EDGECV_MODELS=~/models python benchmarks/accuracy.py DATASET [--reference accuracy.json]
+
+DATASET is what `edgecv eval` takes. The reference is JSON: {"models": {"<file>": {"AP": …}}}, where the
+card's file has that name. Writes a table, and benchmarks/results/accuracy.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from recording import record
+
+import edgecv
+from edgecv import backends, evaluate, zoo
+
+MODELS = ("yolox-nano-416", "nanodet-m-416", "fastestdet-352")
+
+
+def reference_of(name: str, path: Path | None) -> float | None:
+    if path is None:
+        return None
+    file = zoo.find(name).card.files[0].path
+    models = json.loads(path.read_text())["models"]
+    return next((float(m["AP"]) for key, m in models.items() if Path(key).name == file), None)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="AP of the zoo's COCO detectors.")
+    parser.add_argument("dataset")
+    parser.add_argument("--reference", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON file")
+    args = parser.parse_args()
+    dataset = evaluate.open_dataset(args.dataset)
+    rows: list[dict[str, Any]] = []
+    for name in MODELS:
+        expected = reference_of(name, args.reference)
+        for backend in backends.usable():
+            with edgecv.load(name, backend=backend, **evaluate.LOAD_OPTIONS) as detector:
+                report = evaluate.evaluate(detector, dataset)
+            assert report.AP is not None
+            assert report.AP50 is not None
+            rows.append(
+                {
+                    "model": name,
+                    "backend": backend,
+                    "AP": round(report.AP, 4),
+                    "AP50": round(report.AP50, 4),
+                    "reference_AP": expected,
+                    "difference": None if expected is None else round(report.AP - expected, 4),
+                    "images": report.images,
+                    "failures": len(report.failures),
+                }
+            )
+            print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ")
+    path = record("accuracy", {"thresholds": evaluate.LOAD_OPTIONS, "results": rows}, args.out)
+    print(f"written: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
