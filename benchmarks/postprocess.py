@@ -12,7 +12,6 @@ other one ends the run. Writes a table, and benchmarks/results/postprocess.json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recording import record
 
 from edgecv import _boxes, boxes, heads, machine
 from edgecv.heads.base import Query
@@ -30,7 +30,6 @@ from edgecv.heads.base import Query
 CLASSES, SIZE, STRIDES = 80, 640, (8, 16, 32)
 OBJECTS, CELLS_OF_EACH = 60, 10
 CONFIDENCE, LOW_CONFIDENCE, IOU = 0.25, 0.01, 0.45
-RESULTS = Path(__file__).parent / "results" / "postprocess.json"
 
 FloatArray = NDArray[np.float32]
 Kept = tuple[FloatArray, FloatArray, NDArray[Any]]  # xyxy, confidence, class_id; best first
@@ -222,23 +221,20 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=300, help="calls of each contender (default: 300)")
     parser.add_argument("--core", type=int, default=None, help="processor to run on (default: the last one)")
     parser.add_argument("--seed", type=int, default=0, help="of the synthetic output (default: 0)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"JSON file (default: {RESULTS.name})")
+    parser.add_argument("--out", type=Path, help="JSON file (default: results/postprocess.json)")
     args = parser.parse_args()
 
     try:
         import cv2
     except ImportError:
         sys.exit("postprocess: cv2 is not installed; install it with: pip install 'edgecv[opencv]'")
-    identity = machine.identity()
     core = max(os.sched_getaffinity(0)) if args.core is None else args.core
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
     pred = synthetic_output(args.seed)
 
-    print(machine.describe(identity))
+    print(machine.describe(machine.identity()))
     report: dict[str, Any] = {
-        "command": " ".join(["python", *sys.argv]),
-        "machine": identity,
         "isa": _boxes.isa(),
         "core": core,
         "rounds": args.rounds,
@@ -260,9 +256,7 @@ def main() -> int:
     print("\nparts of edgecv")
     print_table(took)
 
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nwritten: {args.out}")
+    print(f"\nwritten: {record('postprocess', report, args.out)}")
     return 0
 
 

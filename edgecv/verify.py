@@ -125,9 +125,7 @@ def verify(
     checks: list[Check] = []
     progress("blob")
     blob, reference = _blobs(card, frame)
-    checks.append(
-        _compare_arrays("blob", "native preprocessing", "NumPy reference", blob, reference, 0.0)
-    )
+    checks.append(_compare_arrays("blob", "native preprocessing", "NumPy reference", blob, reference, 0.0))
     checks.append(_check_golden_blob(card, blob, golden))
 
     runs: list[_Run] = []
@@ -143,6 +141,11 @@ def verify(
             runs.append(_run(model, weights, name, threads, frame))
         except EdgeCVError as error:
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
+
+    skipped = [check for check in checks if check.stage == "outputs" and check.status == "skipped"]
+    if len(skipped) == len(backends.BACKENDS):
+        reasons = "; ".join(f"{check.subject}: {check.detail}" for check in skipped)
+        raise BackendUnavailableError(f"no backend is usable here: {reasons}")
 
     for run in runs:
         if golden is not None:
@@ -284,9 +287,7 @@ def _compare_arrays(
         detail = f"{where}{a.dtype} {a.shape} against {b.dtype} {b.shape}"
         return Check(stage, subject, against, "diverged", None, tolerance, detail)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return Check(
-            stage, subject, against, "diverged", None, tolerance, f"{where}values are not finite"
-        )
+        return Check(stage, subject, against, "diverged", None, tolerance, f"{where}values are not finite")
     delta = np.abs(a.astype(np.float64) - b)
     if largest is None:
         largest = float(np.abs(b).max(initial=0.0))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -23,6 +23,9 @@ from edgecv.settings import CACHE, MODELS
 
 # A search path that leads into a whole disk must not hang the caller.
 MAX_SEARCHED_FILES = 200_000
+DOWNLOAD_TIMEOUT_S = 30
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,12 @@ def files_of(entry: ZooEntry) -> list[Path]:
     return found
 
 
-def pull(entry: ZooEntry, *, progress: bool = False) -> list[Path]:
+def pull(entry: ZooEntry, *, progress: Progress | None = None) -> list[Path]:
     """Bring the card's files to this machine; those that are here already stay where they are.
 
-    A download is checked and only then gets its name. Raises UnavailableError when the network fails,
-    ChecksumError when something else was served.
+    progress: called with the bytes that have come of one file, and its size. A download is checked and
+    only then gets its name. Raises UnavailableError when the network fails, ChecksumError when
+    something else was served.
     """
     return [locate(file, entry.folder) or _download(file, progress) for file in _all_files(entry.card)]
 
@@ -171,30 +175,53 @@ def _cached_path(file: FileEntry) -> Path:
     return CACHE.get() / "files" / file.sha256[:16] / Path(file.path).name
 
 
-def _download(file: FileEntry, progress: bool) -> Path:
+def _download(file: FileEntry, progress: Progress | None) -> Path:
     import pooch
     import requests
 
     if file.url is None:
         raise ModelNotFoundError(f"{file.path}: the card names no url to get it from")
     target = _cached_path(file)
+    pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(
             file.url,
             known_hash=f"sha256:{file.sha256}",
             fname=target.name,
             path=target.parent,
-            progressbar=progress,
+            downloader=pooch.HTTPDownloader(
+                timeout=DOWNLOAD_TIMEOUT_S,
+                progressbar=_PoochProgress(progress, file.bytes) if progress else False,
+            ),
         )
     except ValueError as error:
-        raise ChecksumError(
-            f"{file.url}: what was served is not the file of the card: {error}"
-        ) from error
+        raise ChecksumError(f"{file.url}: what was served is not the file of the card: {error}") from error
+    except requests.ConnectionError as error:
+        raise UnavailableError(f"{file.url}: cannot be downloaded: no connection to its server") from error
     except (requests.RequestException, TimeoutError) as error:
         raise UnavailableError(f"{file.url}: cannot be downloaded: {error}") from error
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     return target
+
+
+class _PoochProgress:
+    """What pooch expects of a progress bar, telling a callback."""
+
+    def __init__(self, progress: Progress, size: int) -> None:
+        self._progress = progress
+        self._done = 0
+        self.total = size
+
+    def update(self, count: int) -> None:
+        self._done = min(self._done + count, self.total)
+        self._progress(self._done, self.total)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        pass
 
 
 def _hashes_path() -> Path:

@@ -66,18 +66,25 @@ def iou(a: FloatArray, b: FloatArray) -> FloatArray:
 
 def suppresses(xyxy: FloatArray, threshold: float, method: str) -> NDArray[np.bool_]:
     """Which pairs overlap by more than the threshold, bool (n, n)."""
+    over: NDArray[np.bool_]
     with np.errstate(all="ignore"):
         inter, total = overlaps(xyxy, xyxy)
         if method == "greedy":
-            over: NDArray[np.bool_] = inter > F32(threshold) * total
-            return over
-        a, b = xyxy[:, None], xyxy[None]
-        between = (a[..., :2] + a[..., 2:]) - (b[..., :2] + b[..., 2:])
-        around = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
-        distance = between[..., 0] * between[..., 0] + between[..., 1] * between[..., 1]
-        diagonal = around[..., 0] * around[..., 0] + around[..., 1] * around[..., 1]
-        over = inter / total - distance * F32(0.25) / diagonal > F32(threshold)
-        return over
+            over = inter > F32(threshold) * total
+        else:
+            over = inter / total - center_distance(xyxy) > F32(threshold)
+    return over
+
+
+def center_distance(xyxy: FloatArray) -> FloatArray:
+    """Squared distance of the centers over the squared diagonal of the box around both, (n, n)."""
+    a, b = xyxy[:, None], xyxy[None]
+    between = (a[..., :2] + a[..., 2:]) - (b[..., :2] + b[..., 2:])
+    around = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
+    distance = between[..., 0] * between[..., 0] + between[..., 1] * between[..., 1]
+    diagonal = around[..., 0] * around[..., 0] + around[..., 1] * around[..., 1]
+    result: FloatArray = distance * F32(0.25) / diagonal
+    return result
 
 
 def nms(

@@ -37,7 +37,13 @@ def tiny_yolov8(
         weights[f"weight{s}"] = kernel.astype(np.float32)
         weights[f"bias{s}"] = rng.standard_normal(channels).astype(np.float32)
         nodes += [
-            helper.make_node("Conv", ["images", f"weight{s}", f"bias{s}"], [f"raw{s}"], kernel_shape=[s, s], strides=[s, s]),
+            helper.make_node(
+                "Conv",
+                ["images", f"weight{s}", f"bias{s}"],
+                [f"raw{s}"],
+                kernel_shape=[s, s],
+                strides=[s, s],
+            ),
             helper.make_node("Reshape", [f"raw{s}", "shape"], [f"rows{s}"]),
         ]
     nodes += [

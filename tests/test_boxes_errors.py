@@ -67,9 +67,7 @@ CASES = [
     bad("max_det: expected a whole number of at least 1, got 0", boxes.nms, XYXY, CONF, max_det=0),
     bad("max_det: expected a whole number of at least 1, got 2.5", boxes.nms, XYXY, CONF, max_det=2.5),
     bad("method: expected 'greedy' or 'diou', got 'soft'", boxes.nms, XYXY, CONF, method="soft"),
-    bad(
-        "method: expected 'gaussian' or 'linear', got 'diou'", boxes.soft_nms, XYXY, CONF, method="diou"
-    ),
+    bad("method: expected 'gaussian' or 'linear', got 'diou'", boxes.soft_nms, XYXY, CONF, method="diou"),
     bad("sigma: expected a number from 1e-06 to 1e+06, got 0", boxes.soft_nms, XYXY, CONF, sigma=0),
     bad("threshold: expected a number from 0 to", boxes.soft_nms, XYXY, CONF, threshold=-1),
     bad("a: expected float32 (n, 4), got float32 (3,)", boxes.iou, CONF, XYXY),

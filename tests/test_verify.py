@@ -14,7 +14,7 @@ import edgecv
 from edgecv import image_reference
 from edgecv.backends import BACKENDS
 from edgecv.backends.onnxruntime import OnnxRuntimeSession
-from edgecv.errors import CardError, ChecksumError
+from edgecv.errors import BackendUnavailableError, CardError, ChecksumError
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.pipelines.detector import Detector
 from edgecv.verify import VerifyReport, golden_tensors, verify
@@ -219,4 +219,11 @@ def test_golden_file_that_is_not_the_cards(card: Path) -> None:
 def test_missing_golden_file(card: Path) -> None:
     card.with_name("golden.npz").unlink()
     with pytest.raises(CardError, match="missing"):
+        verify(card)
+
+
+def test_no_backend_is_not_a_pass(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend in BACKENDS.values():
+        monkeypatch.setattr(backend, "unavailable", lambda: "gone in this test")
+    with pytest.raises(BackendUnavailableError, match="gone in this test"):
         verify(card)

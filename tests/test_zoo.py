@@ -22,9 +22,7 @@ CARD = {
     "name": "parts",
     "task": "detect",
     "format": "onnx",
-    "files": [
-        {"path": "parts.onnx", "sha256": hashlib.sha256(CONTENT).hexdigest(), "bytes": len(CONTENT)}
-    ],
+    "files": [{"path": "parts.onnx", "sha256": hashlib.sha256(CONTENT).hexdigest(), "bytes": len(CONTENT)}],
     "inputs": [{"name": "images", "size_wh": [64, 64]}],
     "head": {"type": "yolov8"},
 }
@@ -114,12 +112,12 @@ def test_damaged_hash_cache_is_ignored(tmp_path: Path, own_cache: Path, damage: 
     assert zoo.sha256_of(path) == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_pull_downloads_checks_and_keeps(
-    tmp_path: Path, server: tuple[str, Path], own_cache: Path
-) -> None:
+def test_pull_downloads_checks_and_keeps(tmp_path: Path, server: tuple[str, Path], own_cache: Path) -> None:
     url, folder = server
     (folder / "parts.onnx").write_bytes(CONTENT)
-    paths = zoo.pull(entry(tmp_path, f"{url}/parts.onnx"))
+    told: list[tuple[int, int]] = []
+    paths = zoo.pull(entry(tmp_path, f"{url}/parts.onnx"), progress=lambda *of: told.append(of))
+    assert told[-1] == (len(CONTENT), len(CONTENT))
     assert paths[0].read_bytes() == CONTENT
     assert paths[0].is_relative_to(own_cache)
     (folder / "parts.onnx").unlink()

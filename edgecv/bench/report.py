@@ -119,8 +119,16 @@ class BenchResult(_Struct, frozen=True, kw_only=True):
     @property
     def is_bad_input(self) -> bool:
         """Whether it failed because of what was asked for, not of the machine or the backend."""
+        return self._is_error(ValueError, FileNotFoundError)
+
+    @property
+    def is_unavailable(self) -> bool:
+        """Whether it failed because this machine lacks what was asked for."""
+        return self._is_error(errors.UnavailableError)
+
+    def _is_error(self, *kinds: type[BaseException]) -> bool:
         kind = getattr(errors, self.error_type or "", None)
-        return isinstance(kind, type) and issubclass(kind, ValueError | FileNotFoundError)
+        return isinstance(kind, type) and issubclass(kind, kinds)
 
 
 class FrameInfo(_Struct, frozen=True, kw_only=True):
@@ -144,10 +152,14 @@ class BenchReport(_Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 done; 1 something failed, the rest stands; 2 everything failed on what was asked for."""
+        """0 done; 1 something failed, the rest stands; where everything failed, 2 on what was asked for,
+        or 3 because it is not available here."""
         failed = [result for result in self.results if result.error is not None]
-        if len(failed) == len(self.results) and all(result.is_bad_input for result in failed):
-            return 2
+        if len(failed) == len(self.results):
+            if all(result.is_bad_input for result in failed):
+                return 2
+            if all(result.is_unavailable for result in failed):
+                return 3
         return 1 if failed else 0
 
     def as_dict(self) -> dict[str, Any]:

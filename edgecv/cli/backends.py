@@ -33,6 +33,7 @@ def command(json_path: str | None) -> int:
         output.write_json(json_path, {"backends": rows, "machine": identity})
         return 0
 
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=machine.describe(identity), title_justify="left")
@@ -44,7 +45,7 @@ def command(json_path: str | None) -> int:
             "yes" if row["usable"] else "no",
             str(row["version"] or ""),
             ", ".join(row["devices"]),
-            str(row["reason"] or ""),
+            escape(row["reason"] or ""),
         )
     output.print_table(table)
     return 0

@@ -12,17 +12,13 @@ from edgecv.cli import options, output
 @click.option(
     "--backend", metavar="A,B", help="Backends to measure, each by itself. Default: every usable one."
 )
-@click.option(
-    "--threads", metavar="N,M", default="1", show_default=True, help="Thread counts to measure."
-)
+@click.option("--threads", metavar="N,M", default="1", show_default=True, help="Thread counts to measure.")
 @click.option("--source", metavar="PATH", help="Images or a video. Default: a synthetic 1280x720 frame.")
 @click.option("--frames", type=int, default=500, show_default=True, help="Samples of each.")
 @click.option(
     "--seconds", type=float, default=60.0, show_default=True, help="Longest measuring time of each."
 )
-@click.option(
-    "--warmup", type=int, default=50, show_default=True, help="Frames before the first sample."
-)
+@click.option("--warmup", type=int, default=50, show_default=True, help="Frames before the first sample.")
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
 @options.placement_options
 @options.json_option

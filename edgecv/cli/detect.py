@@ -28,9 +28,7 @@ MAX_TABLES = 20
 @options.json_option
 @click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends.")
 @click.option("--conf", type=float, help="Least confidence. Default: the card's.")
-@click.option(
-    "--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's."
-)
+@click.option("--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's.")
 @click.option("--max-det", type=int, help="Most detections a frame. Default: the card's.")
 @click.option("--classes", metavar="ID|NAME,…", help="Classes to keep.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after this many frames.")
@@ -71,7 +69,9 @@ def command(
             outputs.json = stack.enter_context(media.JsonLinesSink(json_path, inputs=frames.paths))
         if out:
             outputs.pictures = stack.enter_context(
-                media.open_sink(out, kind=frames.kind, fps=frames.fps, live=frames.is_live, inputs=frames.paths)
+                media.open_sink(
+                    out, kind=frames.kind, fps=frames.fps, live=frames.is_live, inputs=frames.paths
+                )
             )
         if show:
             outputs.window = stack.enter_context(media.Window(f"edgecv: {model}"))
@@ -97,9 +97,7 @@ def command(
         _run(detector, frames, outputs)
     outputs.summarize(detector)
     if interrupted:
-        click.echo(
-            f"edgecv: interrupted after {outputs.frames} frames; the outputs are complete", err=True
-        )
+        click.echo(f"edgecv: interrupted after {outputs.frames} frames; the outputs are complete", err=True)
         return INTERRUPTED
     return 1 if outputs.failures else 0
 
@@ -124,9 +122,7 @@ class _Outputs:
             return
         means = ", ".join(
             f"{name} {total / self.frames:.2f} ms"
-            for name, total in zip(
-                ("preprocess", "inference", "postprocess"), self.totals_ms, strict=True
-            )
+            for name, total in zip(("preprocess", "inference", "postprocess"), self.totals_ms, strict=True)
         )
         wrote = f"; wrote {self.pictures.target}" if self.pictures else ""
         failed = f", {self.failures} failed" if self.failures else ""
@@ -145,9 +141,7 @@ def _run(detector: Detector, frames: Source, outputs: _Outputs) -> None:
             outputs.failures += 1
             click.echo(f"edgecv: {item.error}", err=True)
             if outputs.json:
-                outputs.json.write(
-                    {"source": item.source, "frame": item.index, "error": str(item.error)}
-                )
+                outputs.json.write({"source": item.source, "frame": item.index, "error": str(item.error)})
             continue
         found = detector(item.image, captured_ns=item.captured_ns)
         outputs.frames += 1
@@ -229,13 +223,14 @@ def _record(frame: Frame, found: Detections) -> dict[str, Any]:
 
 
 def _table(frame: Frame, found: Detections) -> object:
+    from rich.markup import escape
     from rich.table import Table
 
     width, height = frame.size_wh
     timing = found.timing
     assert timing is not None
     table = Table(
-        title=f"{frame.source}, {width}x{height}: {_count(len(found), 'object')}",
+        title=escape(f"{frame.source}, {width}x{height}: {_count(len(found), 'object')}"),
         caption=(
             f"preprocess {timing.preprocess_ms:.2f} ms, inference {timing.inference_ms:.2f} ms, "
             f"postprocess {timing.postprocess_ms:.2f} ms"
@@ -248,7 +243,7 @@ def _table(frame: Frame, found: Detections) -> object:
         table.add_column(column, justify="right")
     for box, confidence, class_id in found:
         table.add_row(
-            found.class_name(class_id), f"{confidence:.3f}", *(f"{value:.1f}" for value in box)
+            escape(found.class_name(class_id)), f"{confidence:.3f}", *(f"{value:.1f}" for value in box)
         )
     return table
 

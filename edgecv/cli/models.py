@@ -26,6 +26,7 @@ def list_models(json_path: str | None) -> int:
         output.write_json(json_path, rows)
         return 0
 
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table()
@@ -40,7 +41,7 @@ def list_models(json_path: str | None) -> int:
             row["input"],
             f"{row['bytes'] / 1e6:.1f}",
             row["license"],
-            row["path"] or f"not here: edgecv models pull {row['name']}",
+            escape(row["path"] or row["problem"]),
         )
     output.print_table(table)
     return 0
@@ -74,7 +75,10 @@ def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
     from edgecv import zoo
 
     entries = [zoo.find(name) for name in models]
-    pulled = {entry.card.name: zoo.pull(entry, progress=False) for entry in entries}
+    pulled = {}
+    for entry in entries:
+        with output.progress_bar(f"pulling {entry.card.name}") as bar:
+            pulled[entry.card.name] = zoo.pull(entry, progress=bar.update)
     if json_path:
         output.write_json(json_path, {name: [str(p) for p in paths] for name, paths in pulled.items()})
         return 0
@@ -85,13 +89,16 @@ def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
 
 def _row(entry: Any) -> dict[str, Any]:
     from edgecv import zoo
-    from edgecv.errors import EdgeCVError
+    from edgecv.errors import EdgeCVError, ModelNotFoundError
 
     card = entry.card
+    path, problem = None, None
     try:
-        path = str(zoo.files_of(entry)[0]) if card.files else None
-    except EdgeCVError:
-        path = None
+        path = str(zoo.files_of(entry)[0])
+    except ModelNotFoundError:
+        problem = f"not here: edgecv models pull {card.name}"
+    except EdgeCVError as error:
+        problem = str(error)
     return {
         "name": card.name,
         "aliases": list(card.aliases),
@@ -101,4 +108,5 @@ def _row(entry: Any) -> dict[str, Any]:
         "bytes": sum(file.bytes for file in card.files),
         "license": card.license,
         "path": path,
+        "problem": problem,
     }

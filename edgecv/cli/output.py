@@ -50,9 +50,7 @@ def progress_bar(description: str) -> Iterator[ProgressBar]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=stderr(), transient=True, disable=not stderr().is_terminal
-    ) as progress:
+    with Progress(*columns, console=stderr(), transient=True, disable=not stderr().is_terminal) as progress:
         yield ProgressBar(progress, description)
 
 

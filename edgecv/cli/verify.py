@@ -51,9 +51,10 @@ def command(
         output.write_json(json_path, report.as_dict())
         return 1 if first else 0
 
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{report.model} on {report.frame}", title_justify="left")
+    table = Table(title=escape(f"{report.model} on {report.frame}"), title_justify="left")
     for column in ("stage", "of", "against", "result", "difference", "tolerance", "detail"):
         table.add_column(column, overflow="fold")
     for check in report.checks:
@@ -64,7 +65,7 @@ def command(
             f"[{_STYLES[check.status]}]{check.status}[/]",
             "" if check.difference is None else f"{check.difference:.2g}",
             "" if check.tolerance is None else f"{check.tolerance:g}",
-            check.detail,
+            escape(check.detail),
         )
     output.print_table(table)
     if first:

@@ -66,21 +66,20 @@ constexpr size_t kMaxFloatLanes = 16;
 //   (gaussian), or the IoU over which scores decay (linear). Past the last entry the confidences are 0,
 //   up to a whole vector, and may be written.
 // f32_largest: the largest of n floats, reading each of them once: the floor of the benchmarks.
-#define ECV_BOX_KERNELS(X)                                                                              \
-    X(size_t, f32_select_rows,                                                                          \
-      (const Scores& scores, size_t begin, size_t end, bool multi_label, Selection* out))               \
-    X(size_t, f32_select_columns,                                                                       \
-      (const Scores& scores, size_t begin, size_t end, bool multi_label, Selection* out))               \
-    X(bool, f32_iou_any_over, (const BoxColumns& boxes, size_t count, const Box& box, float threshold)) \
-    X(bool, f32_diou_any_over,                                                                          \
-      (const BoxColumns& boxes, size_t count, const Box& box, float threshold))                         \
-    X(void, f32_iou_row, (const BoxColumns& boxes, size_t count, const Box& box, float* iou))           \
-    X(Next, f32_soft_gaussian,                                                                          \
-      (const BoxColumns& boxes, float* confidence, size_t count, const Box& box, float parameter,       \
-       float threshold))                                                                                \
-    X(Next, f32_soft_linear,                                                                            \
-      (const BoxColumns& boxes, float* confidence, size_t count, const Box& box, float parameter,       \
-       float threshold))                                                                                \
+#define ECV_BOX_KERNELS(X)                                                                               \
+    X(size_t, f32_select_rows,                                                                           \
+      (const Scores& scores, size_t begin, size_t end, bool multi_label, Selection* out))                \
+    X(size_t, f32_select_columns,                                                                        \
+      (const Scores& scores, size_t begin, size_t end, bool multi_label, Selection* out))                \
+    X(bool, f32_iou_any_over, (const BoxColumns& boxes, size_t count, const Box& box, float threshold))  \
+    X(bool, f32_diou_any_over, (const BoxColumns& boxes, size_t count, const Box& box, float threshold)) \
+    X(void, f32_iou_row, (const BoxColumns& boxes, size_t count, const Box& box, float* iou))            \
+    X(Next, f32_soft_gaussian,                                                                           \
+      (const BoxColumns& boxes, float* confidence, size_t count, const Box& box, float parameter,        \
+       float threshold))                                                                                 \
+    X(Next, f32_soft_linear,                                                                             \
+      (const BoxColumns& boxes, float* confidence, size_t count, const Box& box, float parameter,        \
+       float threshold))                                                                                 \
     X(float, f32_largest, (const float* values, size_t n))
 
 struct BoxKernels {
@@ -157,7 +156,6 @@ Status soft_nms(const SoftNmsRequest& request, Kept* result);
 Status iou_matrix(const BoxRows& a, const BoxRows& b, float* iou);
 
 // Converts all boxes, or `count` of them by their rows. result: four floats a box.
-Status convert(Conversion conversion, const BoxRows& boxes, const int32_t* rows, size_t count,
-               float* result);
+Status convert(Conversion conversion, const BoxRows& boxes, const int32_t* rows, size_t count, float* result);
 
 }  // namespace ecv

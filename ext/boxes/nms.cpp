@@ -14,8 +14,8 @@ struct NmsWorkspace {
     Buffer<int64_t> index;
 
     bool reserve(size_t n) {
-        return order.reserve(n) && groups.reserve(n) && kept_boxes.reserve(n) &&
-               kept_in_group.reserve(n) && index.reserve(n);
+        return order.reserve(n) && groups.reserve(n) && kept_boxes.reserve(n) && kept_in_group.reserve(n) &&
+               index.reserve(n);
     }
 };
 
@@ -56,14 +56,12 @@ Status nms(const NmsRequest& request, Kept* result) {
     memset(w.kept_in_group.get(), 0, w.groups.count * sizeof(uint32_t));
     if (c.image_id) order_by_image(c, w.order, n);
 
-    const auto any_over =
-        request.diou ? box_kernels().f32_diou_any_over : box_kernels().f32_iou_any_over;
+    const auto any_over = request.diou ? box_kernels().f32_diou_any_over : box_kernels().f32_iou_any_over;
     size_t kept = 0, image_begin = 0;
     for (size_t i = 0; i < n; ++i) {
         const uint32_t candidate = w.order.index[i];
         if (c.image_id && i > 0 &&
-            at(c.image_id, candidate, c.image_stride) !=
-                at(c.image_id, w.order.index[i - 1], c.image_stride))
+            at(c.image_id, candidate, c.image_stride) != at(c.image_id, w.order.index[i - 1], c.image_stride))
             image_begin = kept;
         if (kept - image_begin == request.max_det) {
             if (!c.image_id) break;

@@ -99,8 +99,7 @@ Status select(const SelectRequest& request, Selection* result) {
     result->count = 0;
     if (!reserve_candidates(w, result, kFirstCapacity < limit ? kFirstCapacity : limit, limit))
         return Status::out_of_memory;
-    const auto kernel =
-        request.by_columns ? box_kernels().f32_select_columns : box_kernels().f32_select_rows;
+    const auto kernel = request.by_columns ? box_kernels().f32_select_columns : box_kernels().f32_select_rows;
     for (size_t row = 0; classes > 0;) {
         scores.lowest = smallest_of(thresholds, classes);
         row = kernel(scores, row, request.rows, request.multi_label, result);

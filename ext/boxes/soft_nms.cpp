@@ -98,8 +98,7 @@ Status soft_nms(const SoftNmsRequest& request, Kept* result) {
     if (!w.reserve(request.candidates.xyxy.count)) return Status::out_of_memory;
     w.groups.make(request.candidates, list_candidates(request, w.groups.order));
     size_t taken = 0;
-    for (size_t group = 0; group < w.groups.count; ++group)
-        taken = take_from_group(request, w, group, taken);
+    for (size_t group = 0; group < w.groups.count; ++group) taken = take_from_group(request, w, group, taken);
 
     for (size_t i = 0; i < taken; ++i) {
         w.order.index[i] = static_cast<uint32_t>(i);

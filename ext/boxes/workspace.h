@@ -46,8 +46,8 @@ class ColumnBuffer {
   public:
     bool reserve(size_t n) {
         const size_t padded = n + kMaxFloatLanes;
-        return x1_.reserve(padded) && y1_.reserve(padded) && x2_.reserve(padded) &&
-               y2_.reserve(padded) && area_.reserve(padded);
+        return x1_.reserve(padded) && y1_.reserve(padded) && x2_.reserve(padded) && y2_.reserve(padded) &&
+               area_.reserve(padded);
     }
     void set(size_t i, const Box& box) {
         x1_[i] = box.x1;
@@ -77,8 +77,7 @@ inline Box box_at(const BoxRows& boxes, size_t i) {
     const float* p = boxes.data + static_cast<ptrdiff_t>(i) * boxes.box_stride;
     const ptrdiff_t step = boxes.coordinate_stride;
     const float x1 = p[0], y1 = p[step], x2 = p[2 * step], y2 = p[3 * step];
-    const bool valid =
-        is_finite(x1) && is_finite(y1) && is_finite(x2) && is_finite(y2) && x2 > x1 && y2 > y1;
+    const bool valid = is_finite(x1) && is_finite(y1) && is_finite(x2) && is_finite(y2) && x2 > x1 && y2 > y1;
     return {x1, y1, x2, y2, valid ? (x2 - x1) * (y2 - y1) : __builtin_nanf("")};
 }
 

@@ -182,16 +182,18 @@ void memory_floor(const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_b
     VecI32 seen = i32_set(0);
     size_t read = 0, written = 0;
     // Reads and writes take turns in proportion, as in a pass over an image.
-    while (written < out_bytes || read < in_bytes) {
-        const size_t write_end = out_bytes - written < chunk ? out_bytes : written + chunk;
-        const size_t read_end = static_cast<size_t>(static_cast<double>(in_bytes) * write_end / out_bytes);
+    while (written < out_bytes) {
+        const bool last = out_bytes - written <= chunk;
+        const size_t write_end = last ? out_bytes : written + chunk;
+        const size_t read_end =
+            last ? in_bytes : static_cast<size_t>(static_cast<double>(in_bytes) * write_end / out_bytes);
         for (; read + step <= read_end; read += step) seen = i32_or(seen, i32_load(in + read));
+        for (; last && read < in_bytes; ++read) seen = i32_or(seen, i32_set(in[read] * 0x01010101));
         for (; written + step <= write_end; written += step) i32_store(out + written, seen);
-        if (write_end == out_bytes) {
-            for (; read < in_bytes; ++read) seen = i32_or(seen, i32_set(in[read] * 0x01010101));
-            uint8_t last[step];
-            i32_store(last, seen);
-            memcpy(out + written, last, out_bytes - written);
+        if (last && written < out_bytes) {
+            uint8_t rest[step];
+            i32_store(rest, seen);
+            memcpy(out + written, rest, out_bytes - written);
             written = out_bytes;
         }
     }

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.bench import bench_fakes
 import msgspec
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ import pytest
 from edgecv import bench
 from edgecv.bench import runner
 from edgecv.errors import InputError
+from tests.bench import bench_fakes
 
 HERE = Path(__file__).parent
 
@@ -159,7 +159,7 @@ def test_progress() -> None:
 
 
 FAILURES = [
-    pytest.param("unavailable", "not usable here", "BackendUnavailableError", 1, id="unavailable"),
+    pytest.param("unavailable", "not usable here", "BackendUnavailableError", 3, id="unavailable"),
     pytest.param("notfound", "fake.onnx: no such file", "ModelNotFoundError", 2, id="bad input"),
     pytest.param("raise", "the fake failed on purpose", "BackendError", 1, id="raises while measured"),
     pytest.param("untimed", "no timing", "BackendError", 1, id="no timing"),

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.heads.literal_decode import CASES, Case, Found, Outputs, candidates
 from numpy.typing import NDArray
 
 from edgecv import boxes, heads
 from edgecv.errors import HeadError
 from edgecv.heads.base import Query, join
 from edgecv.types import Candidates
+from tests.heads.literal_decode import CASES, Case, Found, Outputs, candidates
 
 BLOBS = [(64, 64), (160, 64), (40, 104)]
 HOSTILE = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-40, -1.0, 1e9], np.float32)

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.heads.literal_decode import CASES, Case, cells
 
 from edgecv import heads
 from edgecv.errors import CardError
 from edgecv.heads.grid import cell_count, grid
+from tests.heads.literal_decode import CASES, Case, cells
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
