@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from onnx import helper
 
@@ -170,9 +172,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("options", "error", "named"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_options(
-    network: Path, options: dict[str, Any], error: type[Exception], named: str
-) -> None:
+def test_wrong_options(network: Path, options: dict[str, Any], error: type[Exception], named: str) -> None:
     with pytest.raises(error, match=named):
         edgecv.load(network, **options)
 
@@ -198,9 +198,7 @@ BATCHES = {
 
 @pytest.mark.parametrize("options", BATCHES.values(), ids=BATCHES.keys())
 @pytest.mark.parametrize("count", [0, 1, 3, 4])
-def test_batch_equals_single_calls(
-    tmp_path: Path, backend: str, options: dict[str, Any], count: int
-) -> None:
+def test_batch_equals_single_calls(tmp_path: Path, backend: str, options: dict[str, Any], count: int) -> None:
     path = tmp_path / "tiny.onnx"
     path.write_bytes(tiny_yolov8(**options))
     frames = [photo(60 + 13 * i, 50 + 7 * i, seed=i) for i in range(count)]
@@ -239,6 +237,26 @@ def test_two_threads_on_one_detector(network: Path, monkeypatch: pytest.MonkeyPa
             detector(photo())
         leave.set()
         thread.join()
+
+
+@pytest.mark.slow
+def test_memory_stops_growing(network: Path, backend: str) -> None:
+    """Frames through preprocessing, backend and NMS leave nothing behind."""
+    frames = [photo(640, 480, seed=i) for i in range(4)]
+    process = psutil.Process()
+    with edgecv.load(network, backend=backend, threads=1, conf=0.1) as detector:
+
+        def run(times: int) -> int:
+            for i in range(times):
+                detector(frames[i % 4])
+            gc.collect()
+            return int(process.memory_info().rss)
+
+        run(300)
+        before = run(1)
+        grown = run(3000) - before
+    # A leak of one blob a frame would be 3000 * 48 kB.
+    assert grown < 1 << 20
 
 
 def test_ambiguous_network_lists_what_settles_it(tmp_path: Path) -> None:

@@ -117,15 +117,17 @@ void u8x4_to_gray(const int* weights, uint32_t* pixels, int n) {
     }
 }
 
-template <int byte>
-inline VecI32 byte_of(const uint32_t* pixels) {
-    return i32_and(u32_shift_right<8 * byte>(i32_load(pixels)), i32_set(0xff));
-}
-
-template <int byte>
+// A byte is left where it is, and the float is 256^byte times too large: powers of two change no rounding,
+// so that mean and scale can take them along. Only the highest byte is moved, off the sign.
+template <int byte, bool centers>
 inline void plane_of_floats(const uint32_t* pixels, float mean, float scale, float* out, int n) {
-    const VecF m = f_set(mean), s = f_set(scale);
-    const auto value = [&](int i) { return f_mul(f_sub(f_from_i32(byte_of<byte>(pixels + i)), m), s); };
+    constexpr int power = byte == 3 ? 1 : 1 << (8 * byte);
+    const VecF m = f_set(mean * power), s = f_set(scale / power);
+    const auto value = [&](int i) {
+        const VecI32 pixel = i32_load(pixels + i);
+        const VecF f = f_from_i32(byte == 3 ? u32_shift_right<24>(pixel) : i32_and(pixel, i32_set(255 * power)));
+        return f_mul(centers ? f_sub(f, m) : f, s);
+    };
     int i = 0;
     for (; i + kFloatLanes <= n; i += kFloatLanes) f_store(out + i, value(i));
     if (i < n) {
@@ -135,6 +137,14 @@ inline void plane_of_floats(const uint32_t* pixels, float mean, float scale, flo
     }
 }
 
+template <int byte>
+inline void plane_of_floats(const uint32_t* pixels, float mean, float scale, float* out, int n) {
+    if (mean == 0)
+        plane_of_floats<byte, false>(pixels, mean, scale, out, n);
+    else
+        plane_of_floats<byte, true>(pixels, mean, scale, out, n);
+}
+
 void f32_plane(const uint32_t* pixels, int byte, float mean, float scale, float* out, int n) {
     switch (byte) {
         case 0: return plane_of_floats<0>(pixels, mean, scale, out, n);
@@ -142,6 +152,11 @@ void f32_plane(const uint32_t* pixels, int byte, float mean, float scale, float*
         case 2: return plane_of_floats<2>(pixels, mean, scale, out, n);
         default: return plane_of_floats<3>(pixels, mean, scale, out, n);
     }
+}
+
+template <int byte>
+inline VecI32 byte_of(const uint32_t* pixels) {
+    return i32_and(u32_shift_right<8 * byte>(i32_load(pixels)), i32_set(0xff));
 }
 
 template <int byte>

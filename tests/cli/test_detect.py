@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -114,9 +115,37 @@ BAD = {
     "unknown picture format": (["detect", "MODEL", "PHOTO", "--out", "out.xyz"], 2, "out.xyz"),
     "output is the input": (["detect", "MODEL", "PHOTO", "--out", "PHOTO"], 2, "photo.png"),
     "unwritable json": (["detect", "MODEL", "PHOTO", "--json", "PHOTO/x.json"], 2, "x.json"),
+    "unknown card field": (["detect", "CARD:flavor", "PHOTO"], 2, "flavor"),
+    "unknown head": (["detect", "CARD:head", "PHOTO"], 2, "crystal-ball"),
+    "checksum mismatch": (["detect", "CARD:sha256", "PHOTO"], 2, "expected sha256"),
+    "wrong size": (["detect", "CARD:bytes", "PHOTO"], 2, "expected 7 bytes"),
     "no verb": (["detekt"], 2, "detekt"),
     "no argument": (["detect"], 2, "MODEL"),
 }
+
+
+def broken_card(network: Path, wrong: str) -> str:
+    """A card beside the network, with one thing wrong."""
+    data = network.read_bytes()
+    file = {"path": network.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    card = {
+        "schema": 1,
+        "name": "tiny",
+        "task": "detect",
+        "format": "onnx",
+        "files": [file],
+        "inputs": [{"name": "images", "size_wh": [64, 64]}],
+        "head": {"type": "crystal-ball" if wrong == "head" else "yolov8"},
+    }
+    if wrong == "flavor":
+        card["flavor"] = "vanilla"
+    if wrong == "sha256":
+        file["sha256"] = "0" * 64
+    if wrong == "bytes":
+        file["bytes"] = 7
+    path = network.with_name("model.json")
+    path.write_text(json.dumps(card))
+    return str(path)
 
 
 @pytest.mark.parametrize(("args", "code", "named"), BAD.values(), ids=BAD.keys())
@@ -126,6 +155,7 @@ def test_bad_input_is_one_clear_line(
     (tmp_path / "text.jpg").write_text("hello")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "bad.onnx").write_bytes(network.read_bytes()[:100])
+    args = [broken_card(network, arg.removeprefix("CARD:")) if "CARD:" in arg else arg for arg in args]
     before = sorted(tmp_path.rglob("*"))
     names = {
         "MODEL": str(network),

@@ -1,0 +1,86 @@
+"""A library that answers with something else than was asked for is found out after compilation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgecv.backends import BACKENDS, CompileOptions, compile_model
+from edgecv.backends.onnxruntime import OnnxRuntimeBackend
+from edgecv.backends.opencv import OpenCVSession
+from edgecv.errors import BackendError, PlacementError
+from edgecv.importers import read_model
+from tests.networks import tiny_yolov8
+
+needs_onnxruntime = pytest.mark.skipif(
+    BACKENDS["onnxruntime"].unavailable() is not None, reason=str(BACKENDS["onnxruntime"].unavailable())
+)
+needs_opencv = pytest.mark.skipif(
+    BACKENDS["opencv"].unavailable() is not None, reason=str(BACKENDS["opencv"].unavailable())
+)
+
+
+@needs_onnxruntime
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_onnxruntime_that_falls_back_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real library, asked for a provider that its build lacks, warns and takes the CPU."""
+    if "cuda" in BACKENDS["onnxruntime"].devices():
+        pytest.skip("onnxruntime has cuda here")
+    monkeypatch.setattr(OnnxRuntimeBackend, "devices", lambda _: ("cpu", "cuda"))
+    with pytest.raises(PlacementError, match="CUDAExecutionProvider"):
+        compile_model(read_model(tiny_yolov8()), "onnxruntime", CompileOptions(device="cuda"))
+
+
+@needs_opencv
+def test_opencv_engine_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    if not hasattr(cv2.dnn, "ENGINE_NEW"):
+        pytest.skip(f"OpenCV {cv2.__version__} has one engine only")
+
+    class FakeClassicNet:
+        def empty(self) -> bool:
+            return False
+
+        def dump(self) -> str:
+            return "digraph G {}"
+
+    monkeypatch.setattr(OpenCVSession, "_read", staticmethod(lambda *_: FakeClassicNet()))
+    with pytest.raises(PlacementError, match="OPENCV_FORCE_DNN_ENGINE"):
+        compile_model(read_model(tiny_yolov8()), "opencv", CompileOptions())
+
+
+@needs_opencv
+def test_opencv_sessions_must_agree_on_threads() -> None:
+    model = read_model(tiny_yolov8())
+    with compile_model(model, "opencv", CompileOptions(threads=1)):
+        with pytest.raises(BackendError, match="global"):
+            compile_model(model, "opencv", CompileOptions(threads=2))
+        with compile_model(model, "opencv", CompileOptions(threads=1)) as other:
+            assert other.placement.threads == 1
+    with compile_model(model, "opencv", CompileOptions(threads=2)) as session:
+        assert session.placement.threads == 2
+
+
+@needs_opencv
+def test_opencv_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another part of the process may change the global count between two frames."""
+    import cv2
+    import numpy as np
+
+    with compile_model(read_model(tiny_yolov8()), "opencv", CompileOptions(threads=1)) as session:
+        cv2.setNumThreads(2)
+        seen: list[int] = []
+        execute = session._net
+
+        class WatchedNet:
+            def __getattr__(self, name: str) -> Any:
+                seen.append(cv2.getNumThreads())
+                return getattr(execute, name)
+
+        monkeypatch.setattr(session, "_net", WatchedNet())
+        session.run({"images": np.zeros((1, 3, 64, 64), np.float32)})
+        monkeypatch.undo()
+    assert seen
+    assert set(seen) == {1}
