@@ -90,9 +90,7 @@ def compile(
 ) -> Session[Any]:
     """A session on a bare network, from a path or from the bytes of a file; see `load` for the options."""
     source = model if isinstance(model, bytes) else Path(model)
-    return backends.compile_model(
-        importers.read_model(source), backend, _options(device, threads, precision)
-    )
+    return backends.compile_model(importers.read_model(source), backend, _options(device, threads, precision))
 
 
 def resolve(model: str | Path, weights: str | Path | None = None) -> Loaded:
@@ -110,9 +108,7 @@ def resolve(model: str | Path, weights: str | Path | None = None) -> Loaded:
         return _with_card(zoo.ZooEntry(cards.read(path), path.parent), weights, str(path))
     if path.exists():
         if weights is not None:
-            raise InputError(
-                f"weights: {path} is a network already; name a card to give it other weights"
-            )
+            raise InputError(f"weights: {path} is a network already; name a card to give it other weights")
         return _bare(path)
     if path.suffix or len(path.parts) > 1:
         try:
@@ -195,18 +191,14 @@ def _conf(card: ModelCard, conf: float | Sequence[float]) -> float | FloatArray:
     if isinstance(conf, int | float):
         return float(conf)
     if card.labels and len(conf) != len(card.labels):
-        raise InputError(
-            f"conf: expected one number or {len(card.labels)}, one a class; got {len(conf)}"
-        )
+        raise InputError(f"conf: expected one number or {len(card.labels)}, one a class; got {len(conf)}")
     return np.array(conf, np.float32)
 
 
 def _class_id(card: ModelCard, wanted: int | str) -> int:
     if isinstance(wanted, str) and not wanted.isdigit():
         if wanted not in card.labels:
-            raise InputError(
-                f"classes: {card.name} has no class {wanted!r}; it has {', '.join(card.labels)}"
-            )
+            raise InputError(f"classes: {card.name} has no class {wanted!r}; it has {', '.join(card.labels)}")
         return card.labels.index(wanted)
     number = int(wanted)
     if number < 0 or (card.labels and number >= len(card.labels)):

@@ -43,18 +43,14 @@ def main() -> int:
             zoo.files_of(zoo.find(args.model))
         except EdgeCVError as error:
             names = ", ".join(zoo.entries())
-            sys.stderr.write(
-                NO_MODEL.format(reason=error, names=names, photo=args.photo, model=args.model)
-            )
+            sys.stderr.write(NO_MODEL.format(reason=error, names=names, photo=args.photo, model=args.model))
             return error.exit_code
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     picture = out / f"{Path(args.photo).stem}_detected.png"
     code = cli.main(["detect", args.model, args.photo, "--out", str(picture)])
     if code == 0:
-        searched = (
-            "" if not MODELS.get() else f" (models from {', '.join(str(p) for p in MODELS.get())})"
-        )
+        searched = "" if not MODELS.get() else f" (models from {', '.join(str(p) for p in MODELS.get())})"
         print(f"wrote {picture}{searched}")
     return code
 

@@ -33,9 +33,7 @@ class Found(NamedTuple):
     keypoints: list[tuple[float, float]] | None
 
 
-def candidates(
-    rows: list[Row], threshold: float | NDArray[Any], multi_label: bool, most: int
-) -> list[Found]:
+def candidates(rows: list[Row], threshold: float | NDArray[Any], multi_label: bool, most: int) -> list[Found]:
     """The candidates among the rows, by row and class."""
     found = []
     for number, row in enumerate(rows):
@@ -93,9 +91,7 @@ def yolov5_raw(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, 
     for name, stride, anchors in zip(params["raw"], params["strides"], params["anchors"], strict=True):
         for anchor, (anchor_w, anchor_h) in enumerate(anchors):
             for column, row in cells(blob_wh, stride):
-                x, y, w, h, objectness, *classes = map(
-                    sigmoid, outputs[name][anchor, row, column].tolist()
-                )
+                x, y, w, h, objectness, *classes = map(sigmoid, outputs[name][anchor, row, column].tolist())
                 box = corners(
                     (x * 2 - 0.5 + column) * stride,
                     (y * 2 - 0.5 + row) * stride,
@@ -326,9 +322,7 @@ _RAW = {"raw": ("p3", "p4"), "strides": (8, 16), "anchors": (((10, 13), (33, 23)
 _PLUS = {"output": "output", "strides": (8, 16, 32, 64), "reg_max": 4, "cell_offset": 0.0}
 
 
-def _parts_without_background(
-    rng: np.random.Generator, blob_wh: tuple[int, int], classes: int
-) -> Outputs:
+def _parts_without_background(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
     return _parts(rng, blob_wh, classes - 1)
 
 

@@ -102,11 +102,7 @@ def test_hostile_values_neither_crash_nor_win(case: Case, multi_label: bool) -> 
             got = decode(case, outputs, Query((64, 64), confidence, multi_label))
             assert np.isfinite(got.confidence).all()
             assert (got.confidence > 0.1).all()
-            kept = (
-                got.xyxy[boxes.nms(got.xyxy, got.confidence, got.class_id)]
-                if got.needs_nms
-                else got.xyxy
-            )
+            kept = got.xyxy[boxes.nms(got.xyxy, got.confidence, got.class_id)] if got.needs_nms else got.xyxy
             assert np.isfinite(kept).all()
             assert (kept[:, :2] < kept[:, 2:]).all()
 
@@ -151,11 +147,7 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [
-        case
-        for case in CASES
-        if case.type in ("yolox", "nanodet", "fastestdet", "yunet") or "raw" in case.id
-    ],
+    [case for case in CASES if case.type in ("yolox", "nanodet", "fastestdet", "yunet") or "raw" in case.id],
     ids=lambda case: case.id,
 )
 def test_another_blob_size_is_a_head_error(case: Case) -> None:

@@ -153,9 +153,7 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
         ssd.Params(priors=ssd.ULTRAFACE_PRIORS),
     ),
     "ultraface-640": (
-        facts(
-            {"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)
-        ),
+        facts({"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)),
         ssd.Params(),
     ),
 }
@@ -191,9 +189,7 @@ NO_HEAD: dict[str, ModelFacts] = {
     "yolov8-other-class-count": facts({"output0": (1, 84, 8400)}, metadata=ultralytics(79)),
     "yolov5-segment": facts({"output0": (1, 25200, 117), "output1": (1, 32, 160, 160)}),
     "yolov5-other-class-count": facts({"output0": (1, 25200, 117)}, metadata=yolov5_file(80)),
-    "yolov5-raw-only": facts(
-        {"p3": (1, 3, 80, 80, 85), "p4": (1, 3, 40, 40, 85), "p5": (1, 3, 20, 20, 85)}
-    ),
+    "yolov5-raw-only": facts({"p3": (1, 3, 80, 80, 85), "p4": (1, 3, 40, 40, 85), "p5": (1, 3, 20, 20, 85)}),
     "rt-detr": facts({"output0": (1, 300, 84)}, metadata=ultralytics(80)),
     "rt-detr-two-classes": facts({"output0": (1, 300, 6)}, metadata=ultralytics(2)),
     "e2e-of-another-task": facts(
@@ -206,9 +202,7 @@ NO_HEAD: dict[str, ModelFacts] = {
         {name: (*shape[:2], 32) for name, shape in NANODET.items()}, (416, 416), "input.1"
     ),
     "nanodet-other-size": facts(NANODET, (320, 320), "input.1"),
-    "nanodet-open-cells": facts(
-        {name: (1, "n", shape[2]) for name, shape in NANODET.items()}, (416, 416)
-    ),
+    "nanodet-open-cells": facts({name: (1, "n", shape[2]) for name, shape in NANODET.items()}, (416, 416)),
     "fastestdet-other-classes": facts({"758": (1, 8, 22, 22)}, (352, 352), "input.1"),
     "fastestdet-dynamic": facts({"758": (1, 85, "h", "w")}, None, "input.1"),
     "yunet-without-landmarks": facts({n: s for n, s in YUNET.items() if not n.startswith("kps")}),

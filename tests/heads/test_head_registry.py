@@ -24,9 +24,7 @@ def test_params_survive_a_card(case: Case) -> None:
 
 
 def test_every_head_is_listed_under_its_type() -> None:
-    assert {kind: head.TYPE for kind, head in heads.HEADS.items()} == {
-        kind: kind for kind in heads.HEADS
-    }
+    assert {kind: head.TYPE for kind, head in heads.HEADS.items()} == {kind: kind for kind in heads.HEADS}
     assert set(heads.HEADS) == {case.type for case in CASES}
 
 

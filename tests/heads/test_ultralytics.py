@@ -102,9 +102,7 @@ def test_names_cannot_steer_a_terminal() -> None:
     assert facts.names == ("\ufffd[2Jcat\ufffd\ufffd", "x" * 200, "猫")
 
 
-@given(
-    st.dictionaries(st.sampled_from(["names", "stride", "task", "imgsz", "args", "end2end"]), st.text())
-)
+@given(st.dictionaries(st.sampled_from(["names", "stride", "task", "imgsz", "args", "end2end"]), st.text()))
 def test_any_text_is_survived(metadata: dict[str, str]) -> None:
     facts = parse_metadata(metadata)
     assert facts is None or isinstance(facts, UltralyticsFacts)
