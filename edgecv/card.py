@@ -68,14 +68,10 @@ class InputEntry(_Struct, frozen=True):
             if given not in (0, self.channels):
                 raise ValueError(f"`{field}` has {given} values for {self.channels} channels")
         if isinstance(self.pad_value, tuple) and len(self.pad_value) != self.channels:
-            raise ValueError(
-                f"`pad_value` has {len(self.pad_value)} values for {self.channels} channels"
-            )
+            raise ValueError(f"`pad_value` has {len(self.pad_value)} values for {self.channels} channels")
         colors = 1 if self.color == "gray" else len(self.color)
         if colors != self.channels:
-            raise ValueError(
-                f"`color` {self.color} has {colors} channels, `channels` says {self.channels}"
-            )
+            raise ValueError(f"`color` {self.color} has {colors} channels, `channels` says {self.channels}")
         if any(not value for value in self.std):
             raise ValueError("`std` has a zero")
 
@@ -158,9 +154,7 @@ class ModelCard(_Struct, frozen=True):
     def __post_init__(self) -> None:
         for name in (self.name, *self.aliases):
             if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
-                raise ValueError(
-                    f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'"
-                )
+                raise ValueError(f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'")
         if not self.inputs:
             raise ValueError("`inputs` is empty")
         if self.files and self.stages:

@@ -246,10 +246,7 @@ def _memory_limit(root: Path) -> int | None:
 def _cpu_model(root: Path) -> str | None:
     """Names of the cores, with their counts where the machine mixes several."""
     blocks = [
-        {
-            key.strip(): value.strip()
-            for key, _, value in (line.partition(":") for line in block.splitlines())
-        }
+        {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
         for block in (_read(root / "proc/cpuinfo") or "").split("\n\n")
     ]
     names = Counter(filter(None, (_core_name(block) for block in blocks)))

@@ -178,9 +178,7 @@ class Placement:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.threads else ""
-        text = (
-            f"{self.backend} {self.version} ({self.engine}) on {self.device}, {self.precision}{threads}"
-        )
+        text = f"{self.backend} {self.version} ({self.engine}) on {self.device}, {self.precision}{threads}"
         for name, why in self.fallbacks:
             text += f"; fell back from {name}: {why}"
         return text

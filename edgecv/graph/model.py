@@ -64,9 +64,7 @@ class OnnxModel:
         try:
             data: bytes = self.proto.SerializeToString()
         except (ValueError, EncodeError) as error:
-            raise ModelFileError(
-                f"{self.origin}: over the 2 GB that one ONNX message can hold"
-            ) from error
+            raise ModelFileError(f"{self.origin}: over the 2 GB that one ONNX message can hold") from error
         return data
 
     @property
@@ -78,8 +76,7 @@ class OnnxModel:
     def precision(self) -> str:
         """What most weights are: "fp32", "fp16", "bf16"; "int8" where the graph is quantized."""
         if any(
-            "QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear")
-            for n in self.proto.graph.node
+            "QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear") for n in self.proto.graph.node
         ):
             return "int8"
         sizes: dict[str, int] = {}
@@ -93,15 +90,12 @@ class OnnxModel:
     def weight_bytes(self) -> int:
         """Bytes of all initializers."""
         return sum(
-            int(np.prod(t.dims, dtype=np.int64))
-            * onnx.helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
+            int(np.prod(t.dims, dtype=np.int64)) * onnx.helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
             for t in self.proto.graph.initializer
             if t.data_type != onnx.TensorProto.STRING
         )
 
-    def output_shapes(
-        self, input_shapes: Mapping[str, tuple[int, ...]]
-    ) -> dict[str, tuple[int | None, ...]]:
+    def output_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int | None, ...]]:
         """Shapes of the outputs for given input shapes; None marks a size that depends on the data.
 
         Raises InputError where the graph cannot take these inputs.
@@ -166,9 +160,7 @@ def _spec(value: ValueInfoProto) -> TensorSpec:
     shape = tuple(
         dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim
     )
-    return TensorSpec(
-        value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape
-    )
+    return TensorSpec(value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
 
 
 def _check(proto: ModelProto, origin: str) -> None:
@@ -212,9 +204,7 @@ def _load_external(proto: ModelProto, origin: str, folder: Path | None) -> None:
             )
         path = folder / location
         if not location or not path.resolve().is_relative_to(folder.resolve()):
-            raise ModelFileError(
-                f"{origin}: weights in {location!r} lie outside the model's folder: refused"
-            )
+            raise ModelFileError(f"{origin}: weights in {location!r} lie outside the model's folder: refused")
         if not path.is_file():
             raise ModelFileError(f"{origin}: weights in {location!r} are missing beside the model")
         try:

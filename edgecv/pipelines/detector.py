@@ -65,9 +65,7 @@ class Detector:
         spec = self._input.blob_spec(imgsz)
         self.blob_wh: tuple[int, int] = spec.size_wh
         self._preprocess = Preprocessor(spec)
-        self._query = Query(
-            blob_wh=self.blob_wh, confidence=settings.conf, multi_label=settings.multi_label
-        )
+        self._query = Query(blob_wh=self.blob_wh, confidence=settings.conf, multi_label=settings.multi_label)
         self._batch = self._input_batch(session, card)
         self._channels = self._input.channels
         self._blob = self.new_blob()
@@ -240,9 +238,7 @@ class Detector:
                 f"{', '.join(s.name for s in session.inputs)}"
             )
         if len(session.inputs) != 1:
-            raise CardError(
-                f"{card.name}: a detector takes one input, the model has {len(session.inputs)}"
-            )
+            raise CardError(f"{card.name}: a detector takes one input, the model has {len(session.inputs)}")
         if len(spec.shape) != 4 or spec.dtype != np.dtype(entry.dtype):
             raise CardError(
                 f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "
