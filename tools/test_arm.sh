@@ -91,7 +91,7 @@ build_modules() {
         "$host_python" setup.py -q build_ext --build-lib "$tree" --build-temp "$arm/temp" > "$arm/build.log" 2>&1 ||
         { cat "$arm/build.log" >&2; fail 'the modules do not compile for ARMv8.0-A'; }
     mkdir -p "$tree/build"
-    ln -s "$arm/temp" "$tree/build/temp.arm"
+    ln -s "$PWD/build/kernels" "$tree/build/kernels"
 }
 
 # A command that is the emulated Python, for subprocesses of the tests too.

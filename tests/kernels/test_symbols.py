@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 OBJECTS = {
     (isa, path.parent.name): path
     for isa in _isa.built()
-    for path in sorted(ROOT.glob(f"build/temp*/{isa}/ext/*/kernels.o"), key=lambda p: p.stat().st_mtime)
+    for path in sorted(ROOT.glob(f"build/kernels/*/{isa}/ext/*/kernels.o"))
 }
 NM = os.environ.get("NM", "nm")
 
