@@ -74,7 +74,8 @@ class BuildNative(build_ext):
         for isa, flags in ISA_FLAGS[MACHINE].items():
             objects += self.compiler.compile(
                 KERNELS[ext.name],
-                output_dir=str(Path(self.build_temp, isa)),
+                # In one place for every kind of build, where tests look at their symbols.
+                output_dir=str(Path("build", "kernels", MACHINE, isa)),
                 macros=[("ECV_ISA", isa)],
                 include_dirs=ext.include_dirs,
                 extra_postargs=COMMON_FLAGS + KERNEL_FLAGS + flags,
@@ -87,20 +88,25 @@ class BuildNative(build_ext):
 ISA_HEADERS = ["ext/isa/isa.h", "ext/isa/vec.h"]
 ISA_HEADERS += [f"ext/isa/vec_{isa}.h" for flags in ISA_FLAGS.values() for isa in flags]
 MODULES = [
-    native_module(
-        "edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[], headers=ISA_HEADERS
-    ),
+    native_module("edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[], headers=ISA_HEADERS),
     native_module(
         "edgecv._image",
         [
             "ext/image/_image.pyx",
             "ext/image/dispatch.cpp",
             "ext/image/plan.cpp",
+            "ext/image/run.cpp",
             "ext/image/taps.cpp",
             "ext/isa/isa.cpp",
         ],
         kernels=["ext/image/kernels.cpp"],
-        headers=[*ISA_HEADERS, "ext/image/image.h", "ext/image/plan.h", "ext/image/taps.h"],
+        headers=[
+            *ISA_HEADERS,
+            "ext/image/image.h",
+            "ext/image/plan.h",
+            "ext/image/plan_state.h",
+            "ext/image/taps.h",
+        ],
     ),
     native_module(
         "edgecv._boxes",

@@ -3,9 +3,9 @@
 The native path gives the same bits on every ISA. All arithmetic up to the pixel is in integers:
 
 linear: source = (i + 1/2) * in / out - 1/2, clamped to the first and the last pixel (OpenCV's
-    INTER_LINEAR). Rows are blended first, with a weight w of 15 bits, into 7 fractional bits:
-    v = 128 a + round((b - a) 128 w / 2^15). Columns follow, with a weight of 14 bits, cut to 7
-    fractional bits, and rounded half up to the pixel.
+    INTER_LINEAR). Rows are blended first, with weights of 15 bits, each product cut to 7 fractional bits.
+    Columns follow, with weights of 14 bits, their sum cut to 7 fractional bits, and rounded half up to
+    the pixel.
 area: the average over the exact footprint of the blob's pixel (OpenCV's INTER_AREA), rows first.
     Weights are integers that add up to S, the denominator scaled into [2^14, 2^15); a sum is cut to 16
     bits and multiplied by the 16-bit reciprocal of S, into 7 fractional bits. Where either axis is
@@ -176,9 +176,9 @@ def _two_taps(position: Fraction, size_in: int, one: int) -> Taps:
 def _blend_rows(source: Pixels, taps: list[Taps]) -> Pixels:
     """8 bits to 7 fractional bits."""
     first = np.array([t[0] for t in taps])
-    weight = np.array([t[1][1] for t in taps]).reshape(-1, 1, 1)
+    weights = np.array([t[1] for t in taps]).reshape(-1, 2, 1, 1)
     a, b = source[first], source[np.minimum(first + 1, len(source) - 1)]
-    half: Pixels = a * 128 + ((b - a) * 128 * weight + (1 << 14) >> 15)
+    half: Pixels = (a * weights[:, 0] >> 8) + (b * weights[:, 1] >> 8)
     return half
 
 

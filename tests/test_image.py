@@ -491,9 +491,26 @@ def test_bad_frames(frame: Any, message: str) -> None:
         (np.zeros((8, 8, 3), np.float32).transpose(2, 0, 1), "out: expected a writable C-contiguous"),
         (np.broadcast_to(np.float32(0), (3, 8, 8)), "out: expected a writable"),
         (np.zeros((3, 8, 8), ">f4"), "out: expected .* got the format '>f'"),
+        (
+            np.zeros(769, np.uint8)[1:].view(np.float32).reshape(3, 8, 8),
+            "out: expected .* got the format '=f'",
+        ),
+        (np.zeros(769, np.uint8)[1:].data.cast("f", (3, 8, 8)), "out: expected an aligned array"),
         (None, "out: expected .* got NoneType"),
     ],
-    ids=["float64", "uint8", "size", "batch", "strided", "transposed", "read-only", "big-endian", "none"],
+    ids=[
+        "float64",
+        "uint8",
+        "size",
+        "batch",
+        "strided",
+        "transposed",
+        "read-only",
+        "big-endian",
+        "misaligned",
+        "misaligned memory",
+        "none",
+    ],
 )
 def test_bad_outputs(out: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):

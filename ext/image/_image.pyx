@@ -218,6 +218,8 @@ cdef class Plan:
             raise InputError(
                 f"out: expected {self}, got the format {view.format.decode()!r} and {shape}"
             )
+        if <uintptr_t>view.buf % view.itemsize != 0:
+            raise InputError("out: expected an aligned array, got a misaligned one; pass another array")
         return 0
 
     cdef int _check_apart(self, uintptr_t frame, uintptr_t out, size_t out_bytes) except -1:

@@ -11,13 +11,23 @@ namespace ecv {
 
 // Rows that kernels write as int16_t or uint32_t have room for so many elements beyond the last one.
 constexpr int kRowSlack = 64;
-// Outputs of a resampled row are computed in groups of so many; its tables are padded to whole groups.
+// Pixels of a resampled row, and blocks, are computed in groups of so many; tables are padded to whole ones.
 constexpr int kRowGroup = 16;
+
+// A block is 4 pairs of bytes, each a channel of a pixel and of its right neighbour: of one pixel, or of 4
+// gray ones. Block i takes the bytes order[i] of the 16 from window[i / 2] on, and sums its pairs by
+// weights[i].
+struct BlockTable {
+    const int32_t* window;
+    const uint8_t* order;    // 16 a block: for each byte of a pair 128, which makes a zero, and the byte
+    const int16_t* weights;  // 8 a block
+};
 
 // A row of u8x4 pixels holds one uint32_t a pixel, with the frame's channels in its low bytes. A row of
 // s16 values has 7 fractional bits.
 //
-// s16_blend_rows: out = a + (b - a) weight / 2^15.
+// s16_blend_rows: out = (a weight_a >> 8) + (b weight_b >> 8); weights add up to 2^15, and both are less.
+// u8x4_blend_blocks, u8x4_blend_gray: the same rows to the pixels of n blocks.
 // s16_average_rows: out = the average of `count` rows, `stride` bytes apart; count + 1 weights, the
 //     last one 0, if count is odd.
 // u8x4_resample_*: out[i] = the pixel that is the sum of row[offset[i] + j channels] weights, j < 2
@@ -26,20 +36,24 @@ constexpr int kRowGroup = 16;
 // u8x4_to_gray: replaces each pixel by the sum of its four bytes times weights of 15 bits, rounded.
 // f32_plane: out = (byte - mean) scale. u8_plane: out = byte. f32_fill: out = value.
 // memory_floor: reads all of `in`, writes all of `out`, and does nothing else with either.
-#define ECV_IMAGE_KERNELS(X)                                                                           \
-    X(s16_blend_rows, (const uint8_t* a, const uint8_t* b, int weight, int16_t* out, int n))           \
-    X(s16_average_rows, (const uint8_t* row, ptrdiff_t stride, const int16_t* weights, int count,      \
-                         int shift, int reciprocal, int16_t* out, int n))                              \
-    X(u8x4_resample_c1, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, \
-                         int shift, int reciprocal, uint32_t* out, int n))                             \
-    X(u8x4_resample_c3, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, \
-                         int shift, int reciprocal, uint32_t* out, int n))                             \
-    X(u8x4_resample_c4, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, \
-                         int shift, int reciprocal, uint32_t* out, int n))                             \
-    X(u8x4_to_gray, (const int* weights, uint32_t* pixels, int n))                                     \
-    X(f32_plane, (const uint32_t* pixels, int byte, float mean, float scale, float* out, int n))       \
-    X(u8_plane, (const uint32_t* pixels, int byte, uint8_t* out, int n))                               \
-    X(f32_fill, (float value, float* out, size_t n))                                                   \
+#define ECV_IMAGE_KERNELS(X)                                                                                 \
+    X(s16_blend_rows, (const uint8_t* a, const uint8_t* b, int weight_a, int weight_b, int16_t* out, int n)) \
+    X(u8x4_blend_blocks, (const uint8_t* a, const uint8_t* b, int weight_a, int weight_b,                    \
+                          const BlockTable& table, uint32_t* out, int n))                                    \
+    X(u8x4_blend_gray, (const uint8_t* a, const uint8_t* b, int weight_a, int weight_b,                      \
+                        const BlockTable& table, uint32_t* out, int n))                                      \
+    X(s16_average_rows, (const uint8_t* row, ptrdiff_t stride, const int16_t* weights, int count, int shift, \
+                         int reciprocal, int16_t* out, int n))                                               \
+    X(u8x4_resample_c1, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,       \
+                         int shift, int reciprocal, uint32_t* out, int n))                                   \
+    X(u8x4_resample_c3, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,       \
+                         int shift, int reciprocal, uint32_t* out, int n))                                   \
+    X(u8x4_resample_c4, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,       \
+                         int shift, int reciprocal, uint32_t* out, int n))                                   \
+    X(u8x4_to_gray, (const int* weights, uint32_t* pixels, int n))                                           \
+    X(f32_plane, (const uint32_t* pixels, int byte, float mean, float scale, float* out, int n))             \
+    X(u8_plane, (const uint32_t* pixels, int byte, uint8_t* out, int n))                                     \
+    X(f32_fill, (float value, float* out, size_t n))                                                         \
     X(memory_floor, (const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_bytes))
 
 struct ImageKernels {

@@ -9,22 +9,25 @@
 namespace ecv {
 namespace {
 
-// Weights of the resampling that only interpolates: sums of 21 bits after the point, to 7.
+// The scaling of sums whose weights only interpolate: 21 fractional bits to 7.
 constexpr int kUnitShift = 13;
 constexpr int kUnitReciprocal = 1 << 15;
 
-inline VecI16 blend(VecI16 a, VecI16 b, VecI16 weight) {
-    const VecI16 step = i16_mul_round(i16_shift_left<7>(i16_sub(b, a)), weight);
-    return i16_add(i16_shift_left<7>(a), step);
-}
+// The last, incomplete vector of a row, without reading beyond it.
+struct RowEnd {
+    uint8_t bytes[kShortLanes] = {0};
 
-void s16_blend_rows(const uint8_t* a, const uint8_t* b, int weight, int16_t* out, int n) {
-    const VecI16 w = i16_set(weight);
+    RowEnd(const uint8_t* row, int n) { memcpy(bytes, row, static_cast<size_t>(n)); }
+};
+
+void s16_blend_rows(const uint8_t* a, const uint8_t* b, int weight_a, int weight_b, int16_t* out, int n) {
+    const VecI16 wa = i16_set(weight_a), wb = i16_set(weight_b);
+    const auto blend = [&](const uint8_t* pa, const uint8_t* pb) {
+        return mix(mix_load(pa), wa, mix_load(pb), wb);
+    };
     int i = 0;
-    for (; i + kShortLanes <= n; i += kShortLanes)
-        i16_store(out + i, blend(i16_from_u8(a + i), i16_from_u8(b + i), w));
-    if (i < n)
-        i16_store(out + i, blend(i16_from_u8_part(a + i, n - i), i16_from_u8_part(b + i, n - i), w));
+    for (; i + kShortLanes <= n; i += kShortLanes) i16_store(out + i, blend(a + i, b + i));
+    if (i < n) i16_store(out + i, blend(RowEnd(a + i, n - i).bytes, RowEnd(b + i, n - i).bytes));
 }
 
 void s16_average_rows(const uint8_t* row, ptrdiff_t stride, const int16_t* weights, int count, int shift,
@@ -39,7 +42,8 @@ void s16_average_rows(const uint8_t* row, ptrdiff_t stride, const int16_t* weigh
             if (left >= kShortLanes)
                 sum = wide_add(sum, i16_from_u8(a), i16_from_u8(b), weights + j);
             else
-                sum = wide_add(sum, i16_from_u8_part(a, left), i16_from_u8_part(b, left), weights + j);
+                sum = wide_add(sum, i16_from_u8(RowEnd(a, left).bytes), i16_from_u8(RowEnd(b, left).bytes),
+                               weights + j);
         }
         i16_store(out + i, u16_mul_high(u16_narrow(sum.low, sum.high, shift), factor));
     }
@@ -48,12 +52,45 @@ void s16_average_rows(const uint8_t* row, ptrdiff_t stride, const int16_t* weigh
 // (v + 64) >> 7: 7 fractional bits to the pixel, rounded half up.
 inline VecI16 round_half_up(VecI16 v) { return i16_mul_round(v, i16_set(256)); }
 
+// Two source rows and the tables of a blend, by value: the compiler need not fear the stores to `out`.
+struct BlockBlend {
+    const uint8_t *a, *b;
+    VecI16 weight_a, weight_b;
+    BlockTable table;
+
+    // The sums of kBlocks blocks from block i on.
+    VecI32 sums(ptrdiff_t i) const {
+        const int32_t* window = table.window + i / 2;
+        const VecI32 order = i32_load(table.order + i * 16);
+        const VecI16 values = mix(mix_pick(a, window, order), weight_a, mix_pick(b, window, order), weight_b);
+        return i32_mul_pairs(values, i16_load(table.weights + i * 8));
+    }
+};
+
+void u8x4_blend_blocks(const uint8_t* a, const uint8_t* b, int weight_a, int weight_b,
+                       const BlockTable& table, uint32_t* out, int n) {
+    const BlockBlend blend = {a, b, i16_set(weight_a), i16_set(weight_b), table};
+    const auto pixels = [&](ptrdiff_t i) {
+        const VecI32 low = blend.sums(i), high = blend.sums(i + kBlocks);
+        return round_half_up(u16_narrow<kUnitShift + 1>(low, high));
+    };
+    for (ptrdiff_t i = 0; i < n; i += 4 * kBlocks) blocks_store(out + i, pixels(i), pixels(i + 2 * kBlocks));
+}
+
+void u8x4_blend_gray(const uint8_t* a, const uint8_t* b, int weight_a, int weight_b, const BlockTable& table,
+                     uint32_t* out, int n) {
+    const BlockBlend blend = {a, b, i16_set(weight_a), i16_set(weight_b), table};
+    const VecI32 half = i32_set(1 << (kUnitShift + 7));
+    for (ptrdiff_t i = 0; i < n; i += kBlocks)
+        i32_store(out + i * 4, u32_shift_right<kUnitShift + 8>(i32_add(blend.sums(i), half)));
+}
+
 template <int channels, bool interpolates>
-inline void resample(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,
-                     int shift, int reciprocal, uint32_t* out, int n) {
+inline void resample(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, int shift,
+                     int reciprocal, uint32_t* out, int n) {
     const VecI16 factor = i16_set(reciprocal);
     const ptrdiff_t plane = static_cast<ptrdiff_t>((n + kRowGroup - 1) / kRowGroup * kRowGroup) * 8;
-    const auto narrow = [&](VecI32 a, VecI32 b) {
+    const auto scaled = [&](VecI32 a, VecI32 b) {
         if (interpolates) return u16_narrow<kUnitShift + 1>(a, b);
         return u16_mul_high(u16_narrow(a, b, shift), factor);
     };
@@ -65,8 +102,7 @@ inline void resample(const int16_t* row, const int32_t* offset, const int16_t* w
                 const VecI16 blocks = blocks_load(row + t * 2 * channels, offset + first);
                 sum[j] = blocks_add<channels>(sum[j], blocks, weights + t * plane + first * 8);
             }
-        blocks_store(out + i, round_half_up(narrow(sum[0], sum[1])),
-                     round_half_up(narrow(sum[2], sum[3])));
+        blocks_store(out + i, round_half_up(scaled(sum[0], sum[1])), round_half_up(scaled(sum[2], sum[3])));
     }
 }
 
@@ -79,18 +115,18 @@ inline void resample_pixels(const int16_t* row, const int32_t* offset, const int
         resample<channels, false>(row, offset, weights, pairs, shift, reciprocal, out, n);
 }
 
-void u8x4_resample_c3(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,
-                      int shift, int reciprocal, uint32_t* out, int n) {
+void u8x4_resample_c3(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, int shift,
+                      int reciprocal, uint32_t* out, int n) {
     resample_pixels<3>(row, offset, weights, pairs, shift, reciprocal, out, n);
 }
 
-void u8x4_resample_c4(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,
-                      int shift, int reciprocal, uint32_t* out, int n) {
+void u8x4_resample_c4(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, int shift,
+                      int reciprocal, uint32_t* out, int n) {
     resample_pixels<4>(row, offset, weights, pairs, shift, reciprocal, out, n);
 }
 
-void u8x4_resample_c1(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,
-                      int shift, int reciprocal, uint32_t* out, int n) {
+void u8x4_resample_c1(const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs, int shift,
+                      int reciprocal, uint32_t* out, int n) {
     const VecI16 factor = i16_set(reciprocal);
     const ptrdiff_t plane = static_cast<ptrdiff_t>((n + kRowGroup - 1) / kRowGroup * kRowGroup) * 2;
     for (int i = 0; i < n; i += kIntLanes) {
@@ -117,6 +153,13 @@ void u8x4_to_gray(const int* weights, uint32_t* pixels, int n) {
     }
 }
 
+// How many elements after `p` is the next address that is a whole number of `lanes` elements; 1 to `lanes`.
+// A store across two cache lines costs twice: rows begin with one vector, and go on from here.
+template <typename T>
+inline size_t elements_to_boundary(const T* p, size_t lanes) {
+    return lanes - reinterpret_cast<uintptr_t>(p) / sizeof(T) % lanes;
+}
+
 // A byte is left where it is, and the float is 256^byte times too large: powers of two change no rounding,
 // so that mean and scale can take them along. Only the highest byte is moved, off the sign.
 template <int byte, bool centers>
@@ -125,16 +168,20 @@ inline void plane_of_floats(const uint32_t* pixels, float mean, float scale, flo
     const VecF m = f_set(mean * power), s = f_set(scale / power);
     const auto value = [&](int i) {
         const VecI32 pixel = i32_load(pixels + i);
-        const VecF f = f_from_i32(byte == 3 ? u32_shift_right<24>(pixel) : i32_and(pixel, i32_set(255 * power)));
+        const VecF f =
+            f_from_i32(byte == 3 ? u32_shift_right<24>(pixel) : i32_and(pixel, i32_set(255 * power)));
         return f_mul(centers ? f_sub(f, m) : f, s);
     };
-    int i = 0;
-    for (; i + kFloatLanes <= n; i += kFloatLanes) f_store(out + i, value(i));
-    if (i < n) {
-        float last[kFloatLanes];
-        f_store(last, value(i));
-        memcpy(out + i, last, static_cast<size_t>(n - i) * sizeof(float));
+    if (n < kFloatLanes) {
+        float few[kFloatLanes];
+        f_store(few, value(0));
+        memcpy(out, few, static_cast<size_t>(n) * sizeof(float));
+        return;
     }
+    f_store(out, value(0));
+    int i = static_cast<int>(elements_to_boundary(out, kFloatLanes));
+    for (; i + kFloatLanes <= n; i += kFloatLanes) f_store(out + i, value(i));
+    f_store(out + n - kFloatLanes, value(n - kFloatLanes));
 }
 
 template <int byte>
@@ -147,10 +194,14 @@ inline void plane_of_floats(const uint32_t* pixels, float mean, float scale, flo
 
 void f32_plane(const uint32_t* pixels, int byte, float mean, float scale, float* out, int n) {
     switch (byte) {
-        case 0: return plane_of_floats<0>(pixels, mean, scale, out, n);
-        case 1: return plane_of_floats<1>(pixels, mean, scale, out, n);
-        case 2: return plane_of_floats<2>(pixels, mean, scale, out, n);
-        default: return plane_of_floats<3>(pixels, mean, scale, out, n);
+        case 0:
+            return plane_of_floats<0>(pixels, mean, scale, out, n);
+        case 1:
+            return plane_of_floats<1>(pixels, mean, scale, out, n);
+        case 2:
+            return plane_of_floats<2>(pixels, mean, scale, out, n);
+        default:
+            return plane_of_floats<3>(pixels, mean, scale, out, n);
     }
 }
 
@@ -177,18 +228,27 @@ inline void plane_of_bytes(const uint32_t* pixels, uint8_t* out, int n) {
 
 void u8_plane(const uint32_t* pixels, int byte, uint8_t* out, int n) {
     switch (byte) {
-        case 0: return plane_of_bytes<0>(pixels, out, n);
-        case 1: return plane_of_bytes<1>(pixels, out, n);
-        case 2: return plane_of_bytes<2>(pixels, out, n);
-        default: return plane_of_bytes<3>(pixels, out, n);
+        case 0:
+            return plane_of_bytes<0>(pixels, out, n);
+        case 1:
+            return plane_of_bytes<1>(pixels, out, n);
+        case 2:
+            return plane_of_bytes<2>(pixels, out, n);
+        default:
+            return plane_of_bytes<3>(pixels, out, n);
     }
 }
 
 void f32_fill(float value, float* out, size_t n) {
     const VecF v = f_set(value);
-    size_t i = 0;
-    for (; i + kFloatLanes <= n; i += kFloatLanes) f_store(out + i, v);
-    for (; i < n; ++i) out[i] = value;
+    if (n < kFloatLanes) {
+        for (size_t i = 0; i < n; ++i) out[i] = value;
+        return;
+    }
+    f_store(out, v);
+    for (size_t i = elements_to_boundary(out, kFloatLanes); i + kFloatLanes <= n; i += kFloatLanes)
+        f_store(out + i, v);
+    f_store(out + n - kFloatLanes, v);
 }
 
 void memory_floor(const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_bytes) {
@@ -196,20 +256,23 @@ void memory_floor(const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_b
     constexpr size_t chunk = 4096;
     VecI32 seen = i32_set(0);
     size_t read = 0, written = 0;
-    // Reads and writes take turns in proportion, as in a pass over an image.
+    const auto see_byte = [&] { seen = i32_or(seen, i32_set(in[read++] * 0x01010101)); };
+    for (size_t head = elements_to_boundary(in, step); read < in_bytes && read < head;) see_byte();
+    // Reads and writes take turns in proportion, as in a pass over an image. Chunks end at a boundary.
     while (written < out_bytes) {
-        const bool last = out_bytes - written <= chunk;
-        const size_t write_end = last ? out_bytes : written + chunk;
+        const size_t left = out_bytes - written, to_boundary = elements_to_boundary(out + written, chunk);
+        const size_t write_end = written + (left < to_boundary ? left : to_boundary);
+        const bool last = write_end == out_bytes;
         const size_t read_end =
             last ? in_bytes : static_cast<size_t>(static_cast<double>(in_bytes) * write_end / out_bytes);
         for (; read + step <= read_end; read += step) seen = i32_or(seen, i32_load(in + read));
-        for (; last && read < in_bytes; ++read) seen = i32_or(seen, i32_set(in[read] * 0x01010101));
+        while (last && read < in_bytes) see_byte();
         for (; written + step <= write_end; written += step) i32_store(out + written, seen);
-        if (last && written < out_bytes) {
+        if (written < write_end) {
             uint8_t rest[step];
             i32_store(rest, seen);
-            memcpy(out + written, rest, out_bytes - written);
-            written = out_bytes;
+            memcpy(out + written, rest, write_end - written);
+            written = write_end;
         }
     }
 }

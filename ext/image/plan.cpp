@@ -5,21 +5,17 @@
 
 #include <new>
 
+#include "plan_state.h"
 #include "taps.h"
 
 namespace ecv {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr int kRowBits = 15;
-constexpr int kColumnBits = 14;
-// BT.601 in 15 bits, as OpenCV rounds it; they add up to 1 << 15. In the order b, g, r.
-constexpr int kGrayWeights[3] = {3735, 19235, 9798};
-// A direct row is blended whole, a gathered one only where it is sampled: beyond so many source pixels
-// for each output, gathering costs less.
-constexpr int kDirectSpan = 4;
-
-enum class Mode { nearest, two_taps, average };
+constexpr int kWindow = 16;
+constexpr uint8_t kNoByte = 128;
+// Beyond so many source pixels for each output, blocks cost less than whole rows. Measured on x86.
+constexpr double kRowsSpan = 1.7;
 
 int at_most(int a, int b) { return a < b ? a : b; }
 int at_least(int a, int b) { return a > b ? a : b; }
@@ -43,343 +39,230 @@ class Arena {
     size_t used_ = 0;
 };
 
-}  // namespace
-
-struct Plan {
-    PlanSpec spec;
-    Mode mode;
-    int left, top, width, height;  // of the frame's part of the blob
-
-    // Vertically: for each output row its first source row, and `row_taps` weights (one for two taps).
-    int row_taps, row_shift, row_reciprocal;
-    int32_t* first_row;
-    int32_t* row_count;
-    int16_t* row_weights;
-
-    // Horizontally: places and weights of taps in a row of values.
-    int pairs, column_shift, column_reciprocal;
-    int32_t* tap_offset;
-    int16_t* tap_weights;
-
-    // A source row is read in place from `row_start` on, or its `columns` are gathered first: those below
-    // `wide_columns` by reads of four bytes, which stay inside the row.
-    bool gathers;
-    ptrdiff_t frame_start, row_start;
-    int columns, wide_columns, column_bytes;
-    ptrdiff_t* column_offset;
-
-    int gathered_rows, gathered_stride;
-    uint8_t* gathered;
-    int gathered_index[2];
-    int16_t* values;
-    uint32_t* pixels;
-    uint32_t* next_pixels;
-
-    char* memory;
-    size_t bytes;
-};
-
-namespace {
-
-Tap two_taps(const PlanSpec& s, int i, int in, int out, int bits) {
-    return s.interpolation == Interpolation::area ? enlarging_area_tap(i, in, out, bits)
-                                                  : linear_tap(i, in, out, bits);
-}
-
 void lay_out(Plan& p, Arena& arena) {
-    const int channels = p.spec.channels;
-    const int64_t padded = whole_groups(p.width);
+    const bool has_values = p.mode == Mode::rows || p.mode == Mode::average;
+    const int64_t taps = has_values ? whole_groups(p.width) : 0;
+    const int64_t blocks = p.mode == Mode::blocks ? whole_groups(p.block_count) : 0;
+    const int64_t pixels = int64_t{p.width} + kRowGroup + kRowSlack;
     p.first_row = arena.take<int32_t>(p.height);
-    p.row_count = arena.take<int32_t>(p.height);
+    p.row_count = arena.take<int32_t>(p.mode == Mode::average ? p.height : 0);
     p.row_weights = arena.take<int16_t>(int64_t{p.height} * p.row_taps);
-    p.tap_offset = arena.take<int32_t>(padded);
-    p.tap_weights = arena.take<int16_t>(padded * p.pairs * (channels == 1 ? 2 : 8));
+    p.tap_offset = arena.take<int32_t>(taps);
+    p.tap_weights = arena.take<int16_t>(taps * p.pairs * (p.spec.channels == 1 ? 2 : 8));
+    p.window = arena.take<int32_t>(blocks / 2);
+    p.order = arena.take<uint8_t>(blocks * 16);
+    p.block_weights = arena.take<int16_t>(blocks * 8);
     p.column_offset = arena.take<ptrdiff_t>(p.gathers ? p.columns : 0);
     p.gathered = arena.take<uint8_t>(int64_t{p.gathered_rows} * p.gathered_stride);
-    p.values = arena.take<int16_t>(p.mode == Mode::nearest ? 0 : int64_t{p.columns} * channels + kRowSlack);
-    p.pixels = arena.take<uint32_t>(int64_t{p.width} + kRowSlack);
-    p.next_pixels = arena.take<uint32_t>(p.mode == Mode::nearest ? int64_t{p.width} + kRowSlack : 0);
+    p.values = arena.take<int16_t>(has_values ? int64_t{p.columns} * p.spec.channels + kRowSlack : 0);
+    p.pixels = arena.take<uint32_t>(pixels);
+    p.spare_pixels = arena.take<uint32_t>(pixels);
 }
 
-// First and last source column that the outputs read.
-void source_span(const Plan& p, int* low, int* high) {
+// The output of the resized frame that the blob's first column, or row, of pixels shows.
+int first_x(const Plan& p) { return p.left - p.spec.offset_x; }
+int first_y(const Plan& p) { return p.top - p.spec.offset_y; }
+
+Tap row_tap(const Plan& p, int i) {
     const PlanSpec& s = p.spec;
-    const int begin = p.left - s.offset_x, end = begin + p.width - 1;
-    if (p.mode == Mode::average) {
-        const Footprint footprint(s.frame_w, s.resized_w);
-        *low = footprint.first(begin);
-        *high = footprint.first(end) + footprint.count(end) - 1;
-    } else {
-        *low = two_taps(s, begin, s.frame_w, s.resized_w, kColumnBits).first;
-        *high = at_most(two_taps(s, end, s.frame_w, s.resized_w, kColumnBits).first + 1, s.frame_w - 1);
-    }
+    const auto rule = s.interpolation == Interpolation::area ? enlarging_area_tap : linear_tap;
+    return rule(first_y(p) + i, s.frame_h, s.resized_h, kRowBits);
+}
+
+Tap column_tap(const Plan& p, int i) {
+    const PlanSpec& s = p.spec;
+    const auto rule = s.interpolation == Interpolation::area ? enlarging_area_tap : linear_tap;
+    return rule(first_x(p) + i, s.frame_w, s.resized_w, kColumnBits);
 }
 
 void choose_shape(Plan& p) {
-    PlanSpec& s = p.spec;
+    const PlanSpec& s = p.spec;
     const bool same = s.resized_w == s.frame_w && s.resized_h == s.frame_h;
     const bool shrinks = s.resized_w <= s.frame_w && s.resized_h <= s.frame_h;
-    p.mode = same || s.interpolation == Interpolation::nearest     ? Mode::nearest
+    p.mode = same || s.interpolation == Interpolation::nearest   ? Mode::nearest
              : s.interpolation == Interpolation::area && shrinks ? Mode::average
-                                                                 : Mode::two_taps;
+                                                                 : Mode::rows;
     p.left = at_least(0, s.offset_x);
     p.top = at_least(0, s.offset_y);
     p.width = at_most(s.resized_w, s.blob_w - s.offset_x) - at_least(0, -s.offset_x);
     p.height = at_most(s.resized_h, s.blob_h - s.offset_y) - at_least(0, -s.offset_y);
 
-    p.row_taps = 1;
-    p.pairs = p.mode == Mode::nearest ? 0 : 1;
-    p.row_shift = p.row_reciprocal = 0;
+    p.row_taps = p.pairs = 1;
     // The unit weights of two taps, in the terms of a footprint's average.
     p.column_shift = kColumnBits - 1;
     p.column_reciprocal = 1 << 15;
-    if (p.mode == Mode::average) {
-        const Footprint down(s.frame_h, s.resized_h), across(s.frame_w, s.resized_w);
-        int row_taps = 0, column_taps = 0;
-        for (int i = 0; i < p.height; ++i)
-            row_taps = at_least(row_taps, down.count(p.top - s.offset_y + i));
-        for (int i = 0; i < p.width; ++i)
-            column_taps = at_least(column_taps, across.count(p.left - s.offset_x + i));
-        p.row_taps = row_taps + 1;
-        p.row_shift = down.shift;
-        p.row_reciprocal = down.reciprocal;
-        p.pairs = (column_taps + 1) / 2;
-        // The values already have 7 fractional bits.
-        p.column_shift = across.shift + 7;
-        p.column_reciprocal = across.reciprocal;
+    if (p.mode != Mode::average) return;
+    const Footprint down(s.frame_h, s.resized_h), across(s.frame_w, s.resized_w);
+    int row_taps = 0, column_taps = 0;
+    for (int i = 0; i < p.height; ++i) row_taps = at_least(row_taps, down.count(first_y(p) + i));
+    for (int i = 0; i < p.width; ++i) column_taps = at_least(column_taps, across.count(first_x(p) + i));
+    p.row_taps = row_taps + 1;
+    p.row_shift = down.shift;
+    p.row_reciprocal = down.reciprocal;
+    p.pairs = (column_taps + 1) / 2;
+    // The values already have 7 fractional bits.
+    p.column_shift = across.shift + 7;
+    p.column_reciprocal = across.reciprocal;
+}
+
+// Whether each two blocks find their pixels in one window of a row that is read in place.
+bool windows_fit(const Plan& p) {
+    const PlanSpec& s = p.spec;
+    if (s.frame_w * s.channels < kWindow) return false;
+    const int together = s.channels == 1 ? 8 : 2;
+    for (int i = 0; i < p.width; i += together) {
+        const int last = column_tap(p, at_most(i + together, p.width) - 1).first;
+        if ((at_most(last + 2, s.frame_w) - column_tap(p, i).first) * s.channels > kWindow) return false;
+    }
+    return true;
+}
+
+// First and last source column that the outputs read.
+void source_span(const Plan& p, int* low, int* high) {
+    const PlanSpec& s = p.spec;
+    if (p.mode == Mode::rows) {
+        *low = column_tap(p, 0).first;
+        *high = at_most(column_tap(p, p.width - 1).first + 1, s.frame_w - 1);
+    } else {
+        const Footprint across(s.frame_w, s.resized_w);
+        const int begin = first_x(p), end = begin + p.width - 1;
+        *low = across.first(begin);
+        *high = across.first(end) + across.count(end) - 1;
     }
 }
 
 void choose_reading(Plan& p) {
     PlanSpec& s = p.spec;
-    p.frame_start = 0;
     if (s.channel_stride < 0) {
         p.frame_start = (s.channels - 1) * s.channel_stride;
         s.channel_stride = -s.channel_stride;
         for (int c = 0; c < kMaxChannels; ++c) s.source[c] = s.channels - 1 - s.source[c];
     }
-    int low = 0, high = 0;
-    if (p.mode != Mode::nearest) source_span(p, &low, &high);
     const bool dense = s.pixel_stride == s.channels && (s.channels == 1 || s.channel_stride == 1);
-    p.row_start = low * s.pixel_stride;
-    p.columns = high - low + 1;
-    p.gathers = p.mode == Mode::nearest || !dense ||
-                (p.mode == Mode::two_taps && p.columns > kDirectSpan * p.width);
-    p.column_bytes = p.mode == Mode::nearest ? 4 : s.channels;
-    p.gathered_rows = 0;
-    p.gathered_stride = 0;
-    if (!p.gathers) return;
-    p.row_start = 0;
+    p.column_bytes = s.channels;
     if (p.mode == Mode::nearest) {
+        p.gathers = true;
+        p.column_bytes = 4;
         p.columns = p.width;
-    } else {
-        if (p.mode == Mode::two_taps) p.columns = 2 * p.width;
-        p.gathered_rows = p.mode == Mode::two_taps ? 2 : p.row_taps - 1;
-        p.gathered_stride = p.columns * s.channels + kRowSlack;
+        return;
     }
+    int low, high;
+    source_span(p, &low, &high);
+    p.columns = high - low + 1;
+    if (p.mode == Mode::average) {
+        p.gathers = !dense;
+        p.gathered_rows = p.gathers ? p.row_taps - 1 : 0;
+    } else if (!dense || s.channels == 1 || p.columns > kRowsSpan * p.width) {
+        p.mode = Mode::blocks;
+        p.block_count = s.channels == 1 ? (p.width + 3) / 4 : p.width;
+        p.gathers = !dense || !windows_fit(p);
+        p.gathered_rows = p.gathers ? 2 : 0;
+        if (p.gathers) p.columns = 2 * p.width;
+    }
+    // Blocks count from the frame's first column, so that windows can stay inside the row.
+    p.row_start = p.gathers || p.mode == Mode::blocks ? 0 : low * s.pixel_stride;
+    p.gathered_stride = p.columns * s.channels + kRowSlack;
 }
 
 void fill_rows(Plan& p) {
     const PlanSpec& s = p.spec;
-    const int begin = p.top - s.offset_y;
-    const Footprint footprint(s.frame_h, s.resized_h);
+    const Footprint down(s.frame_h, s.resized_h);
     for (int i = 0; i < p.height; ++i) {
-        int16_t* weights = p.row_weights + static_cast<ptrdiff_t>(i) * p.row_taps;
-        const int64_t y = begin + i;
-        p.row_count[i] = 1;
+        const int64_t y = first_y(p) + i;
         if (p.mode == Mode::nearest) {
             p.first_row[i] = static_cast<int32_t>(y * s.frame_h / s.resized_h);
-            weights[0] = 0;
-        } else if (p.mode == Mode::two_taps) {
-            const Tap tap = two_taps(s, begin + i, s.frame_h, s.resized_h, kRowBits);
+        } else if (p.mode != Mode::average) {
+            const Tap tap = row_tap(p, i);
             p.first_row[i] = tap.first;
-            weights[0] = static_cast<int16_t>(tap.weight);
+            p.row_weights[i] = static_cast<int16_t>(tap.weight);
         } else {
-            p.first_row[i] = footprint.first(y);
-            p.row_count[i] = footprint.count(y);
+            p.first_row[i] = down.first(y);
+            p.row_count[i] = down.count(y);
             for (int j = 0; j < p.row_taps; ++j)
-                weights[j] = static_cast<int16_t>(footprint.weight(y, p.first_row[i] + j));
+                p.row_weights[static_cast<ptrdiff_t>(i) * p.row_taps + j] =
+                    static_cast<int16_t>(down.weight(y, p.first_row[i] + j));
         }
     }
+}
+
+// Weights of the pair t of output i, once for each channel that a kernel computes.
+void set_pair(Plan& p, int i, int t, int first, int second) {
+    const int copies = p.spec.channels == 1 ? 1 : 4;
+    int16_t* pair = p.tap_weights + (int64_t{t} * whole_groups(p.width) + i) * copies * 2;
+    for (int c = 0; c < copies; ++c) {
+        pair[2 * c] = static_cast<int16_t>(first);
+        pair[2 * c + 1] = static_cast<int16_t>(second);
+    }
+}
+
+void fill_pairs(Plan& p) {
+    const int low = column_tap(p, 0).first;
+    for (int i = 0; i < p.width; ++i) {
+        const Tap tap = column_tap(p, i);
+        set_pair(p, i, 0, (1 << kColumnBits) - tap.weight, tap.weight);
+        p.tap_offset[i] = (tap.first - low) * p.spec.channels;
+    }
+}
+
+void fill_blocks(Plan& p) {
+    const PlanSpec& s = p.spec;
+    const int channels = s.channels, per_block = channels == 1 ? 4 : 1;
+    memset(p.order, kNoByte, static_cast<size_t>(whole_groups(p.block_count)) * 16);
+    for (int i = 0; i < p.width; ++i) {
+        const Tap tap = column_tap(p, i);
+        const int neighbour = at_most(tap.first + 1, s.frame_w - 1);
+        if (p.gathers) {
+            p.column_offset[2 * i] = tap.first * s.pixel_stride;
+            p.column_offset[2 * i + 1] = neighbour * s.pixel_stride;
+        }
+        const int first = (p.gathers ? 2 * i : tap.first) * channels;
+        const int second = (p.gathers ? 2 * i + 1 : neighbour) * channels;
+        const int block = i / per_block;
+        int32_t* window = p.window + block / 2;
+        if (i % (2 * per_block) == 0)
+            *window = p.gathers ? first : at_most(first, s.frame_w * channels - kWindow);
+        for (int c = 0; c < channels; ++c) {
+            const int pair = block * 4 + (channels == 1 ? i % 4 : c);
+            p.order[pair * 4 + 1] = static_cast<uint8_t>(first + c - *window);
+            p.order[pair * 4 + 3] = static_cast<uint8_t>(second + c - *window);
+            p.block_weights[pair * 2] = static_cast<int16_t>((1 << kColumnBits) - tap.weight);
+            p.block_weights[pair * 2 + 1] = static_cast<int16_t>(tap.weight);
+        }
+    }
+}
+
+void fill_footprints(Plan& p) {
+    const PlanSpec& s = p.spec;
+    const Footprint across(s.frame_w, s.resized_w);
+    const int low = across.first(first_x(p));
+    for (int i = 0; i < p.width; ++i) {
+        const int64_t x = first_x(p) + i;
+        const int first = across.first(x);
+        p.tap_offset[i] = (first - low) * s.channels;
+        for (int t = 0; t < p.pairs; ++t)
+            set_pair(p, i, t, across.weight(x, first + 2 * t), across.weight(x, first + 2 * t + 1));
+    }
+    for (int i = 0; p.gathers && i < p.columns; ++i) p.column_offset[i] = (low + i) * s.pixel_stride;
 }
 
 void fill_columns(Plan& p) {
     const PlanSpec& s = p.spec;
-    const int begin = p.left - s.offset_x;
-    const int copies = s.channels == 1 ? 1 : 4;
-    const int64_t padded = whole_groups(p.width);
-    int low = 0, high = 0;
-    if (p.mode != Mode::nearest) source_span(p, &low, &high);
-    const Footprint footprint(s.frame_w, s.resized_w);
-
-    // Weights of the pair t of output i.
-    const auto set_pair = [&](int i, int t, int w0, int w1) {
-        int16_t* w = p.tap_weights + (t * padded + i) * copies * 2;
-        for (int c = 0; c < copies; ++c) {
-            w[2 * c] = static_cast<int16_t>(w0);
-            w[2 * c + 1] = static_cast<int16_t>(w1);
-        }
-    };
-    for (int i = 0; i < p.width; ++i) {
-        const int64_t x = begin + i;
-        if (p.mode == Mode::nearest) {
+    if (p.mode == Mode::rows) {
+        fill_pairs(p);
+    } else if (p.mode == Mode::blocks) {
+        fill_blocks(p);
+    } else if (p.mode == Mode::average) {
+        fill_footprints(p);
+    } else {
+        for (int i = 0; i < p.width; ++i) {
+            const int64_t x = first_x(p) + i;
             p.column_offset[i] = static_cast<ptrdiff_t>(x * s.frame_w / s.resized_w) * s.pixel_stride;
-            continue;
-        }
-        int first;
-        if (p.mode == Mode::two_taps) {
-            const Tap tap = two_taps(s, begin + i, s.frame_w, s.resized_w, kColumnBits);
-            first = tap.first;
-            set_pair(i, 0, (1 << kColumnBits) - tap.weight, tap.weight);
-        } else {
-            first = footprint.first(x);
-            for (int t = 0; t < p.pairs; ++t)
-                set_pair(i, t, footprint.weight(x, first + 2 * t), footprint.weight(x, first + 2 * t + 1));
-        }
-        const bool in_pairs = p.gathers && p.mode == Mode::two_taps;
-        p.tap_offset[i] = (in_pairs ? 2 * i : first - low) * s.channels;
-        if (in_pairs) {
-            p.column_offset[2 * i] = first * s.pixel_stride;
-            p.column_offset[2 * i + 1] = at_most(first + 1, s.frame_w - 1) * s.pixel_stride;
         }
     }
-    if (p.gathers && p.mode == Mode::average)
-        for (int i = 0; i < p.columns; ++i) p.column_offset[i] = (low + i) * s.pixel_stride;
-
-    p.wide_columns = 0;
     if (p.gathers && s.channels > 1 && s.channel_stride == 1 && s.pixel_stride > 0) {
         const ptrdiff_t row_end = (s.frame_w - 1) * s.pixel_stride + s.channels;
-        while (p.wide_columns < p.columns && p.column_offset[p.wide_columns] + 4 <= row_end)
-            ++p.wide_columns;
+        while (p.wide_columns < p.columns && p.column_offset[p.wide_columns] + 4 <= row_end) ++p.wide_columns;
     }
-}
-
-// Copies the columns of a row, `step` bytes apart; writes up to 4 bytes for each.
-void gather(const Plan& p, const uint8_t* row, uint8_t* out) {
-    const int step = p.column_bytes, channels = p.spec.channels;
-    const ptrdiff_t channel_stride = p.spec.channel_stride;
-    for (int i = 0; i < p.wide_columns; ++i) memcpy(out + i * step, row + p.column_offset[i], 4);
-    for (int i = p.wide_columns; i < p.columns; ++i)
-        for (int c = 0; c < channels; ++c)
-            out[i * step + c] = row[p.column_offset[i] + c * channel_stride];
-}
-
-// A source row, ready to be read from its first needed column on.
-const uint8_t* source_row(Plan& p, const uint8_t* frame, int y) {
-    const uint8_t* row = frame + y * p.spec.row_stride + p.row_start;
-    if (!p.gathers) return row;
-    uint8_t* out = p.gathered + static_cast<ptrdiff_t>(y & 1) * p.gathered_stride;
-    if (p.gathered_index[y & 1] != y) {
-        gather(p, row, out);
-        p.gathered_index[y & 1] = y;
-    }
-    return out;
-}
-
-// Whether row i of the frame's part of the blob is the one before it.
-bool repeats(const Plan& p, int i) {
-    return i > 0 && p.mode != Mode::average && p.first_row[i] == p.first_row[i - 1] &&
-           p.row_weights[i] == p.row_weights[i - 1];
-}
-
-// The first half of row i: its source rows, joined to one row of values; for nearest, all of it.
-void prepare_row(Plan& p, const ImageKernels& k, const uint8_t* frame, int i) {
-    const int first = p.first_row[i];
-    const int16_t* weights = p.row_weights + static_cast<ptrdiff_t>(i) * p.row_taps;
-    const int bytes = p.columns * p.spec.channels;
-    if (p.mode == Mode::nearest) {
-        gather(p, frame + first * p.spec.row_stride, reinterpret_cast<uint8_t*>(p.next_pixels));
-    } else if (p.mode == Mode::two_taps) {
-        const uint8_t* a = source_row(p, frame, first);
-        const uint8_t* b = weights[0] == 0 ? a : source_row(p, frame, first + 1);
-        k.s16_blend_rows(a, b, weights[0], p.values, bytes);
-    } else {
-        const uint8_t* row = frame + first * p.spec.row_stride + p.row_start;
-        ptrdiff_t stride = p.spec.row_stride;
-        if (p.gathers) {
-            stride = p.gathered_stride;
-            for (int j = 0; j < p.row_count[i]; ++j)
-                gather(p, row + j * p.spec.row_stride, p.gathered + j * stride);
-            row = p.gathered;
-        }
-        k.s16_average_rows(row, stride, weights, p.row_count[i], p.row_shift, p.row_reciprocal, p.values,
-                           bytes);
-    }
-}
-
-// The second half: the values to pixels.
-void finish_row(Plan& p, const ImageKernels& k) {
-    if (p.mode == Mode::nearest) {
-        uint32_t* done = p.next_pixels;
-        p.next_pixels = p.pixels;
-        p.pixels = done;
-    } else {
-        const auto resample = p.spec.channels == 1   ? k.u8x4_resample_c1
-                              : p.spec.channels == 3 ? k.u8x4_resample_c3
-                                                     : k.u8x4_resample_c4;
-        resample(p.values, p.tap_offset, p.tap_weights, p.pairs, p.column_shift, p.column_reciprocal,
-                 p.pixels, p.width);
-    }
-    if (p.spec.to_gray) {
-        int weights[kMaxChannels] = {0, 0, 0, 0};
-        for (int c = 0; c < 3; ++c) weights[p.spec.source[c]] = kGrayWeights[c];
-        k.u8x4_to_gray(weights, p.pixels, p.width);
-    }
-}
-
-// Where the blob's values go: a run of one channel's plane.
-struct FloatPlanes {
-    const Plan& p;
-    const ImageKernels& k;
-    float* out;
-
-    float* at(int c, ptrdiff_t i) const {
-        return out + static_cast<ptrdiff_t>(c) * p.spec.blob_w * p.spec.blob_h + i;
-    }
-    void pad(int c, ptrdiff_t i, ptrdiff_t n) const {
-        const float value = (p.spec.pad[c] - p.spec.mean[c]) * p.spec.scale[c];
-        if (n > 0) k.f32_fill(value, at(c, i), static_cast<size_t>(n));
-    }
-    void pixels(int c, int byte, ptrdiff_t i) const {
-        k.f32_plane(p.pixels, byte, p.spec.mean[c], p.spec.scale[c], at(c, i), p.width);
-    }
-};
-
-struct BytePlanes {
-    const Plan& p;
-    const ImageKernels& k;
-    uint8_t* out;
-
-    uint8_t* at(int c, ptrdiff_t i) const {
-        return out + static_cast<ptrdiff_t>(c) * p.spec.blob_w * p.spec.blob_h + i;
-    }
-    void pad(int c, ptrdiff_t i, ptrdiff_t n) const {
-        if (n > 0) memset(at(c, i), static_cast<int>(p.spec.pad[c]), static_cast<size_t>(n));
-    }
-    void pixels(int c, int byte, ptrdiff_t i) const { k.u8_plane(p.pixels, byte, at(c, i), p.width); }
-};
-
-template <typename Planes>
-void run(Plan& p, const ImageKernels& k, const uint8_t* frame, const Planes& planes) {
-    const PlanSpec& s = p.spec;
-    const ptrdiff_t width = s.blob_w, right = p.left + p.width, bottom = p.top + p.height;
-    frame += p.frame_start;
-    p.gathered_index[0] = p.gathered_index[1] = -1;
-    for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, 0, p.top * width);
-    // The next row is prepared before this one is written. Its values would otherwise wait in the CPU's
-    // store buffer behind the blob's rows, which miss the cache, when the resampling wants to read them.
-    prepare_row(p, k, frame, 0);
-    for (int i = 0; i < p.height; ++i) {
-        if (!repeats(p, i)) finish_row(p, k);
-        if (i + 1 < p.height && !repeats(p, i + 1)) prepare_row(p, k, frame, i + 1);
-        const ptrdiff_t row = (p.top + i) * width;
-        for (int c = 0; c < s.blob_channels; ++c) {
-            planes.pad(c, row, p.left);
-            planes.pixels(c, s.to_gray ? 0 : s.source[c], row + p.left);
-            planes.pad(c, row + right, width - right);
-        }
-    }
-    for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, bottom * width, (s.blob_h - bottom) * width);
 }
 
 }  // namespace
@@ -412,29 +295,6 @@ void plan_free(Plan* plan) {
     delete plan;
 }
 
-void plan_run(Plan* plan, const ImageKernels& kernels, const uint8_t* frame, void* out) {
-    if (plan->spec.as_float)
-        run(*plan, kernels, frame, FloatPlanes{*plan, kernels, static_cast<float*>(out)});
-    else
-        run(*plan, kernels, frame, BytePlanes{*plan, kernels, static_cast<uint8_t*>(out)});
-}
-
 size_t plan_bytes(const Plan* plan) { return plan->bytes + sizeof(Plan); }
-
-unsigned plan_kernels(const Plan* plan) {
-    const PlanSpec& s = plan->spec;
-    unsigned used = 0;
-    const auto use = [&](ImageKernel kernel) { used |= 1u << static_cast<int>(kernel); };
-    if (plan->mode == Mode::two_taps) use(ImageKernel::s16_blend_rows);
-    if (plan->mode == Mode::average) use(ImageKernel::s16_average_rows);
-    if (plan->mode != Mode::nearest)
-        use(s.channels == 1   ? ImageKernel::u8x4_resample_c1
-            : s.channels == 3 ? ImageKernel::u8x4_resample_c3
-                              : ImageKernel::u8x4_resample_c4);
-    if (s.to_gray) use(ImageKernel::u8x4_to_gray);
-    use(s.as_float ? ImageKernel::f32_plane : ImageKernel::u8_plane);
-    if (s.as_float && (plan->width < s.blob_w || plan->height < s.blob_h)) use(ImageKernel::f32_fill);
-    return used;
-}
 
 }  // namespace ecv

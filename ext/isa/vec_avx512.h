@@ -56,17 +56,9 @@ using VecI32 = __m512i;
 inline VecI16 i16_from_u8(const uint8_t* p) {
     return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-// n < kShortLanes bytes, none beyond them, and zeros.
-inline VecI16 i16_from_u8_part(const uint8_t* p, int n) {
-    return _mm512_cvtepu8_epi16(_mm256_maskz_loadu_epi8((1u << n) - 1u, p));
-}
 inline VecI16 i16_load(const int16_t* p) { return _mm512_loadu_si512(p); }
 inline void i16_store(int16_t* p, VecI16 v) { _mm512_storeu_si512(p, v); }
 inline VecI16 i16_set(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
-inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm512_add_epi16(a, b); }
-inline VecI16 i16_sub(VecI16 a, VecI16 b) { return _mm512_sub_epi16(a, b); }
-template <int n>
-inline VecI16 i16_shift_left(VecI16 v) { return _mm512_slli_epi16(v, n); }
 // (a b + 2^14) >> 15.
 inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return _mm512_mulhrs_epi16(a, b); }
 // a b >> 16.
@@ -79,7 +71,9 @@ inline VecI32 i32_and(VecI32 a, VecI32 b) { return _mm512_and_si512(a, b); }
 inline VecI32 i32_or(VecI32 a, VecI32 b) { return _mm512_or_si512(a, b); }
 inline VecI32 i32_add(VecI32 a, VecI32 b) { return _mm512_add_epi32(a, b); }
 template <int n>
-inline VecI32 u32_shift_right(VecI32 v) { return _mm512_srli_epi32(v, n); }
+inline VecI32 u32_shift_right(VecI32 v) {
+    return _mm512_srli_epi32(v, n);
+}
 inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
 inline VecF f_from_i32(VecI32 v) { return _mm512_cvtepi32_ps(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return v; }
@@ -114,6 +108,20 @@ inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
     return _mm512_packus_epi32(u32_shift_right<shift>(low), u32_shift_right<shift>(high));
 }
 
+// Bytes in the form that mix() takes: as the high bytes of shorts.
+inline VecI16 mix_load(const uint8_t* p) { return _mm512_slli_epi16(i16_from_u8(p), 8); }
+// The same for kBlocks blocks: of the 16 bytes from window[i / 2] on, block i takes those that its 16 bytes
+// of `order` tell; 128 makes a zero, and is where the form's low bytes go.
+inline VecI16 mix_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
+    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[0]));
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[1]));
+    const __m512i bytes = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(first), 0xff00, second);
+    return _mm512_shuffle_epi8(bytes, order);
+}
+// (a weight_a >> 8) + (b weight_b >> 8), of bytes; weights are positive.
+inline VecI16 mix(VecI16 a, VecI16 weight_a, VecI16 b, VecI16 weight_b) {
+    return _mm512_add_epi16(_mm512_mulhi_epu16(a, weight_a), _mm512_mulhi_epu16(b, weight_b));
+}
 // kBlocks blocks, each from its own place.
 inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) {
     const auto block = [&](int i) {
@@ -128,9 +136,8 @@ inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) {
 // For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.
 template <int channels>
 inline VecI32 blocks_add(VecI32 sum, VecI16 blocks, const int16_t* weights) {
-    const __m128i order = channels == 3
-                              ? _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15)
-                              : _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    const __m128i order = channels == 3 ? _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15)
+                                        : _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
     const __m512i pairs = _mm512_shuffle_epi8(blocks, _mm512_broadcast_i32x4(order));
     return _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, i16_load(weights)));
 }

@@ -1,10 +1,9 @@
 #pragma once
 
+#include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-
-#include <arm_neon.h>
 
 namespace {
 
@@ -52,19 +51,9 @@ using VecI16 = int16x8_t;
 using VecI32 = int32x4_t;
 
 inline VecI16 i16_from_u8(const uint8_t* p) { return vreinterpretq_s16_u16(vmovl_u8(vld1_u8(p))); }
-// n < kShortLanes bytes, none beyond them, and zeros.
-inline VecI16 i16_from_u8_part(const uint8_t* p, int n) {
-    uint8_t bytes[8] = {0};
-    memcpy(bytes, p, static_cast<size_t>(n));
-    return i16_from_u8(bytes);
-}
 inline VecI16 i16_load(const int16_t* p) { return vld1q_s16(p); }
 inline void i16_store(int16_t* p, VecI16 v) { vst1q_s16(p, v); }
 inline VecI16 i16_set(int x) { return vdupq_n_s16(static_cast<int16_t>(x)); }
-inline VecI16 i16_add(VecI16 a, VecI16 b) { return vaddq_s16(a, b); }
-inline VecI16 i16_sub(VecI16 a, VecI16 b) { return vsubq_s16(a, b); }
-template <int n>
-inline VecI16 i16_shift_left(VecI16 v) { return vshlq_n_s16(v, n); }
 // (a b + 2^14) >> 15.
 inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return vqrdmulhq_s16(a, b); }
 // a b >> 16.
@@ -74,7 +63,9 @@ inline VecI16 u16_mul_high(VecI16 a, VecI16 b) {
     return vreinterpretq_s16_u16(vshrn_high_n_u32(low, vmull_high_u16(x, y), 16));
 }
 
-inline VecI32 i32_load(const void* p) { return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p))); }
+inline VecI32 i32_load(const void* p) {
+    return vreinterpretq_s32_u8(vld1q_u8(static_cast<const uint8_t*>(p)));
+}
 inline void i32_store(void* p, VecI32 v) { vst1q_u8(static_cast<uint8_t*>(p), vreinterpretq_u8_s32(v)); }
 inline VecI32 i32_set(int x) { return vdupq_n_s32(x); }
 inline VecI32 i32_and(VecI32 a, VecI32 b) { return vandq_s32(a, b); }
@@ -124,6 +115,18 @@ inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
     return vmovn_high_s32(first, u32_shift_right<shift>(high));
 }
 
+// Bytes in the form that mix() takes: as shorts, times 128.
+inline VecI16 mix_load(const uint8_t* p) { return vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(p), 7)); }
+// The same for kBlocks blocks: of the 16 bytes from window[i / 2] on, block i takes those that its 16 bytes
+// of `order` tell; 128 makes a zero, and is where the form's low bytes go.
+inline VecI16 mix_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
+    const uint8x16_t bytes = vqtbl1q_u8(vld1q_u8(row + window[0]), vreinterpretq_u8_s32(order));
+    return vreinterpretq_s16_u16(vshrq_n_u16(vreinterpretq_u16_u8(bytes), 1));
+}
+// (a weight_a >> 8) + (b weight_b >> 8), of bytes; weights are positive.
+inline VecI16 mix(VecI16 a, VecI16 weight_a, VecI16 b, VecI16 weight_b) {
+    return vaddq_s16(vqdmulhq_s16(a, weight_a), vqdmulhq_s16(b, weight_b));
+}
 // kBlocks blocks, each from its own place.
 inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) { return vld1q_s16(row + offset[0]); }
 // For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.

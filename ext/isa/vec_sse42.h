@@ -1,10 +1,9 @@
 #pragma once
 
+#include <nmmintrin.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-
-#include <nmmintrin.h>
 
 namespace {
 
@@ -48,22 +47,12 @@ constexpr int kBlocks = 1;
 using VecI16 = __m128i;
 using VecI32 = __m128i;
 
-// n < kShortLanes bytes, none beyond them, and zeros.
-inline VecI16 i16_from_u8_part(const uint8_t* p, int n) {
-    uint8_t bytes[8] = {0};
-    memcpy(bytes, p, static_cast<size_t>(n));
-    return _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes)));
-}
 inline VecI16 i16_from_u8(const uint8_t* p) {
     return _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
 }
 inline VecI16 i16_load(const int16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 inline void i16_store(int16_t* p, VecI16 v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), v); }
 inline VecI16 i16_set(int x) { return _mm_set1_epi16(static_cast<short>(x)); }
-inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm_add_epi16(a, b); }
-inline VecI16 i16_sub(VecI16 a, VecI16 b) { return _mm_sub_epi16(a, b); }
-template <int n>
-inline VecI16 i16_shift_left(VecI16 v) { return _mm_slli_epi16(v, n); }
 // (a b + 2^14) >> 15.
 inline VecI16 i16_mul_round(VecI16 a, VecI16 b) { return _mm_mulhrs_epi16(a, b); }
 // a b >> 16.
@@ -76,7 +65,9 @@ inline VecI32 i32_and(VecI32 a, VecI32 b) { return _mm_and_si128(a, b); }
 inline VecI32 i32_or(VecI32 a, VecI32 b) { return _mm_or_si128(a, b); }
 inline VecI32 i32_add(VecI32 a, VecI32 b) { return _mm_add_epi32(a, b); }
 template <int n>
-inline VecI32 u32_shift_right(VecI32 v) { return _mm_srli_epi32(v, n); }
+inline VecI32 u32_shift_right(VecI32 v) {
+    return _mm_srli_epi32(v, n);
+}
 inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm_srl_epi32(v, _mm_cvtsi32_si128(n)); }
 inline VecF f_from_i32(VecI32 v) { return _mm_cvtepi32_ps(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return v; }
@@ -111,14 +102,28 @@ inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
     return _mm_packus_epi32(u32_shift_right<shift>(low), u32_shift_right<shift>(high));
 }
 
+// Bytes in the form that mix() takes: as the high bytes of shorts.
+inline VecI16 mix_load(const uint8_t* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm_unpacklo_epi8(_mm_setzero_si128(), bytes);
+}
+// The same for kBlocks blocks: of the 16 bytes from window[i / 2] on, block i takes those that its 16 bytes
+// of `order` tell; 128 makes a zero, and is where the form's low bytes go.
+inline VecI16 mix_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[0]));
+    return _mm_shuffle_epi8(bytes, order);
+}
+// (a weight_a >> 8) + (b weight_b >> 8), of bytes; weights are positive.
+inline VecI16 mix(VecI16 a, VecI16 weight_a, VecI16 b, VecI16 weight_b) {
+    return _mm_add_epi16(_mm_mulhi_epu16(a, weight_a), _mm_mulhi_epu16(b, weight_b));
+}
 // kBlocks blocks, each from its own place.
 inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) { return i16_load(row + offset[0]); }
 // For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.
 template <int channels>
 inline VecI32 blocks_add(VecI32 sum, VecI16 blocks, const int16_t* weights) {
-    const __m128i order = channels == 3
-                              ? _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15)
-                              : _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    const __m128i order = channels == 3 ? _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15)
+                                        : _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
     return _mm_add_epi32(sum, _mm_madd_epi16(_mm_shuffle_epi8(blocks, order), i16_load(weights)));
 }
 // Bytes of u16_narrow(blocks 0, blocks 1) and u16_narrow(blocks 2, blocks 3), all below 256, in order.

@@ -30,28 +30,39 @@ def stretch(
 # What makes each kernel work on n elements.
 CASES: dict[str, list[Callable[[int], Case]]] = {
     "s16_blend_rows": [
+        lambda n: stretch(noise(5, n, 3), (n, 7), "bgr"),
+        lambda n: stretch(noise(5, n, 4), (n + 1, 7), "rgbd"),
+        lambda n: stretch(noise(5, n, 3), (n, 7), "bgr", "area"),
+    ],
+    "u8x4_blend_blocks": [
+        lambda n: stretch(noise(3, 2 * n + 6, 3), (n, 2), "rgb"),
+        lambda n: stretch(noise(3, 3 * n, 3), (n, 2), "bgr"),
+        lambda n: stretch(noise(3, 9 * n, 3), (n, 2), "rgb"),
+        lambda n: stretch(noise(3, 2 * n + 1, 4), (n, 2), "rgbd"),
+        lambda n: stretch(noise(3, 5 * n, 4), (n, 4), "rgb"),
+        lambda n: stretch(noise(5, 2 * n, 3)[:, ::2], (2 * n, 7), "bgr"),
+    ],
+    "u8x4_blend_gray": [
+        lambda n: stretch(noise(3, 2 * n + 1), (n, 2), "gray"),
+        lambda n: stretch(noise(3, 20), (n, 4), "gray"),
+        lambda n: stretch(noise(3, 9 * n), (n, 2), "gray"),
         lambda n: stretch(noise(5, n), (n, 7), "gray"),
-        lambda n: stretch(noise(5, n, 3), (n, 3), "bgr"),
     ],
     "s16_average_rows": [
         lambda n: stretch(noise(9, n), (n, 4), "gray", "area"),
         lambda n: stretch(noise(40, n, 3), (n, 3), "bgr", "area"),
     ],
     "u8x4_resample_c1": [
-        lambda n: stretch(noise(3, 2 * n + 1), (n, 2), "gray"),
-        lambda n: stretch(noise(3, 20), (n, 4), "gray"),
         lambda n: stretch(noise(6, 5 * n + 2), (n, 3), "gray", "area"),
     ],
     "u8x4_resample_c3": [
-        lambda n: stretch(noise(3, 2 * n + 1, 3), (n, 2), "rgb"),
-        lambda n: stretch(noise(3, 20, 3), (n, 4), "rgb"),
+        lambda n: stretch(noise(3, 20, 3), (n + 12, 4), "rgb"),
         lambda n: stretch(noise(6, 2 * n, 3), (n, 3), "rgb", "area"),
         lambda n: stretch(noise(6, 5 * n + 2, 3), (n, 3), "rgb", "area"),
-        lambda n: stretch(noise(3, 9 * n, 3), (n, 2), "rgb"),
     ],
     "u8x4_resample_c4": [
-        lambda n: stretch(noise(3, 2 * n + 1, 4), (n, 2), "rgbd"),
-        lambda n: stretch(noise(3, 20, 4), (n, 4), "rgb"),
+        lambda n: stretch(noise(3, 20, 4), (n + 12, 4), "rgb"),
+        lambda n: stretch(noise(6, 2 * n, 4), (n, 3), "rgb", "area"),
         lambda n: stretch(noise(6, 5 * n + 2, 4), (n, 3), "rgbd", "area"),
     ],
     "u8x4_to_gray": [

@@ -1,0 +1,199 @@
+#include <string.h>
+
+#include "plan_state.h"
+
+namespace ecv {
+namespace {
+
+// BT.601 in 15 bits, as OpenCV rounds it; they add up to 1 << 15. In the order b, g, r.
+constexpr int kGrayWeights[3] = {3735, 19235, 9798};
+
+// Copies the columns of a row, `column_bytes` apart; writes up to 4 bytes for each.
+void gather(const Plan& p, const uint8_t* row, uint8_t* out) {
+    const int step = p.column_bytes, channels = p.spec.channels;
+    const ptrdiff_t channel_stride = p.spec.channel_stride;
+    for (int i = 0; i < p.wide_columns; ++i) memcpy(out + i * step, row + p.column_offset[i], 4);
+    for (int i = p.wide_columns; i < p.columns; ++i)
+        for (int c = 0; c < channels; ++c) out[i * step + c] = row[p.column_offset[i] + c * channel_stride];
+}
+
+// A source row for two taps: in place, or gathered, of which the last even and odd ones are kept.
+const uint8_t* source_row(Plan& p, const uint8_t* frame, int y) {
+    const uint8_t* row = frame + y * p.spec.row_stride + p.row_start;
+    if (!p.gathers) return row;
+    uint8_t* out = p.gathered + static_cast<ptrdiff_t>(y & 1) * p.gathered_stride;
+    if (p.gathered_index[y & 1] != y) {
+        gather(p, row, out);
+        p.gathered_index[y & 1] = y;
+    }
+    return out;
+}
+
+struct RowPair {
+    const uint8_t *a, *b;
+    int weight_a, weight_b;
+};
+
+// The source rows of row i, for two taps.
+RowPair row_pair(Plan& p, const uint8_t* frame, int i) {
+    const int one = 1 << kRowBits, weight = p.row_weights[i];
+    const uint8_t* a = source_row(p, frame, p.first_row[i]);
+    // A row alone is blended with itself, because a weight of 1 does not fit the kernels' shorts.
+    if (weight == 0) return {a, a, one / 2, one / 2};
+    return {a, source_row(p, frame, p.first_row[i] + 1), one - weight, weight};
+}
+
+void average_rows(Plan& p, const ImageKernels& k, const uint8_t* frame, int i) {
+    const uint8_t* row = frame + p.first_row[i] * p.spec.row_stride + p.row_start;
+    ptrdiff_t stride = p.spec.row_stride;
+    if (p.gathers) {
+        stride = p.gathered_stride;
+        for (int j = 0; j < p.row_count[i]; ++j)
+            gather(p, row + j * p.spec.row_stride, p.gathered + j * stride);
+        row = p.gathered;
+    }
+    const int16_t* weights = p.row_weights + static_cast<ptrdiff_t>(i) * p.row_taps;
+    k.s16_average_rows(row, stride, weights, p.row_count[i], p.row_shift, p.row_reciprocal, p.values,
+                       p.columns * p.spec.channels);
+}
+
+// Whether row i of the frame's part of the blob is the one before it.
+bool repeats(const Plan& p, int i) {
+    return i > 0 && p.mode != Mode::average && p.first_row[i] == p.first_row[i - 1] &&
+           p.row_weights[i] == p.row_weights[i - 1];
+}
+
+// The first half of row i: its source rows, joined or gathered in scratch memory.
+void prepare_row(Plan& p, const ImageKernels& k, const uint8_t* frame, int i) {
+    if (p.mode == Mode::average) {
+        average_rows(p, k, frame, i);
+    } else if (p.mode != Mode::nearest) {
+        const RowPair rows = row_pair(p, frame, i);
+        if (p.mode == Mode::rows)
+            k.s16_blend_rows(rows.a, rows.b, rows.weight_a, rows.weight_b, p.values,
+                             p.columns * p.spec.channels);
+    }
+}
+
+// The second half: its pixels.
+void finish_row(Plan& p, const ImageKernels& k, const uint8_t* frame, int i, uint32_t* pixels) {
+    const int channels = p.spec.channels;
+    if (p.mode == Mode::nearest) {
+        gather(p, frame + p.first_row[i] * p.spec.row_stride, reinterpret_cast<uint8_t*>(pixels));
+    } else if (p.mode == Mode::blocks) {
+        const RowPair rows = row_pair(p, frame, i);
+        const auto blend = channels == 1 ? k.u8x4_blend_gray : k.u8x4_blend_blocks;
+        blend(rows.a, rows.b, rows.weight_a, rows.weight_b, {p.window, p.order, p.block_weights}, pixels,
+              p.block_count);
+    } else {
+        const auto resample = channels == 1   ? k.u8x4_resample_c1
+                              : channels == 3 ? k.u8x4_resample_c3
+                                              : k.u8x4_resample_c4;
+        resample(p.values, p.tap_offset, p.tap_weights, p.pairs, p.column_shift, p.column_reciprocal, pixels,
+                 p.width);
+    }
+    if (p.spec.to_gray) {
+        int weights[kMaxChannels] = {0, 0, 0, 0};
+        for (int c = 0; c < 3; ++c) weights[p.spec.source[c]] = kGrayWeights[c];
+        k.u8x4_to_gray(weights, pixels, p.width);
+    }
+}
+
+// Where the blob's values go: runs of one channel's plane.
+struct FloatPlanes {
+    const Plan& p;
+    const ImageKernels& k;
+    float* out;
+
+    float* at(int c, ptrdiff_t i) const {
+        return out + static_cast<ptrdiff_t>(c) * p.spec.blob_w * p.spec.blob_h + i;
+    }
+    // Where in a vector the values of a row begin: pixels that begin there too are read in whole vectors.
+    size_t phase(ptrdiff_t i) const {
+        return reinterpret_cast<uintptr_t>(out + i) / sizeof(float) % kRowGroup;
+    }
+    void pad(int c, ptrdiff_t i, ptrdiff_t n) const {
+        const float value = (p.spec.pad[c] - p.spec.mean[c]) * p.spec.scale[c];
+        if (n > 0) k.f32_fill(value, at(c, i), static_cast<size_t>(n));
+    }
+    void pixels(int c, const uint32_t* row, int byte, ptrdiff_t i) const {
+        k.f32_plane(row, byte, p.spec.mean[c], p.spec.scale[c], at(c, i), p.width);
+    }
+};
+
+struct BytePlanes {
+    const Plan& p;
+    const ImageKernels& k;
+    uint8_t* out;
+
+    uint8_t* at(int c, ptrdiff_t i) const {
+        return out + static_cast<ptrdiff_t>(c) * p.spec.blob_w * p.spec.blob_h + i;
+    }
+    size_t phase(ptrdiff_t) const { return 0; }
+    void pad(int c, ptrdiff_t i, ptrdiff_t n) const {
+        if (n > 0) memset(at(c, i), static_cast<int>(p.spec.pad[c]), static_cast<size_t>(n));
+    }
+    void pixels(int c, const uint32_t* row, int byte, ptrdiff_t i) const {
+        k.u8_plane(row, byte, at(c, i), p.width);
+    }
+};
+
+template <typename Planes>
+void run(Plan& p, const ImageKernels& k, const uint8_t* frame, const Planes& planes) {
+    const PlanSpec& s = p.spec;
+    const ptrdiff_t width = s.blob_w, right = p.left + p.width, bottom = p.top + p.height;
+    frame += p.frame_start;
+    p.gathered_index[0] = p.gathered_index[1] = -1;
+    for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, 0, p.top * width);
+    // Each stage is a row ahead of the one that reads what it stored. Right behind it, the reads would wait
+    // for the stores, and these in the CPU's store buffer behind the blob's, which miss the cache.
+    prepare_row(p, k, frame, 0);
+    const size_t phase = planes.phase(p.top * width + p.left);
+    uint32_t *pixels = p.pixels + phase, *next = pixels, *spare = p.spare_pixels + phase;
+    for (int i = -1; i < p.height; ++i) {
+        pixels = next;
+        if (i + 1 < p.height && !repeats(p, i + 1)) {
+            next = spare;
+            spare = pixels;
+            finish_row(p, k, frame, i + 1, next);
+        }
+        if (i + 2 < p.height && !repeats(p, i + 2)) prepare_row(p, k, frame, i + 2);
+        if (i < 0) continue;
+        const ptrdiff_t row = (p.top + i) * width;
+        for (int c = 0; c < s.blob_channels; ++c) {
+            planes.pad(c, row, p.left);
+            planes.pixels(c, pixels, s.to_gray ? 0 : s.source[c], row + p.left);
+            planes.pad(c, row + right, width - right);
+        }
+    }
+    for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, bottom * width, (s.blob_h - bottom) * width);
+}
+
+}  // namespace
+
+void plan_run(Plan* plan, const ImageKernels& kernels, const uint8_t* frame, void* out) {
+    if (plan->spec.as_float)
+        run(*plan, kernels, frame, FloatPlanes{*plan, kernels, static_cast<float*>(out)});
+    else
+        run(*plan, kernels, frame, BytePlanes{*plan, kernels, static_cast<uint8_t*>(out)});
+}
+
+unsigned plan_kernels(const Plan* plan) {
+    const PlanSpec& s = plan->spec;
+    unsigned used = 0;
+    const auto use = [&](ImageKernel kernel) { used |= 1u << static_cast<int>(kernel); };
+    if (plan->mode == Mode::rows) use(ImageKernel::s16_blend_rows);
+    if (plan->mode == Mode::average) use(ImageKernel::s16_average_rows);
+    if (plan->mode == Mode::blocks)
+        use(s.channels == 1 ? ImageKernel::u8x4_blend_gray : ImageKernel::u8x4_blend_blocks);
+    if (plan->mode == Mode::rows || plan->mode == Mode::average)
+        use(s.channels == 1   ? ImageKernel::u8x4_resample_c1
+            : s.channels == 3 ? ImageKernel::u8x4_resample_c3
+                              : ImageKernel::u8x4_resample_c4);
+    if (s.to_gray) use(ImageKernel::u8x4_to_gray);
+    use(s.as_float ? ImageKernel::f32_plane : ImageKernel::u8_plane);
+    if (s.as_float && (plan->width < s.blob_w || plan->height < s.blob_h)) use(ImageKernel::f32_fill);
+    return used;
+}
+
+}  // namespace ecv
