@@ -31,6 +31,10 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part).expanduser() for part in text.split(os.pathsep) if part)
 
 
+def _flag(text: str) -> bool:
+    return text not in ("", "0")
+
+
 def _cache(text: str) -> Path:
     if text:
         return Path(text).expanduser()
@@ -48,7 +52,7 @@ ISA = Setting(
     "EDGECV_ISA", str, "force the instruction set of the native kernels; an unusable one is an error"
 )
 TRACEBACK = Setting(
-    "EDGECV_TRACEBACK", bool, "1: the command line shows the traceback of an expected error too"
+    "EDGECV_TRACEBACK", _flag, "1: the command line shows the traceback of an expected error too"
 )
 
 ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, ISA, TRACEBACK)

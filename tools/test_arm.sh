@@ -118,4 +118,5 @@ cd "$tree"
 export EDGECV_TEST_PROFILE=emulated NM=aarch64-linux-gnu-nm PYTHONDONTWRITEBYTECODE=1
 unset EDGECV_ISA
 exec "$arm/python" -m pytest -p no:cacheprovider \
-    tests/test_image.py tests/test_boxes.py tests/test_isa.py tests/kernels "$@"
+    tests/test_image.py tests/test_image_errors.py tests/test_boxes.py tests/test_boxes_errors.py \
+    tests/test_isa.py tests/kernels "$@"

@@ -14,6 +14,7 @@ from importlib import import_module
 
 import click
 
+from edgecv import __version__
 from edgecv.errors import EdgeCVError
 from edgecv.settings import ALL, TRACEBACK
 
@@ -53,7 +54,7 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="edgecv", prog_name="edgecv")
+@click.version_option(__version__, prog_name="edgecv")
 @click.option("-v", "--verbose", is_flag=True, help="Say more of what is going on.")
 def cli(verbose: bool) -> None:
     """Run object detectors with latency that you can bound, measure and trust."""

@@ -1,0 +1,110 @@
+"""Geometry and the values that travel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecv.errors import MissingExtraError
+from edgecv.image import BlobSpec, plan_transform
+from edgecv.types import Detections, FrameTransform, Placement, TensorSpec, Timing
+
+sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
+specs = st.builds(
+    BlobSpec,
+    size_wh=st.tuples(st.integers(1, 1300), st.integers(1, 1300)),
+    resize=st.sampled_from(["letterbox", "stretch", "crop"]),
+    anchor=st.sampled_from(["center", "top-left"]),
+    rounding=st.sampled_from(["nearest", "floor"]),
+)
+
+
+@given(sizes, specs)
+def test_the_way_back_is_exact(frame_wh: tuple[int, int], spec: BlobSpec) -> None:
+    transform = plan_transform(frame_wh, spec)
+    width, height = frame_wh
+    corners = np.array([[0, 0, width, height], [width / 3, height / 7, width / 2, height]], np.float32)
+    back = transform.boxes_to_frame(transform.boxes_to_blob(corners))
+    # Blob coordinates are float32: half an ulp of the largest, seen through the scale, and one of ours.
+    largest = max(abs(o) + r for o, r in zip(transform.offset_xy, transform.resized_wh, strict=True))
+    ulp = np.finfo(np.float32).eps
+    np.testing.assert_allclose(back, corners, rtol=2 * ulp, atol=largest * ulp / min(transform.scale_xy))
+
+
+@given(sizes, specs)
+def test_edges_of_the_frame_are_edges_of_the_resized_frame(frame_wh: tuple[int, int], spec: BlobSpec) -> None:
+    """Pixel-edge coordinates: 0 maps to the offset, the size to the offset plus the resized size."""
+    transform = plan_transform(frame_wh, spec)
+    whole = np.array([[0, 0, *frame_wh]], np.float32)
+    x, y = transform.offset_xy
+    width, height = transform.resized_wh
+    np.testing.assert_allclose(transform.boxes_to_blob(whole)[0], [x, y, x + width, y + height], rtol=1e-6)
+
+
+CASES = {
+    "one pixel": ((1, 1), BlobSpec((64, 32)), (32, 32), (16, 0)),
+    "odd size, rounded": ((641, 427), BlobSpec((416, 416)), (416, 277), (0, 69)),
+    "odd size, floored": ((640, 427), BlobSpec((416, 416), rounding="floor"), (416, 277), (0, 69)),
+    "half, rounded up": ((4, 1), BlobSpec((2, 8)), (2, 1), (0, 3)),
+    "half, floored": ((4, 6), BlobSpec((2, 8), rounding="floor"), (2, 3), (0, 2)),
+    "a line": ((1000, 1), BlobSpec((64, 64)), (64, 1), (0, 31)),
+    "crop": ((100, 50), BlobSpec((40, 40), resize="crop"), (80, 40), (-20, 0)),
+    "crop, top-left": ((100, 50), BlobSpec((40, 40), resize="crop", anchor="top-left"), (80, 40), (0, 0)),
+    "stretch": ((100, 50), BlobSpec((40, 40), resize="stretch"), (40, 40), (0, 0)),
+}
+
+
+@pytest.mark.parametrize(("frame_wh", "spec", "resized_wh", "offset_xy"), CASES.values(), ids=CASES.keys())
+def test_geometry(
+    frame_wh: tuple[int, int], spec: BlobSpec, resized_wh: tuple[int, int], offset_xy: tuple[int, int]
+) -> None:
+    transform = plan_transform(frame_wh, spec)
+    assert transform == FrameTransform(frame_wh, spec.size_wh, resized_wh, offset_xy)
+
+
+def test_scale_is_resized_over_original_per_axis() -> None:
+    transform = plan_transform((641, 427), BlobSpec((416, 416)))
+    assert transform.scale_xy == (416 / 641, 277 / 427)
+
+
+def detections() -> Detections:
+    return Detections(
+        np.array([[0, 0, 2, 2], [1, 1, 3, 3]], np.float32),
+        np.array([0.9, 0.5], np.float32),
+        np.array([1, 7], np.int32),
+        names=("nut", "bolt"),
+        keypoints=np.zeros((2, 5, 2), np.float32),
+    )
+
+
+def test_detections() -> None:
+    found = detections()
+    assert len(found) == 2
+    assert [found.class_name(class_id) for _, _, class_id in found] == ["bolt", "7"]
+    second = found.select(np.array([False, True]))
+    assert second.confidence.tolist() == [0.5]
+    assert second.keypoints is not None
+    assert second.keypoints.shape == (1, 5, 2)
+
+
+def test_to_supervision() -> None:
+    try:
+        import supervision
+    except ImportError:
+        with pytest.raises(MissingExtraError, match="pip install supervision"):
+            detections().to_supervision()
+        return
+    converted = detections().to_supervision()
+    assert isinstance(converted, supervision.Detections)
+    np.testing.assert_array_equal(converted.xyxy, detections().xyxy)
+    assert converted.data["class_name"].tolist() == ["bolt", "7"]
+
+
+def test_texts() -> None:
+    placement = Placement("b", "1", "cpu", "fp32", 2, "engine", (("a", "why not"),))
+    assert str(placement) == "b 1 (engine) on cpu, fp32, 2 threads; fell back from a: why not"
+    assert placement.as_dict()["fallbacks"] == [{"backend": "a", "reason": "why not"}]
+    assert str(TensorSpec("x", np.dtype(np.float32), (1, "n", None))) == "x: float32 (1, n, ?)"
+    assert Timing(1, 2, 3).total_ms == 6
