@@ -13,7 +13,6 @@ within one level of 255 of OpenCV's. Writes a table, and benchmarks/results/prep
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from recording import record
 
 from edgecv import _image, _isa, machine
 from edgecv.image import BlobSpec, Preprocessor
@@ -38,7 +38,6 @@ PADDING = 114
 # The caches have settled after four calls.
 UNTIMED_CALLS, TIMED_CALLS = 4, 3
 LEVEL = 1 / 255
-RESULTS = Path(__file__).parent / "results" / "preprocess.json"
 
 Frame = NDArray[np.uint8]
 Blob = NDArray[np.float32]
@@ -188,22 +187,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Frame to blob: edgecv against OpenCV and memory.")
     parser.add_argument("--rounds", type=int, default=100, help="turns of each contender (default: 100)")
     parser.add_argument("--core", type=int, default=None, help="processor to run on (default: the last one)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help=f"JSON file (default: {RESULTS.name})")
+    parser.add_argument("--out", type=Path, help="JSON file (default: results/preprocess.json)")
     args = parser.parse_args()
 
     try:
         import cv2
     except ImportError:
         sys.exit("preprocess: cv2 is not installed; install it with: pip install 'edgecv[opencv]'")
-    identity = machine.identity()
     core = max(os.sched_getaffinity(0)) if args.core is None else args.core
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
 
-    print(machine.describe(identity))
+    print(machine.describe(machine.identity()))
     report: dict[str, Any] = {
-        "command": " ".join(["python", *sys.argv]),
-        "machine": identity,
         "core": core,
         "rounds": args.rounds,
         "calls_of_a_round": TIMED_CALLS,
@@ -229,9 +225,7 @@ def main() -> int:
         print(f"\n{frame_wh[0]} x {frame_wh[1]} to {blob_wh[0]} x {blob_wh[1]}")
         print_table(rows)
 
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nwritten: {args.out}")
+    print(f"\nwritten: {record('preprocess', report, args.out)}")
     return 0
 
 
