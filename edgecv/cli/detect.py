@@ -26,7 +26,7 @@ MAX_TABLES = 20
 @click.argument("source")
 @click.option("--out", metavar="PATH", help="Annotated output: an image, a video, or a folder.")
 @options.json_option
-@click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends.")
+@click.option("--show", is_flag=True, help="Show the frames in a window; q or Esc ends, any key goes on.")
 @click.option("--conf", type=float, help="Least confidence. Default: the card's.")
 @click.option("--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's.")
 @click.option("--max-det", type=int, help="Most detections a frame. Default: the card's.")
@@ -94,10 +94,10 @@ def command(
         interrupted = stack.enter_context(_interruptible(frames))
         if frames.kind != "image":
             outputs.progress = stack.enter_context(output.progress_bar("detecting"))
-        _run(detector, frames, outputs)
+        _run(detector, frames, outputs, interrupted)
     outputs.summarize(detector)
     if interrupted:
-        click.echo(f"edgecv: interrupted after {outputs.frames} frames; the outputs are complete", err=True)
+        click.echo(f"edgecv: interrupted after {_count(outputs.frames, "frame")}; the outputs are complete", err=True)
         return INTERRUPTED
     return 1 if outputs.failures else 0
 
@@ -133,7 +133,7 @@ class _Outputs:
         )
 
 
-def _run(detector: Detector, frames: Source, outputs: _Outputs) -> None:
+def _run(detector: Detector, frames: Source, outputs: _Outputs, interrupted: list[int]) -> None:
     from edgecv import media
 
     for item in frames:
@@ -157,7 +157,11 @@ def _run(detector: Detector, frames: Source, outputs: _Outputs) -> None:
             picture = media.draw(item.image, found)
             if outputs.pictures:
                 outputs.pictures.write(item, picture)
-            if outputs.window and not outputs.window.show(picture):
+            # A still picture stays until a key is pressed.
+            wait_ms = 0 if frames.kind in ("image", "images") else 1
+            if outputs.window and not outputs.window.show(
+                picture, wait_ms=wait_ms, stop=lambda: bool(interrupted)
+            ):
                 frames.stop()
         if outputs.progress:
             outputs.progress.update(outputs.frames + outputs.failures, frames.length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from types import ModuleType, TracebackType
 
 from edgecv.errors import MissingExtraError, UnavailableError
@@ -32,10 +33,11 @@ class Window:
                 raise UnavailableError(f"--show: no window can be opened: {error_line(error)}") from error
         self._is_open = True
 
-    def show(self, picture: Picture, *, wait_ms: int = 1) -> bool:
+    def show(self, picture: Picture, *, wait_ms: int = 1, stop: Callable[[], bool] = lambda: False) -> bool:
         """Shows a picture and looks at the keyboard; True as long as the window shall stay.
 
-        picture: uint8 (H, W, 3), BGR. wait_ms: how long to wait for a key; 0 waits for one.
+        picture: uint8 (H, W, 3), BGR. wait_ms: how long to wait for a key; 0 waits for one, or until
+        `stop()` is true, which is asked ten times a second.
         """
         if not self._is_open:
             return False
@@ -46,7 +48,7 @@ class Window:
                 if key in (ord("q"), ord("Q"), _ESCAPE) or not self._is_visible(cv2):
                     self.close()
                     return False
-                if wait_ms or key != 0xFF:
+                if wait_ms or key != 0xFF or stop():
                     return True
 
     def close(self) -> None:

@@ -112,6 +112,14 @@ def test_waiting_for_a_key(use: Any) -> None:
     assert all(gui.waits)
 
 
+def test_a_wait_for_a_key_can_be_stopped(use: Any) -> None:
+    gui = use(FakeGui(-1, -1, -1, -1))
+    answers = iter((False, False, True))
+    with Window("edgecv") as window:
+        assert window.show(PICTURE, wait_ms=0, stop=lambda: next(answers))
+    assert len(gui.waits) == 3
+
+
 @pytest.mark.parametrize(
     "call",
     [
