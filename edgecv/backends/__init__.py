@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from edgecv.backends.base import Backend, CompileOptions, Session
+from edgecv.backends.base import Backend, CompileOptions, Session, check_input_bytes
 from edgecv.backends.onnxruntime import OnnxRuntimeBackend
 from edgecv.backends.opencv import OpenCVBackend
 from edgecv.errors import BackendError, BackendUnavailableError, InputError, UnavailableError
@@ -42,6 +42,9 @@ def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
     the first usable one. Raises what the only or last backend raised, with all reasons.
     """
+    for spec in model.facts.inputs:
+        if spec.is_static:
+            check_input_bytes(spec, tuple(n for n in spec.shape if isinstance(n, int)))
     if backend is None:
         names = usable()
         if not names:

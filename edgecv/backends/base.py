@@ -6,6 +6,7 @@ unprepared shape raises, and what runs is what was asked for.
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -25,6 +26,8 @@ Array = NDArray[Any]
 Shapes = dict[str, tuple[int, ...]]
 # Plans that a session keeps, one a shape; the one not used for longest goes first.
 MAX_PLANS = 8
+# A model file states its own input sizes; no blob of a camera frame comes near this.
+MAX_INPUT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,7 @@ class Session(ABC, Generic[PlanT]):
             )
             if not fits:
                 raise InputError(f"input {spec}: got shape {shape}")
+            check_input_bytes(spec, shape)
         return tuple(shapes[spec.name] for spec in self.inputs)
 
     def _check_inputs(self, inputs: Mapping[str, Array]) -> tuple[tuple[int, ...], ...]:
@@ -282,6 +286,16 @@ class Exclusive:
         with self._lock:
             was_open, self._closed = not self._closed, True
         return was_open
+
+
+def check_input_bytes(spec: TensorSpec, shape: tuple[int, ...]) -> None:
+    """Raise InputError for an input that no memory here was meant for."""
+    size = math.prod(shape) * spec.dtype.itemsize
+    if size > MAX_INPUT_BYTES:
+        raise InputError(
+            f"input {spec}: shape {shape} takes {size >> 20} MiB, over the {MAX_INPUT_BYTES >> 20} MiB that "
+            "one input may take"
+        )
 
 
 def require_precision(backend: str, model: OnnxModel, options: CompileOptions) -> None:

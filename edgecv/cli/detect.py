@@ -97,7 +97,8 @@ def command(
         _run(detector, frames, outputs, interrupted)
     outputs.summarize(detector)
     if interrupted:
-        click.echo(f"edgecv: interrupted after {_count(outputs.frames, "frame")}; the outputs are complete", err=True)
+        done = _count(outputs.frames, "frame")
+        click.echo(f"edgecv: interrupted after {done}; the outputs are complete", err=True)
         return INTERRUPTED
     return 1 if outputs.failures else 0
 

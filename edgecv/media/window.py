@@ -13,6 +13,8 @@ from edgecv.media._cv2 import error_line, quiet_cv2
 from edgecv.media.items import Picture
 
 _ESCAPE = 27
+# A window opens at the size of its first picture, where that fits most screens.
+_LARGEST_SIDE = 1280
 
 
 class Window:
@@ -25,6 +27,7 @@ class Window:
     def __init__(self, title: str) -> None:
         self._title = title
         self._is_open = False
+        self._is_sized = False
         with quiet_cv2() as cv2:
             _check_usable(cv2)
             try:
@@ -42,6 +45,11 @@ class Window:
         if not self._is_open:
             return False
         with quiet_cv2() as cv2:
+            if not self._is_sized:
+                self._is_sized = True
+                height, width = picture.shape[:2]
+                scale = min(1.0, _LARGEST_SIDE / max(width, height))
+                cv2.resizeWindow(self._title, max(int(width * scale), 1), max(int(height * scale), 1))
             cv2.imshow(self._title, picture)
             while True:
                 key = cv2.waitKey(wait_ms if wait_ms else 100) & 0xFF

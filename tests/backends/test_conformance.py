@@ -165,6 +165,17 @@ def test_wrong_out(name: str, out: dict[str, np.ndarray]) -> None:
         session.run({"images": images()}, out=out)
 
 
+def test_absurd_input_size(name: str) -> None:
+    """A file that claims a huge input is refused before anything of that size is made."""
+    shape = [1, 3, 1 << 20, 1 << 20]
+    relu = [helper.make_node("Relu", ["x"], ["y"])]
+    data = model_bytes(relu, inputs=[("x", shape)], outputs=[("y", shape)])
+    with pytest.raises(InputError, match="1024 MiB that one input may take"):
+        compiled(data, name)
+    with compiled(tiny_yolov8(batch="batch"), name) as session, pytest.raises(InputError, match="may take"):
+        session.prepare({"images": (1 << 20, 3, 64, 64)})
+
+
 def test_closed_session(name: str) -> None:
     session = compiled(tiny_yolov8(), name)
     session.close()

@@ -30,6 +30,7 @@ class FakeGui:
         self.is_visible = is_visible
         self.fails = fails
         self.waits: list[int] = []
+        self.sizes_wh: list[tuple[int, int]] = []
         self.is_destroyed = False
 
     def getBuildInformation(self) -> str:  # noqa: N802
@@ -38,6 +39,9 @@ class FakeGui:
     def namedWindow(self, title: str, flags: int) -> None:  # noqa: N802
         if self.fails:
             raise cv2.error("no window")
+
+    def resizeWindow(self, title: str, width: int, height: int) -> None:  # noqa: N802
+        self.sizes_wh.append((width, height))
 
     def imshow(self, title: str, picture: np.ndarray) -> None:
         pass
@@ -102,6 +106,14 @@ def test_closing_the_window_ends_it(use: Any) -> None:
     use(FakeGui(is_visible=False))
     with Window("edgecv") as window:
         assert not window.show(PICTURE)
+
+
+def test_it_opens_at_the_size_of_its_first_picture(use: Any) -> None:
+    gui = use(FakeGui(-1, -1))
+    with Window("edgecv") as window:
+        window.show(np.zeros((1000, 2560, 3), np.uint8))
+        window.show(np.zeros((10, 10, 3), np.uint8))
+    assert gui.sizes_wh == [(1280, 500)]
 
 
 def test_waiting_for_a_key(use: Any) -> None:
