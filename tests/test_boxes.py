@@ -412,9 +412,10 @@ def test_the_workspace_of_a_thread_is_freed_with_it() -> None:
 
     in_thread()
     before = allocated_bytes()
-    for _ in range(5):
+    for _ in range(20):
         in_thread()
-    assert allocated_bytes() - before < 500_000  # one workspace of these is 720 KB
+    # One workspace of these is 720 KB. A thread that was joined may still be on its way out, and hold it.
+    assert allocated_bytes() - before < 3 * 720_000
 
 
 def test_largest_reads_every_number() -> None:
