@@ -83,7 +83,7 @@ class Detector:
         """Bytes of weights and arena, None where the backend does not tell."""
         return self.session.memory
 
-    def __call__(self, frame: Frame, *, captured_ns: int | None = None) -> Detections:
+    def __call__(self, frame: Frame, captured_ns: int | None = None) -> Detections:
         """Detect objects in one frame.
 
         frame: uint8 (H, W, 3) BGR, as OpenCV reads it; also (H, W) gray and (H, W, 4) BGRA, any
@@ -101,7 +101,7 @@ class Detector:
         return self._finish(found, timing, captured_ns)
 
     def batch(
-        self, frames: Sequence[Frame], *, captured_ns: Sequence[int | None] | None = None
+        self, frames: Sequence[Frame], captured_ns: Sequence[int | None] | None = None
     ) -> list[Detections]:
         """Detect objects in several frames; the same as single calls, in their order.
 

@@ -1,0 +1,42 @@
+"""AP of real detectors beside an independent evaluation of the same files, on every backend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import edgecv
+from edgecv import backends, evaluate
+
+pytest.importorskip("hotcoco", reason="AP needs the extra eval")
+
+# Resize rounding alone moves AP on 80 images by about this much.
+OF_REFERENCE = 0.003
+BETWEEN_BACKENDS = 0.001
+FILES = {
+    "yolox-nano-416": "onnx/yolox_nano_416.onnx",
+    "nanodet-m-416": "onnx/nanodet_m_416.onnx",
+    "fastestdet-352": "onnx/fastestdet_352.onnx",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_ap(third_party_models: Path, shared: Callable[[str], Path], name: str) -> None:
+    dataset = evaluate.open_dataset(shared("data/coco80"))
+    reference = json.loads(shared("reference/accuracy.json").read_text())["models"][FILES[name]]["AP"]
+    usable = backends.usable()
+    if not usable:
+        pytest.skip("no backend is usable here")
+    found = []
+    for backend in usable:
+        with edgecv.load(name, backend=backend, **evaluate.LOAD_OPTIONS) as detector:
+            report = evaluate.evaluate(detector, dataset)
+        assert not report.failures
+        assert report.AP is not None
+        found.append(report.AP)
+    assert max(abs(ap - reference) for ap in found) <= OF_REFERENCE
+    assert max(found) - min(found) <= BETWEEN_BACKENDS
