@@ -36,7 +36,8 @@ def command(json_path: str | None) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=machine.describe(identity), title_justify="left")
+    click.echo(machine.describe(identity))
+    table = Table()
     for column in ("backend", "usable", "version", "devices", "why not"):
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -153,7 +153,7 @@ def _run(detector: Detector, frames: Source, outputs: _Outputs, interrupted: lis
             if outputs.json.is_broken and not (outputs.pictures or outputs.window):
                 frames.stop()
         if outputs.tables and outputs.frames <= MAX_TABLES and frames.kind in ("image", "images"):
-            output.print_table(_table(item, found))
+            _print_table(item, found)
         if outputs.pictures or outputs.window:
             picture = media.draw(item.image, found)
             if outputs.pictures:
@@ -227,30 +227,27 @@ def _record(frame: Frame, found: Detections) -> dict[str, Any]:
     }
 
 
-def _table(frame: Frame, found: Detections) -> object:
+def _print_table(frame: Frame, found: Detections) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     width, height = frame.size_wh
     timing = found.timing
     assert timing is not None
-    table = Table(
-        title=escape(f"{frame.source}, {width}x{height}: {_count(len(found), 'object')}"),
-        caption=(
-            f"preprocess {timing.preprocess_ms:.2f} ms, inference {timing.inference_ms:.2f} ms, "
-            f"postprocess {timing.postprocess_ms:.2f} ms"
-        ),
-        title_justify="left",
-        caption_justify="left",
+    click.echo(
+        f"{frame.source}, {width}x{height}: {_count(len(found), 'object')}; preprocess "
+        f"{timing.preprocess_ms:.2f} ms, inference {timing.inference_ms:.2f} ms, "
+        f"postprocess {timing.postprocess_ms:.2f} ms"
     )
+    table = Table()
     table.add_column("class")
     for column in ("confidence", "left", "top", "right", "bottom"):
         table.add_column(column, justify="right")
     for box, confidence, class_id in found:
-        table.add_row(
-            escape(found.class_name(class_id)), f"{confidence:.3f}", *(f"{value:.1f}" for value in box)
-        )
-    return table
+        numbers = (f"{confidence:.3f}", *(f"{value:.1f}" for value in box))
+        table.add_row(escape(found.class_name(class_id)), *numbers)
+    if len(found):
+        output.print_table(table)
 
 
 def _count(n: int, noun: str) -> str:

@@ -54,7 +54,8 @@ def command(
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(f"{report.model} on {report.frame}"), title_justify="left")
+    click.echo(f"{report.model} on {report.frame}")
+    table = Table()
     for column in ("stage", "of", "against", "result", "difference", "tolerance", "detail"):
         table.add_column(column, overflow="fold")
     for check in report.checks:
