@@ -125,7 +125,7 @@ def verify(
     checks: list[Check] = []
     progress("blob")
     blob, reference = _blobs(card, frame)
-    checks.append(_compare_arrays("blob", "native preprocessing", "NumPy reference", blob, reference, 0.0))
+    checks.append(_compare_arrays("blob", "preprocessing", "NumPy reference", blob, reference, 0.0))
     checks.append(_check_golden_blob(card, blob, golden))
 
     runs: list[_Run] = []
@@ -229,12 +229,12 @@ def _read_golden(golden: Golden, folder: Path) -> dict[str, Array]:
 def _check_golden_blob(card: ModelCard, blob: Array, golden: Mapping[str, Array] | None) -> Check:
     if golden is None or card.golden is None:
         reason = "another frame was given" if card.golden else "the card has no golden tensors"
-        return Check("blob", "native preprocessing", "golden sha256", "skipped", detail=reason)
+        return Check("blob", "preprocessing", "golden sha256", "skipped", detail=reason)
     digest = hashlib.sha256(blob.tobytes()).hexdigest()
     same = digest == card.golden.blob_sha256
     return Check(
         "blob",
-        "native preprocessing",
+        "preprocessing",
         "golden sha256",
         "ok" if same else "diverged",
         detail="" if same else f"expected {card.golden.blob_sha256[:16]}…, got {digest[:16]}…",

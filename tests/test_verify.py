@@ -96,7 +96,7 @@ def test_blob_that_differs_from_the_reference(card: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(image_reference, "to_blob", off_by_little)
     report = verify(card)
-    assert first(report) == ("blob", "native preprocessing")
+    assert first(report) == ("blob", "preprocessing")
     assert report.first_divergence is not None
     assert "(0, 1, 2, 3)" in report.first_divergence.detail
 
@@ -106,7 +106,7 @@ def test_blob_hash(card: Path) -> None:
     stated["golden"]["blob_sha256"] = "0" * 64
     card.write_text(json.dumps(stated))
     report = verify(card)
-    assert first(report) == ("blob", "native preprocessing")
+    assert first(report) == ("blob", "preprocessing")
     assert report.first_divergence is not None
     assert report.first_divergence.against == "golden sha256"
 

@@ -56,16 +56,16 @@ def command(
 
     click.echo(f"{report.model} on {report.frame}")
     table = Table()
-    for column in ("stage", "of", "against", "result", "difference", "tolerance", "detail"):
-        table.add_column(column, overflow="fold")
+    for column in ("stage", "of", "against", "result", "difference"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("detail", overflow="fold")
     for check in report.checks:
         table.add_row(
             check.stage,
             check.subject,
             check.against,
             f"[{_STYLES[check.status]}]{check.status}[/]",
-            "" if check.difference is None else f"{check.difference:.2g}",
-            "" if check.tolerance is None else f"{check.tolerance:g}",
+            "" if check.difference is None else f"{check.difference:.1g} of {check.tolerance:g}",
             escape(check.detail),
         )
     output.print_table(table)
