@@ -51,14 +51,12 @@ def command(
         output.write_json(json_path, report.as_dict())
         return 1 if first else 0
 
-    from rich.markup import escape
     from rich.table import Table
 
     click.echo(f"{report.model} on {report.frame}")
     table = Table()
     for column in ("stage", "of", "against", "result", "difference"):
         table.add_column(column, no_wrap=True)
-    table.add_column("detail", overflow="fold")
     for check in report.checks:
         table.add_row(
             check.stage,
@@ -66,11 +64,14 @@ def command(
             check.against,
             f"[{_STYLES[check.status]}]{check.status}[/]",
             "" if check.difference is None else f"{check.difference:.1g} of {check.tolerance:g}",
-            escape(check.detail),
         )
     output.print_table(table)
+    for check in report.checks:
+        if check.status != "ok":
+            click.echo(f"{check.status}: {check.stage} of {check.subject}: {check.detail}")
     if first:
-        click.echo(f"first divergence: {first.stage} of {first.subject}: {first.detail}")
+        against = f" against {first.against}" if first.against else ""
+        click.echo(f"first divergence: {first.stage} of {first.subject}{against}")
         return 1
     click.echo("no stage diverges")
     return 0
