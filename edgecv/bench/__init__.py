@@ -13,7 +13,7 @@ from edgecv.bench.report import (
 )
 from edgecv.bench.runner import Progress, run
 from edgecv.bench.statistics import Summary
-from edgecv.bench.tables import to_table
+from edgecv.bench.tables import to_lines, to_table
 
 __all__ = [
     "BenchConfig",
@@ -26,5 +26,6 @@ __all__ = [
     "json_schema",
     "parse_cpus",
     "run",
+    "to_lines",
     "to_table",
 ]

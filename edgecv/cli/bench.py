@@ -63,7 +63,9 @@ def command(
     if json_path:
         output.write_json(json_path, report.as_dict())
     if json_path != "-":
-        output.print_table(bench.to_table(report))
+        if any(result.latency_ms for result in report.results):
+            output.print_table(bench.to_table(report))
+        click.echo("\n".join(bench.to_lines(report)))
         return report.exit_code
     for result in report.results:
         if result.error:
