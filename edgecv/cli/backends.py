@@ -33,20 +33,18 @@ def command(json_path: str | None) -> int:
         output.write_json(json_path, {"backends": rows, "machine": identity})
         return 0
 
-    from rich.markup import escape
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     click.echo(machine.describe(identity))
-    table = Table()
-    for column in ("backend", "usable", "version", "devices", "why not"):
-        table.add_column(column, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("backend", "usable", "version", "devices"):
+        table.add_column(column, no_wrap=True)
     for row in rows:
-        table.add_row(
-            str(row["backend"]),
-            "yes" if row["usable"] else "no",
-            str(row["version"] or ""),
-            ", ".join(row["devices"]),
-            escape(row["reason"] or ""),
-        )
+        usable = "yes" if row["usable"] else "no"
+        table.add_row(row["backend"], usable, row["version"] or "", ", ".join(row["devices"]))
     output.print_table(table)
+    for row in rows:
+        if not row["usable"]:
+            click.echo(f"{row['backend']}: {row['reason']}")
     return 0

@@ -26,24 +26,25 @@ def list_models(json_path: str | None) -> int:
         output.write_json(json_path, rows)
         return 0
 
-    from rich.markup import escape
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table()
-    for column in ("model", "aliases", "task", "head", "input", "MB", "license", "file"):
-        table.add_column(column, overflow="fold")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("model", "alias", "task", "input", "MB", "license", "here"):
+        table.add_column(column, no_wrap=True, justify="right" if column == "MB" else "left")
     for row in rows:
         table.add_row(
             row["name"],
             ", ".join(row["aliases"]),
             row["task"],
-            row["head"],
             row["input"],
             f"{row['bytes'] / 1e6:.1f}",
             row["license"],
-            escape(row["path"] or row["problem"]),
+            "yes" if row["path"] else "no",
         )
     output.print_table(table)
+    for row in rows:
+        click.echo(f"{row['name']}: {row['path'] or row['problem']}")
     return 0
 
 
