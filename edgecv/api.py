@@ -14,7 +14,7 @@ from edgecv import backends, importers, machine, zoo
 from edgecv import card as cards
 from edgecv.backends.base import CompileOptions, Session
 from edgecv.card import ModelCard
-from edgecv.errors import InputError, ModelNotFoundError
+from edgecv.errors import CardError, InputError, ModelNotFoundError
 from edgecv.graph.model import OnnxModel
 from edgecv.importers.draft import draft_card
 from edgecv.pipelines.detector import Detector, DetectorSettings
@@ -213,8 +213,8 @@ def _blob_wh(loaded: Loaded, imgsz: int | tuple[int, int] | None) -> tuple[int, 
         raise InputError(f"imgsz: expected a size or (width, height) of at least 1, got {imgsz}")
     fixed = loaded.model.facts.image_wh
     if fixed is not None and fixed != tuple(wanted):
-        raise InputError(
-            f"{loaded.card.name}: imgsz {wanted[0]}x{wanted[1]} was asked for, and the network's input is "
-            f"fixed at {fixed[0]}x{fixed[1]}; export it with a dynamic input"
-        )
+        sizes = f"{wanted[0]}x{wanted[1]}, and the network's input is fixed at {fixed[0]}x{fixed[1]}"
+        if imgsz is None:
+            raise CardError(f"{loaded.card.name}: `size_wh` of the card states {sizes}")
+        raise InputError(f"{loaded.card.name}: imgsz asks for {sizes}; export it with a dynamic input")
     return wanted[0], wanted[1]

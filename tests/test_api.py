@@ -278,6 +278,12 @@ def test_card_that_names_another_input(network: Path, tmp_path: Path) -> None:
         edgecv.load(card, weights=network)
 
 
+def test_card_that_states_another_size(network: Path, tmp_path: Path) -> None:
+    card = put_card(tmp_path / "model.json", inputs=[{"name": "images", "size_wh": [96, 64]}])
+    with pytest.raises(CardError, match="states 96x64, and the network's input is fixed at 64x64"):
+        edgecv.load(card, weights=network)
+
+
 def test_card_with_another_head(network: Path, tmp_path: Path) -> None:
     card = put_card(tmp_path / "model.json", head={"type": "yolo_e2e", "output": "output0"})
     with pytest.raises(HeadError, match="output0"):
