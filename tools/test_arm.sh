@@ -17,7 +17,7 @@ fail() {
 }
 
 install_tools() {
-    if command -v aarch64-linux-gnu-g++ qemu-aarch64 > /dev/null; then return; fi
+    if command -v aarch64-linux-gnu-g++ > /dev/null && command -v qemu-aarch64 > /dev/null; then return; fi
     echo "test-arm: installing ${packages[*]}"
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         apt-get -q update > /dev/null
