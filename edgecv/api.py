@@ -28,12 +28,11 @@ CARD_KEY = "edgecv.card"
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model found: its card, its network, and where the card comes from."""
+    """A model found: its card, its network, and the card's folder, None for a card without one."""
 
     card: ModelCard
     model: OnnxModel
     folder: Path | None
-    card_origin: str
 
 
 def load(
@@ -105,7 +104,7 @@ def resolve(model: str | Path, weights: str | Path | None = None) -> Loaded:
     if path.suffix == ".json":
         if not path.is_file():
             raise ModelNotFoundError(f"{path}: no such card")
-        return _with_card(zoo.ZooEntry(cards.read(path), path.parent), weights, str(path))
+        return _with_card(zoo.ZooEntry(cards.read(path), path.parent), weights)
     if path.exists():
         if weights is not None:
             raise InputError(f"weights: {path} is a network already; name a card to give it other weights")
@@ -117,10 +116,10 @@ def resolve(model: str | Path, weights: str | Path | None = None) -> Loaded:
             raise ModelNotFoundError(f"{model}: no such file") from None
     else:
         entry = zoo.find(str(model))
-    return _with_card(entry, weights, "zoo")
+    return _with_card(entry, weights)
 
 
-def _with_card(entry: zoo.ZooEntry, weights: str | Path | None, origin: str) -> Loaded:
+def _with_card(entry: zoo.ZooEntry, weights: str | Path | None) -> Loaded:
     if weights is not None:
         network = Path(weights)
     else:
@@ -128,18 +127,23 @@ def _with_card(entry: zoo.ZooEntry, weights: str | Path | None, origin: str) -> 
         if not files:
             raise ModelNotFoundError(f"{entry.card.name}: its card names no files; give weights")
         network = files[0]
-    return Loaded(entry.card, importers.read_model(network), entry.folder, origin)
+    return Loaded(entry.card, importers.read_model(network), entry.folder)
 
 
 def _bare(path: Path) -> Loaded:
     beside = path.with_name(path.stem + ".model.json")
     if beside.is_file():
-        return Loaded(cards.read(beside), importers.read_model(path), path.parent, str(beside))
+        return Loaded(cards.read(beside), importers.read_model(path), path.parent)
     model = importers.read_model(path)
     embedded = model.facts.metadata.get(CARD_KEY)
     if embedded is not None:
         card = cards.parse(embedded, origin=f"{path}, metadata {CARD_KEY}")
-        return Loaded(card, model, None, f"{path}, metadata")
+        if isinstance(card.labels, str):
+            raise CardError(
+                f"{path}, metadata {CARD_KEY}: `labels` names a file, which a card inside a network cannot "
+                "have beside it: list the labels themselves"
+            )
+        return Loaded(card, model, None)
     card, is_stated = draft_card(model, path.stem)
     log.log(
         logging.INFO if is_stated else logging.WARNING,
@@ -150,7 +154,7 @@ def _bare(path: Path) -> Loaded:
         _described(card),
         path.stem,
     )
-    return Loaded(card, model, None, "drafted from the network")
+    return Loaded(card, model, None)
 
 
 def _described(card: ModelCard) -> str:

@@ -11,13 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import msgspec
-import numpy as np
 
 from edgecv import heads
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
 from edgecv.image import BlobSpec
-from edgecv.types import FloatArray
 
 FILE_NAME = "model.json"
 # A card is text that a person writes; the largest label lists in use are a few hundred KB.
@@ -175,11 +173,6 @@ class ModelCard(_Struct, frozen=True):
     def with_labels(self, labels: tuple[str, ...]) -> ModelCard:
         """The same card with other class names."""
         return msgspec.structs.replace(self, labels=labels)
-
-
-def conf_array(conf: float | tuple[float, ...]) -> float | FloatArray:
-    """A threshold as heads take it: a number, or float32 (classes,)."""
-    return np.array(conf, np.float32) if isinstance(conf, tuple) else float(conf)
 
 
 def check_relative(path: str) -> None:

@@ -117,6 +117,13 @@ def test_damaged_card_in_the_metadata(tmp_path: Path) -> None:
         edgecv.load(path)
 
 
+def test_card_in_the_metadata_cannot_name_a_label_file(tmp_path: Path) -> None:
+    path = tmp_path / "with_card.onnx"
+    path.write_bytes(tiny_yolov8(metadata={api.CARD_KEY: json.dumps({**CARD, "labels": "labels.txt"})}))
+    with pytest.raises(CardError, match="list the labels themselves"):
+        edgecv.load(path)
+
+
 def test_named_card_with_weights(network: Path, tmp_path: Path) -> None:
     card = put_card(tmp_path / "model.json")
     with edgecv.load(card, weights=network, threads=1) as detector:
@@ -186,7 +193,14 @@ def test_wrong_frames(network: Path) -> None:
         ):
             with pytest.raises(InputError, match="frame"):
                 detector(frame)
-        assert len(detector(photo(1, 1))) >= 0
+
+
+def test_a_frame_of_one_pixel(network: Path) -> None:
+    with edgecv.load(network, threads=1, conf=0.01) as detector:
+        found = detector(photo(1, 1))
+    assert len(found) > 0
+    assert found.xyxy.min() >= 0
+    assert found.xyxy.max() <= 1
 
 
 BATCHES = {
