@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -296,6 +298,17 @@ def check_input_bytes(spec: TensorSpec, shape: tuple[int, ...]) -> None:
             f"input {spec}: shape {shape} takes {size >> 20} MiB, over the {MAX_INPUT_BYTES >> 20} MiB that "
             "one input may take"
         )
+
+
+def why_not_importable(module: str, extra: str) -> str | None:
+    """Why a backend's library cannot be used, with the extra that brings it; None where it imports."""
+    if find_spec(module) is None:
+        return f"{module} is not installed; install it with: pip install 'edgecv[{extra}]'"
+    try:
+        import_module(module)
+    except ImportError as error:
+        return f"{module} is installed but cannot be imported: {error}"
+    return None
 
 
 def require_precision(backend: str, model: OnnxModel, options: CompileOptions) -> None:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from edgecv.backends.base import Array, Backend, CompileOptions, Session, Shapes, require_precision
+from edgecv.backends.base import (
+    Array,
+    Backend,
+    CompileOptions,
+    Session,
+    Shapes,
+    require_precision,
+    why_not_importable,
+)
 from edgecv.errors import BackendError, PlacementError
 from edgecv.graph.model import OnnxModel
 from edgecv.types import Memory, Placement, TensorSpec
@@ -46,13 +53,7 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
 
     def unavailable(self) -> str | None:
-        if find_spec("onnxruntime") is None:
-            return "onnxruntime is not installed; install it with: pip install 'edgecv[onnxruntime]'"
-        try:
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            return f"onnxruntime is installed but cannot be imported: {error}"
-        return None
+        return why_not_importable("onnxruntime", "onnxruntime")
 
     def version(self) -> str:
         import onnxruntime

@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, ClassVar
 from weakref import WeakSet
 
 import numpy as np
 
-from edgecv.backends.base import Array, Backend, CompileOptions, Session, Shapes, require_precision
+from edgecv.backends.base import (
+    Array,
+    Backend,
+    CompileOptions,
+    Session,
+    Shapes,
+    require_precision,
+    why_not_importable,
+)
 from edgecv.errors import BackendError, PlacementError
 from edgecv.graph.model import OnnxModel
 from edgecv.types import Memory, Placement
@@ -37,12 +44,10 @@ class OpenCVBackend(Backend):
     name = "opencv"
 
     def unavailable(self) -> str | None:
-        if find_spec("cv2") is None:
-            return "cv2 is not installed; install it with: pip install 'edgecv[opencv]'"
-        try:
-            import cv2
-        except ImportError as error:
-            return f"cv2 is installed but cannot be imported: {error}"
+        if reason := why_not_importable("cv2", "opencv"):
+            return reason
+        import cv2
+
         if not hasattr(cv2, "dnn"):
             return f"OpenCV {cv2.__version__} was built without its dnn module"
         if _version_tuple(cv2.__version__) < MINIMUM:

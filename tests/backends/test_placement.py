@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgecv.backends import BACKENDS, CompileOptions, compile_model
+from edgecv.backends.base import why_not_importable
 from edgecv.backends.onnxruntime import OnnxRuntimeBackend
 from edgecv.backends.opencv import OpenCVSession
 from edgecv.errors import BackendError, PlacementError
@@ -84,3 +86,16 @@ def test_opencv_threads_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
     assert seen
     assert set(seen) == {1}
+
+
+def test_a_missing_and_a_broken_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_library_of_this_test.py").write_text("raise ImportError('a part is missing')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert why_not_importable("json", "x") is None
+    missing = why_not_importable("no_such_library_anywhere", "fast")
+    assert missing == (
+        "no_such_library_anywhere is not installed; install it with: pip install 'edgecv[fast]'"
+    )
+    broken = why_not_importable("broken_library_of_this_test", "fast")
+    assert broken is not None
+    assert broken.endswith("cannot be imported: a part is missing")
