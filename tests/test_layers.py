@@ -36,12 +36,14 @@ LEVELS = {
     "backends": 5,
     "pipelines": 6,
     "api": 7,
+    "report": 7,
     "evaluate": 8,
     "bench": 8,
     "verify": 8,
-    "cli": 9,
-    "__init__": 10,
-    "__main__": 10,
+    "demo": 9,
+    "cli": 10,
+    "__init__": 11,
+    "__main__": 11,
 }
 
 
