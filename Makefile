@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find ext -name '*.pyx' -o -name '*.pxd' -o -name '*.cpp' -o -name '*.h' -o -name '*.inl') \
+SOURCES := $(shell find ext -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.cpp' -o -name '*.h' -o -name '*.inl') \
 	setup.py pyproject.toml
 
 MODEL ?= yolox-nano-416

@@ -69,23 +69,35 @@ def native_module(name: str, sources: list[str], kernels: list[str], headers: li
 class BuildNative(build_ext):
     """Compiles the kernel files of each module before the module itself, and links them in."""
 
+    def initialize_options(self) -> None:
+        super().initialize_options()
+        self.kernel_objects: dict[tuple[str, str], list[str]] = {}
+
     def build_extension(self, ext: Extension) -> None:
-        objects = []
-        for isa, flags in ISA_FLAGS[MACHINE].items():
-            objects += self.compiler.compile(
-                KERNELS[ext.name],
+        ext.extra_objects = [
+            object
+            for isa in ISA_FLAGS[MACHINE]
+            for kernel in KERNELS[ext.name]
+            for object in self.compile_kernel(ext, kernel, isa)
+        ]
+        super().build_extension(ext)
+
+    def compile_kernel(self, ext: Extension, kernel: str, isa: str) -> list[str]:
+        """The object of a kernel file for one ISA; modules that share it share the object."""
+        if (kernel, isa) not in self.kernel_objects:
+            self.kernel_objects[kernel, isa] = self.compiler.compile(
+                [kernel],
                 # In one place for every kind of build, where tests look at their symbols.
                 output_dir=str(Path("build", "kernels", MACHINE, isa)),
                 macros=[("ECV_ISA", isa)],
                 include_dirs=ext.include_dirs,
-                extra_postargs=COMMON_FLAGS + KERNEL_FLAGS + flags,
+                extra_postargs=COMMON_FLAGS + KERNEL_FLAGS + ISA_FLAGS[MACHINE][isa],
                 depends=ext.depends,
             )
-        ext.extra_objects = objects
-        super().build_extension(ext)
+        return self.kernel_objects[kernel, isa]
 
 
-ISA_HEADERS = ["ext/isa/isa.h", "ext/isa/vec.h"]
+ISA_HEADERS = ["ext/isa/isa.h", "ext/isa/vec.h", "ext/isa/vec_math.h"]
 ISA_HEADERS += [f"ext/isa/vec_{isa}.h" for flags in ISA_FLAGS.values() for isa in flags]
 MODULES = [
     native_module("edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[], headers=ISA_HEADERS),
@@ -122,6 +134,20 @@ MODULES = [
         ],
         kernels=["ext/boxes/kernels.cpp"],
         headers=[*ISA_HEADERS, "ext/boxes/boxes.h", "ext/boxes/workspace.h"],
+    ),
+    native_module(
+        "edgecv._rois",
+        [
+            "ext/rois/_rois.pyx",
+            "ext/rois/dispatch.cpp",
+            "ext/rois/propose.cpp",
+            "ext/rois/pool.cpp",
+            "ext/boxes/dispatch.cpp",
+            "ext/boxes/order.cpp",
+            "ext/isa/isa.cpp",
+        ],
+        kernels=["ext/rois/kernels.cpp", "ext/boxes/kernels.cpp"],
+        headers=[*ISA_HEADERS, "ext/rois/rois.h", "ext/boxes/boxes.h", "ext/boxes/workspace.h"],
     ),
 ]
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgecv.api import compile, load
+    from edgecv.pipelines.classifier import Classifier
     from edgecv.pipelines.detector import Detector
-    from edgecv.types import Detections, FrameTransform, Placement, TensorSpec, Timing
+    from edgecv.types import Classification, Detections, FrameTransform, Placement, TensorSpec, Timing
 
 __version__ = "0.1.0"
 
@@ -21,7 +22,9 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load": "edgecv.api",
     "compile": "edgecv.api",
+    "Classifier": "edgecv.pipelines.classifier",
     "Detector": "edgecv.pipelines.detector",
+    "Classification": "edgecv.types",
     "Detections": "edgecv.types",
     "FrameTransform": "edgecv.types",
     "Placement": "edgecv.types",
@@ -30,6 +33,8 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "Classification",
+    "Classifier",
     "Detections",
     "Detector",
     "FrameTransform",

@@ -157,8 +157,15 @@ class ModelCard(_Struct, frozen=True):
             raise ValueError("`inputs` is empty")
         if self.files and self.stages:
             raise ValueError("`files` and `stages` are both given: a model has one or the other")
-        if self.task == "detect" and self.head is None:
-            raise ValueError("`head` is missing: a detector needs one")
+        if self.task in heads.BY_TASK:
+            fitting = heads.BY_TASK[self.task]
+            if self.head is None:
+                raise ValueError(f"`head` is missing: a model to {self.task} needs one")
+            if self.head.type not in fitting:
+                raise ValueError(
+                    f"`head` {self.head.type} does not {self.task}, which `task` says; "
+                    f"heads that do: {', '.join(fitting)}"
+                )
         if isinstance(self.labels, str):
             check_relative(self.labels)
         conf = self.thresholds.conf

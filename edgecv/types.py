@@ -230,7 +230,7 @@ class Detections:
 
     def class_name(self, class_id: int) -> str:
         """The label of a class, or its number where the model has no label for it."""
-        return self.names[class_id] if 0 <= class_id < len(self.names) else str(class_id)
+        return class_name(self.names, class_id)
 
     def select(self, keep: NDArray[Any]) -> Detections:
         """The objects that an index array or a boolean mask of length n picks, in its order."""
@@ -263,3 +263,38 @@ class Detections:
             tracker_id=self.tracker_id,
             data={"class_name": names},
         )
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What one frame shows as a whole: its likeliest classes, best first.
+
+    class_id: int32 (k,). confidence: float32 (k,), 0 to 1, falling; of equal ones the lower id is first.
+    names: class names, by class_id.
+    timing, placement: how long it took and what ran; None for a result that no model made.
+    age_ms: from the frame's capture to the end of postprocessing, or None when capture is unknown.
+    """
+
+    class_id: IntArray
+    confidence: FloatArray
+    names: tuple[str, ...] = ()
+    timing: Timing | None = None
+    placement: Placement | None = None
+    age_ms: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.confidence)
+
+    def __iter__(self) -> Iterator[tuple[float, int]]:
+        """Yields (confidence, class_id) of each class."""
+        for confidence, class_id in zip(self.confidence, self.class_id, strict=True):
+            yield float(confidence), int(class_id)
+
+    def class_name(self, class_id: int) -> str:
+        """The label of a class, or its number where the model has no label for it."""
+        return class_name(self.names, class_id)
+
+
+def class_name(names: tuple[str, ...], class_id: int) -> str:
+    """The label of a class, or its number where there is no label for it."""
+    return names[class_id] if 0 <= class_id < len(names) else str(class_id)

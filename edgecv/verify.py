@@ -1,7 +1,7 @@
 """verify(): where does this machine first differ, from the card's golden tensors or between backends?
 
-The stages follow the frame: blob, raw outputs, candidates, detections. A difference between numeric
-results a and b is max|a - b| / max|b|, for each tensor.
+The stages follow the frame: blob, raw outputs, then candidates and detections, or the classes of a
+classifier. A difference between numeric results a and b is max|a - b| / max|b|, for each tensor.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from edgecv import api, backends, boxes, image, image_reference, zoo
 from edgecv.card import Golden, ModelCard
 from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError
 from edgecv.media.synthetic import synthetic_frame
+from edgecv.pipelines.base import Pipeline
+from edgecv.pipelines.classifier import Classifier
 from edgecv.pipelines.detector import Detector
-from edgecv.types import FloatArray
+from edgecv.types import Candidates, Detections, FloatArray
 
 # Backends sum in different orders; what their outputs differ by on real models is about 1e-5.
 OUTPUT_TOLERANCE = 1e-3
@@ -35,6 +37,9 @@ MAX_MATCHED = 2000
 MAX_GOLDEN_BYTES = 64 << 20
 
 Array = NDArray[Any]
+
+# Task -> the stages that follow its raw outputs.
+_STAGES = {"detect": ("candidates", "detections"), "classify": ("classes",)}
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,12 @@ class VerifyReport:
 
 @dataclass
 class _Run:
-    """What one backend made of the frame."""
+    """What one backend made of the frame. found: by stage, what a detector found, or a classifier's
+    probabilities."""
 
     name: str
     outputs: dict[str, Array]
-    candidates: _Found
-    detections: _Found
+    found: dict[str, _Found | FloatArray]
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,10 @@ class _Found:
     xyxy: FloatArray
     confidence: FloatArray
     class_id: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, found: Candidates | Detections) -> _Found:
+        return cls(found.xyxy, found.confidence, found.class_id)
 
     def clear(self) -> _Found:
         """The most confident that lie clearly over the threshold and have an area."""
@@ -115,6 +124,8 @@ def verify(
     card's golden frame, whose tensors are then not compared.
     """
     loaded = api.resolve(model, weights)
+    api.check_task(loaded)
+    api.announce(loaded)
     card, golden = loaded.card, None
     if frame is None and card.golden is not None and loaded.folder is not None:
         golden = _read_golden(card.golden, loaded.folder)
@@ -138,7 +149,7 @@ def verify(
             checks.append(Check("outputs", name, "", "skipped", detail=reason))
             continue
         try:
-            runs.append(_run(model, weights, name, threads, frame))
+            runs.append(_run(loaded, name, threads, frame))
         except EdgeCVError as error:
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
 
@@ -150,22 +161,11 @@ def verify(
     for run in runs:
         if golden is not None:
             checks.append(_check_golden_outputs(run, golden))
-    stages: tuple[tuple[str, Callable[[_Run, _Run], Check]], ...] = (
-        ("outputs", _compare_outputs),
-        (
-            "candidates",
-            lambda a, b: _compare_found("candidates", a.name, b.name, a.candidates, b.candidates),
-        ),
-        (
-            "detections",
-            lambda a, b: _compare_found("detections", a.name, b.name, a.detections, b.detections),
-        ),
-    )
-    for stage, compare in stages:
+    for stage in ("outputs", *_STAGES.get(card.task, ())):
         if len(runs) < 2:
             alone = runs[0].name if runs else "no backend"
             checks.append(Check(stage, alone, "", "skipped", detail="no second backend to compare with"))
-        checks += [compare(run, runs[0]) for run in runs[1:]]
+        checks += [_compare(stage, run, runs[0]) for run in runs[1:]]
     return VerifyReport(card.name, frame_name, tuple(checks))
 
 
@@ -181,28 +181,45 @@ def _blobs(card: ModelCard, frame: NDArray[np.uint8]) -> tuple[Array, Array]:
     return blob, reference
 
 
-def _run(
-    model: str | Path, weights: str | Path | None, name: str, threads: int, frame: NDArray[np.uint8]
-) -> _Run:
-    with api.load(
-        model, weights=weights, backend=name, threads=threads, conf=CONF, multi_label=True, warmup=False
-    ) as detector:
-        return _stages(detector, name, frame)
+def _run(loaded: api.Loaded, name: str, threads: int, frame: NDArray[np.uint8]) -> _Run:
+    options: dict[str, Any] = {}
+    if loaded.card.task == "detect":
+        options = {"conf": CONF, "multi_label": True}
+    with api.start(loaded, backend=name, threads=threads, warmup=False, **options) as pipeline:
+        return _stages(pipeline, name, frame)
 
 
-def _stages(detector: Detector, name: str, frame: NDArray[np.uint8]) -> _Run:
-    blob = detector.new_blob()
-    transform = detector.preprocess(frame, blob[0])
-    outputs = {key: np.array(array) for key, array in detector.infer(blob).items()}
-    first = {key: array[0] for key, array in outputs.items()}
-    candidates = detector.candidates(first)
-    found = detector.postprocess(first, transform)
+def _stages(pipeline: Pipeline[Any], name: str, frame: NDArray[np.uint8]) -> _Run:
+    blob = pipeline.new_blob()
+    transform = pipeline.preprocess(frame, blob[0])
+    inferred = {key: np.array(array) for key, array in pipeline.infer(blob).items()}
+    first = {key: array[0] for key, array in inferred.items()}
+    # What a second network makes of proposals hangs on their order: only the first one's outputs compare
+    # number by number.
+    outputs = {spec.name: inferred[spec.name] for spec in pipeline.session.outputs}
+    if isinstance(pipeline, Classifier):
+        return _Run(name, outputs, {"classes": pipeline.probabilities(first)})
+    assert isinstance(pipeline, Detector)
+    candidates = pipeline.candidates(first)
     return _Run(
         name,
         outputs,
-        _Found(candidates.xyxy, candidates.confidence, candidates.class_id),
-        _Found(found.xyxy, found.confidence, found.class_id),
+        {
+            "candidates": _Found.of(candidates),
+            "detections": _Found.of(pipeline.postprocess(first, transform)),
+        },
     )
+
+
+def _compare(stage: str, run: _Run, reference: _Run) -> Check:
+    if stage == "outputs":
+        return _compare_outputs(run, reference)
+    a, b = run.found[stage], reference.found[stage]
+    if isinstance(a, _Found) and isinstance(b, _Found):
+        return _compare_found(stage, run.name, reference.name, a, b)
+    assert isinstance(a, np.ndarray)
+    assert isinstance(b, np.ndarray)
+    return _compare_arrays(stage, run.name, reference.name, a, b, CONFIDENCE_TOLERANCE, largest=1.0)
 
 
 def _read_golden(golden: Golden, folder: Path) -> dict[str, Array]:

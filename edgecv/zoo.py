@@ -88,22 +88,24 @@ def locate(file: FileEntry, folder: Path) -> Path | None:
 
 def files_of(entry: ZooEntry) -> list[Path]:
     """The verified files of a card, in its order. Raises ModelNotFoundError with the remedy."""
-    found = []
-    for file in _all_files(entry.card):
-        path = locate(file, entry.folder)
-        if path is None:
-            searched = os.pathsep.join(str(p) for p in MODELS.get()) or "not set"
-            remedy = (
-                f"run `edgecv models pull {entry.card.name}`, or let EDGECV_MODELS name a folder that has it"
-                if file.url
-                else "let EDGECV_MODELS name a folder that has it"
-            )
-            raise ModelNotFoundError(
-                f"{entry.card.name}: its file {file.path} ({file.bytes} bytes) is not on this machine "
-                f"(EDGECV_MODELS: {searched}): {remedy}"
-            )
-        found.append(path)
-    return found
+    return [path_of(entry, file) for file in all_files(entry.card)]
+
+
+def path_of(entry: ZooEntry, file: FileEntry) -> Path:
+    """Where one of a card's files lies, verified. Raises ModelNotFoundError with the remedy."""
+    path = locate(file, entry.folder)
+    if path is not None:
+        return path
+    searched = os.pathsep.join(str(p) for p in MODELS.get()) or "not set"
+    remedy = (
+        f"run `edgecv models pull {entry.card.name}`, or let EDGECV_MODELS name a folder that has it"
+        if file.url
+        else "let EDGECV_MODELS name a folder that has it"
+    )
+    raise ModelNotFoundError(
+        f"{entry.card.name}: its file {file.path} ({file.bytes} bytes) is not on this machine "
+        f"(EDGECV_MODELS: {searched}): {remedy}"
+    )
 
 
 def pull(entry: ZooEntry, *, progress: Progress | None = None) -> list[Path]:
@@ -113,7 +115,7 @@ def pull(entry: ZooEntry, *, progress: Progress | None = None) -> list[Path]:
     only then gets its name. Raises UnavailableError when the network fails, ChecksumError when
     something else was served.
     """
-    return [locate(file, entry.folder) or _download(file, progress) for file in _all_files(entry.card)]
+    return [locate(file, entry.folder) or _download(file, progress) for file in all_files(entry.card)]
 
 
 def verify_file(path: Path, file: FileEntry) -> None:
@@ -145,7 +147,8 @@ def sha256_of(path: Path) -> str:
     return known[key]
 
 
-def _all_files(card: ModelCard) -> tuple[FileEntry, ...]:
+def all_files(card: ModelCard) -> tuple[FileEntry, ...]:
+    """Every file of a model, of all its stages."""
     return card.files or tuple(file for files in card.stages.values() for file in files)
 
 

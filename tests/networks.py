@@ -63,6 +63,109 @@ def tiny_yolov8(
     )
 
 
+def tiny_classifier(
+    *, size: int = 32, batch: int | str = 1, softmax: bool = False, is_map: bool = False
+) -> bytes:
+    """A classifier of four: how much blue, green, red a frame of 0 to 1 has, and a constant 0.5.
+
+    softmax: probabilities, else scores. is_map: (batch, 4, 1, 1), else (batch, 4).
+    """
+    weights: dict[str, np.ndarray] = {
+        "weight": np.eye(4, 3, dtype=np.float32).reshape(4, 3, 1, 1) * 10,
+        "bias": np.array([0, 0, 0, 5], np.float32),
+    }
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["data"], ["mean"]),
+        helper.make_node("Conv", ["mean", "weight", "bias"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["chances"], axis=1)
+        if softmax
+        else helper.make_node("Identity", ["scores"], ["chances"]),
+        helper.make_node("Identity" if is_map else "Flatten", ["chances"], ["prob"]),
+    ]
+    return model_bytes(
+        nodes,
+        inputs=[("data", [batch, 3, size, size])],
+        outputs=[("prob", [batch, 4, 1, 1] if is_map else [batch, 4])],
+        weights=weights,
+    )
+
+
+def tiny_trunk(
+    *,
+    size_wh: tuple[int, int] = (96, 80),
+    anchors: int = 9,
+    channels: int = 20,
+    batch: int | str = 1,
+    seed: int = 0,
+) -> bytes:
+    """The first stage of a Faster R-CNN of stride 16: features, `rpn_cls_prob_reshape`, `rpn_bbox_pred`.
+
+    Its input is `data`; one strided convolution, and one over it for scores and one for deltas.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = size_wh
+    cells = [height // 16, width // 16]
+    weights: dict[str, np.ndarray] = {
+        "weight": (rng.standard_normal((channels, 3, 16, 16)) / 1600).astype(np.float32),
+        "score_weight": (rng.standard_normal((2 * anchors, channels, 1, 1)) / 4).astype(np.float32),
+        "delta_weight": (rng.standard_normal((4 * anchors, channels, 1, 1)) / 30).astype(np.float32),
+        "pairs": np.array([0, 2, anchors * cells[0], cells[1]], np.int64),
+        "planes": np.array([0, 2 * anchors, *cells], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["data", "weight"], ["sums"], kernel_shape=[16, 16], strides=[16, 16]),
+        helper.make_node("Relu", ["sums"], ["conv5"]),
+        helper.make_node("Conv", ["conv5", "score_weight"], ["rpn_cls_score"], kernel_shape=[1, 1]),
+        helper.make_node("Reshape", ["rpn_cls_score", "pairs"], ["rpn_cls_score_reshape"]),
+        helper.make_node("Softmax", ["rpn_cls_score_reshape"], ["rpn_cls_prob"], axis=1),
+        helper.make_node("Reshape", ["rpn_cls_prob", "planes"], ["rpn_cls_prob_reshape"]),
+        helper.make_node("Conv", ["conv5", "delta_weight"], ["rpn_bbox_pred"], kernel_shape=[1, 1]),
+    ]
+    return model_bytes(
+        nodes,
+        inputs=[("data", [batch, 3, height, width])],
+        outputs=[
+            ("conv5", [batch, channels, *cells]),
+            ("rpn_cls_prob_reshape", [batch, 2 * anchors, *cells]),
+            ("rpn_bbox_pred", [batch, 4 * anchors, *cells]),
+        ],
+        weights=weights,
+    )
+
+
+def tiny_roi(
+    *,
+    rois: int | str = 30,
+    channels: int = 20,
+    pooled_wh: tuple[int, int] = (3, 2),
+    columns: int = 4 * (CLASSES + 1),
+    seed: int = 0,
+) -> bytes:
+    """The second stage of a Faster R-CNN: `pool5` to `cls_prob` of a background and CLASSES classes, and
+    `bbox_pred` of so many columns; a matrix each."""
+    rng = np.random.default_rng(seed)
+    across, down = pooled_wh
+    inputs = channels * down * across
+    weights: dict[str, np.ndarray] = {
+        "score_weight": (rng.standard_normal((inputs, CLASSES + 1)) / 8).astype(np.float32),
+        "delta_weight": (rng.standard_normal((inputs, columns)) / 60).astype(np.float32),
+        "score_bias": np.zeros(CLASSES + 1, np.float32),
+        "delta_bias": np.zeros(columns, np.float32),
+    }
+    nodes = [
+        helper.make_node("Flatten", ["pool5"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "score_weight", "score_bias"], ["cls_score"]),
+        helper.make_node("Softmax", ["cls_score"], ["cls_prob"], axis=1),
+        helper.make_node("Gemm", ["flat", "delta_weight", "delta_bias"], ["bbox_pred"]),
+    ]
+    return model_bytes(
+        nodes,
+        inputs=[("pool5", [rois, channels, down, across])],
+        outputs=[("cls_prob", [rois, CLASSES + 1]), ("bbox_pred", [rois, columns])],
+        weights=weights,
+    )
+
+
 def ultralytics_metadata(size: int) -> dict[str, str]:
     """What an export of that project carries."""
     return {

@@ -15,9 +15,9 @@ import pytest
 from onnx import helper
 
 import edgecv
-from edgecv import api
 from edgecv.backends import BACKENDS
 from edgecv.errors import CardError, HeadError, InputError, ModelNotFoundError, SessionBusyError
+from edgecv.importers.draft import CARD_KEY
 from edgecv.types import Detections
 from tests.networks import model_bytes, photo, tiny_yolov8
 
@@ -105,21 +105,21 @@ def test_card_beside_the_file_wins(network: Path) -> None:
 
 def test_card_in_the_metadata(tmp_path: Path) -> None:
     path = tmp_path / "with_card.onnx"
-    path.write_bytes(tiny_yolov8(metadata={api.CARD_KEY: json.dumps({**CARD, "name": "inside"})}))
+    path.write_bytes(tiny_yolov8(metadata={CARD_KEY: json.dumps({**CARD, "name": "inside"})}))
     with edgecv.load(path, threads=1) as detector:
         assert detector.card.name == "inside"
 
 
 def test_damaged_card_in_the_metadata(tmp_path: Path) -> None:
     path = tmp_path / "with_card.onnx"
-    path.write_bytes(tiny_yolov8(metadata={api.CARD_KEY: "{"}))
+    path.write_bytes(tiny_yolov8(metadata={CARD_KEY: "{"}))
     with pytest.raises(CardError, match=r"metadata edgecv\.card"):
         edgecv.load(path)
 
 
 def test_card_in_the_metadata_cannot_name_a_label_file(tmp_path: Path) -> None:
     path = tmp_path / "with_card.onnx"
-    path.write_bytes(tiny_yolov8(metadata={api.CARD_KEY: json.dumps({**CARD, "labels": "labels.txt"})}))
+    path.write_bytes(tiny_yolov8(metadata={CARD_KEY: json.dumps({**CARD, "labels": "labels.txt"})}))
     with pytest.raises(CardError, match="list the labels themselves"):
         edgecv.load(path)
 

@@ -97,6 +97,7 @@ WRONG = {
     "unknown head": ("head.type", "crystal-ball", "crystal-ball"),
     "unknown head field": ("head.flavor", 1, "flavor"),
     "no head": ("head", None, "head"),
+    "head of another task": ("task", "classify", "yolov8 does not classify, which `task` says"),
     "head is a list": ("head", [1], "head"),
     "bad sha": ("files.0.sha256", "xyz", "sha256"),
     "absolute path": ("files.0.path", "/etc/passwd", "/etc/passwd"),

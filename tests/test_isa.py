@@ -12,13 +12,14 @@ from edgecv import _isa
 
 LABELS = ["sse42", "avx2", "avx512", "neon"]
 
-# Runs kernels of both modules, then tells which ISA each took.
+# Runs kernels of every module, then tells which ISA each took.
 PROGRAM = """
 import numpy as np
-from edgecv import _boxes, _image, _isa, boxes, image
+from edgecv import _boxes, _image, _isa, _rois, boxes, image, rois
 image.to_blob(np.zeros((4, 4, 3), np.uint8), image.BlobSpec((8, 8)))
 boxes.iou(np.ones((1, 4), np.float32), np.ones((1, 4), np.float32))
-print(_isa.active(), _image.isa(), _boxes.isa())
+rois.pool(np.ones((1, 1, 1), np.float32), np.ones((1, 4), np.float32))
+print(_isa.active(), _image.isa(), _boxes.isa(), _rois.isa())
 """
 
 
@@ -36,7 +37,7 @@ def test_the_forced_isa_runs_or_the_error_says_why(isa: str) -> None:
     done = run(isa)
     if isa in _isa.usable():
         assert done.returncode == 0, done.stderr
-        assert done.stdout.split() == [isa] * 3
+        assert done.stdout.split() == [isa] * 4
         return
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
@@ -61,11 +62,11 @@ def test_an_unknown_isa_is_an_error() -> None:
 def test_the_best_usable_isa_is_the_default(unset: str | None) -> None:
     done = run(unset)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [_isa.usable()[-1]] * 3
+    assert done.stdout.split() == [_isa.usable()[-1]] * 4
 
 
 def test_importing_does_not_read_the_variable() -> None:
-    done = run("avx9", "import edgecv.image, edgecv.boxes; print('imported')")
+    done = run("avx9", "import edgecv.image, edgecv.boxes, edgecv.rois; print('imported')")
     assert done.stdout.strip() == "imported", done.stderr
 
 

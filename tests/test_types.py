@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgecv.errors import MissingExtraError
 from edgecv.image import BlobSpec, plan_transform
-from edgecv.types import Detections, FrameTransform, Placement, TensorSpec, Timing
+from edgecv.types import Classification, Detections, FrameTransform, Placement, TensorSpec, Timing
 
 sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
 specs = st.builds(
@@ -108,3 +108,11 @@ def test_texts() -> None:
     assert placement.as_dict()["fallbacks"] == [{"backend": "a", "reason": "why not"}]
     assert str(TensorSpec("x", np.dtype(np.float32), (1, "n", None))) == "x: float32 (1, n, ?)"
     assert Timing(1, 2, 3).total_ms == 6
+
+
+def test_classification_names_its_classes() -> None:
+    found = Classification(np.array([1, 7], np.int32), np.array([0.75, 0.25], np.float32), ("nut", "bolt"))
+    assert len(found) == 2
+    assert list(found) == [(0.75, 1), (0.25, 7)]
+    assert [found.class_name(class_id) for _, class_id in found] == ["bolt", "7"]
+    assert found.class_name(-1) == "-1"

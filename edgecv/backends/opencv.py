@@ -25,6 +25,7 @@ from edgecv.backends.base import (
 )
 from edgecv.errors import BackendError, PlacementError
 from edgecv.graph.model import OnnxModel
+from edgecv.graph.padding import with_padding_of_points
 from edgecv.types import Memory, Placement
 
 MINIMUM = (4, 8)
@@ -164,6 +165,9 @@ class OpenCVSession(Session[_Plan]):
     def _read(model: OnnxModel, version: str) -> Any:
         import cv2
 
+        if _has_new_engine():
+            # OpenCV 5.0 leaves out the padding of a 1x1 convolution, and answers with other numbers.
+            model = with_padding_of_points(model)
         data = np.frombuffer(model.data, np.uint8)
         cannot = f"OpenCV {version} cannot compile {model.origin}"
         try:

@@ -23,9 +23,11 @@ INTERRUPTED = 130
 # Verb -> its one-line help; the command itself is `command` in edgecv.cli.<verb>.
 VERBS = {
     "detect": "Find objects in images, videos or a camera.",
+    "classify": "Say what images, videos or a camera show, as a whole.",
     "eval": "Measure a model's accuracy on an annotated dataset.",
     "bench": "Measure a model's latency on this machine.",
     "verify": "Compare preprocessing and backends with the card's golden tensors, stage by stage.",
+    "convert": "Turn a Caffe, Darknet or ONNX network into ONNX with a card.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",
 }

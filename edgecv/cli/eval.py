@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from edgecv.cli import options, output
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command(name="eval")
@@ -17,6 +22,7 @@ from edgecv.cli import options, output
 @options.backend_option
 @options.threads_option
 @options.placement_options
+@options.import_options
 @options.json_option
 def command(
     model: str,
@@ -31,6 +37,8 @@ def command(
     precision: str,
     weights: str | None,
     imgsz: tuple[int, int] | None,
+    labels: str | None,
+    mean: Path | tuple[float, ...] | None,
     json_path: str | None,
 ) -> int:
     """Measure the accuracy of MODEL on DATASET, as COCO counts it.
@@ -46,11 +54,14 @@ def command(
     with (
         load(
             model,
+            task="detect",
             backend=backend,
             device=device,
             threads=threads,
             precision=precision,
             weights=weights,
+            labels=labels,
+            mean=mean,
             imgsz=imgsz,
             **{
                 **evaluate.LOAD_OPTIONS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,27 @@ F = TypeVar("F", bound=Callable[..., Any])
 def model_argument(function: F) -> F:
     """MODEL: what `edgecv.load` takes."""
     return click.argument("model")(function)
+
+
+def source_argument(function: F) -> F:
+    """SOURCE: what `media.open_source` takes."""
+    return click.argument("source")(function)
+
+
+def output_options(function: F) -> F:
+    """--out, --json, --show, --limit: of the verbs that go over the frames of a source."""
+    for option in reversed(
+        (
+            click.option("--out", metavar="PATH", help="Annotated output: an image, a video, or a folder."),
+            json_option,
+            click.option(
+                "--show", is_flag=True, help="Show the frames in a window; q or Esc ends, any key goes on."
+            ),
+            click.option("--limit", type=click.IntRange(min=1), help="Stop after this many frames."),
+        )
+    ):
+        function = option(function)
+    return function
 
 
 def json_option(function: F) -> F:
@@ -39,12 +61,40 @@ def placement_options(function: F) -> F:
         (
             click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …"),
             click.option("--precision", default="fp32", show_default=True, help="fp32, fp16 or int8."),
-            click.option("--weights", metavar="FILE", help="Network file in place of the card's own."),
+            weights_option,
             click.option(
                 "--imgsz",
                 metavar="SIZE|WxH",
                 callback=_parse_imgsz,
                 help="Blob size, for a model with a dynamic input.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def weights_option(function: F) -> F:
+    """--weights."""
+    return click.option(
+        "--weights",
+        metavar="FILE",
+        help="The other file of a Caffe or Darknet network; of a card, the network in place of its own.",
+    )(function)
+
+
+def import_options(function: F) -> F:
+    """--labels, --mean: what the files of a network may not say."""
+    for option in reversed(
+        (
+            click.option(
+                "--labels", metavar="FILE", help="Class names, one a line. Default: those beside the network."
+            ),
+            click.option(
+                "--mean",
+                metavar="FILE|B,G,R",
+                callback=_parse_mean,
+                help="Mean to subtract: three numbers, or a mean file of Caffe. Default: as the files say.",
             ),
         )
     ):
@@ -69,6 +119,15 @@ def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tup
         return int(width), int(height or width)
     except ValueError:
         raise InputError(f"--imgsz: expected a size such as 416 or 640x480, got {text!r}") from None
+
+
+def _parse_mean(_: click.Context, __: click.Parameter, text: str | None) -> Path | tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return Path(text)
 
 
 def split_classes(text: str | None) -> list[int | str] | None:

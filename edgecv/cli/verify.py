@@ -13,7 +13,7 @@ _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped"
 @options.model_argument
 @click.argument("source", required=False)
 @click.option("--backend", metavar="NAME[,NAME]", help="Backends to compare. Default: every usable one.")
-@click.option("--weights", metavar="FILE", help="Network file in place of the card's own.")
+@options.weights_option
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @options.json_option
 def command(
@@ -25,7 +25,7 @@ def command(
     json_path: str | None,
 ) -> int:
     """Compare MODEL's blob with a plain NumPy reference and the card's golden hash, then raw outputs,
-    candidates and detections across backends, and name the first stage that diverges.
+    candidates and detections, or classes, across backends, and name the first stage that diverges.
 
     SOURCE: an image in place of the card's golden frame.
     """

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, TypeProto, helper, numpy_helper
+from onnx import TensorProto, TypeProto, helper
 
 from edgecv.errors import ModelFileError
 from edgecv.graph.model import OnnxModel
@@ -29,7 +29,8 @@ Shape = tuple[int, ...]
 class GraphBuilder:
     """Adds nodes to a graph whose sizes are all fixed.
 
-    origin: the file, for messages. Names of values are unique; a name that is taken gets a number.
+    origin: the file, for messages. layer: what an error is put down to; "": the node that it is in.
+    Names of values are unique; a name that is taken gets a number.
     """
 
     def __init__(self, name: str, origin: str) -> None:
@@ -38,8 +39,9 @@ class GraphBuilder:
         self._types: dict[str, TypeProto] = {}
         self._inputs: list[str] = []
         self._nodes: list[onnx.NodeProto] = []
-        self._weights: dict[str, TensorProto] = {}
+        self._weights: dict[str, NDArray[Any]] = {}
         self._opset = 7
+        self.layer = ""
 
     def input(self, name: str, shape: Shape) -> str:
         """A float32 input of the network."""
@@ -48,11 +50,15 @@ class GraphBuilder:
         return name
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """Weights, or an operand such as a shape. value: float32, int64, or another type of ONNX."""
+        """Weights, or an operand such as a shape; not copied before `model`.
+
+        value: float32, int64, or another type of ONNX.
+        """
         name = self.unused(name)
-        array = np.ascontiguousarray(value)
-        self._weights[name] = numpy_helper.from_array(array, name)
-        self._types[name] = helper.make_tensor_type_proto(self._weights[name].data_type, array.shape)
+        self._weights[name] = value
+        self._types[name] = helper.make_tensor_type_proto(
+            helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
+        )
         return name
 
     def add(self, op: str, inputs: Sequence[str], *, name: str, **attributes: Any) -> str:
@@ -76,24 +82,30 @@ class GraphBuilder:
                 schema,
                 node,
                 {value: self._types[value] for value in inputs if value},
-                {value: self._weights[value] for value in inputs if self._is_operand(value)},
+                {value: _tensor(value, self._weights[value]) for value in inputs if self._is_operand(value)},
                 opset_imports=[helper.make_opsetid("", OPSET)],
                 ir_version=IR_VERSION,
             )
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError) as error:
             raise ModelFileError(
-                f"{self._origin}: layer {names[0]!r}: {op} of {self._described(inputs)} is not possible: "
+                f"{self._origin}: {self._place(names)}: {op} of {self._described(inputs)} is not possible: "
                 f"{str(error).strip().splitlines()[-1]}"
             ) from error
         for output in outputs:
             self._types[output] = types[output]
             if any(size <= 0 for size in self.shape(output)):
                 raise ModelFileError(
-                    f"{self._origin}: layer {names[0]!r}: {op} of {self._described(inputs)} leaves nothing: "
-                    f"its output is {self.shape(output)}; the picture is too small for this network"
+                    f"{self._origin}: {self._place(names)}: {op} of {self._described(inputs)} leaves "
+                    f"nothing: its output is {self.shape(output)}; the picture is too small for this network"
                 )
         self._nodes.append(node)
         return outputs
+
+    def set_shape(self, value: str, shape: Shape) -> str:
+        """Say what a value's sizes are, where ONNX does not infer them; returns its name."""
+        kind = self._types[value].tensor_type.elem_type
+        self._types[value] = helper.make_tensor_type_proto(kind, shape)
+        return value
 
     def shape(self, value: str) -> Shape:
         """Sizes of a value."""
@@ -108,16 +120,23 @@ class GraphBuilder:
         return wanted
 
     def model(self, outputs: Mapping[str, str], metadata: Mapping[str, str] | None = None) -> OnnxModel:
-        """The network, nodes that lead to no output left out.
+        """The network, nodes and inputs that lead to no output left out.
 
-        outputs: name of the output -> value. The opset is the lowest that holds its operators.
+        outputs: name of the output -> value, which takes the name. The opset is the lowest that holds its
+        operators.
         """
         nodes = list(self._nodes)
+        produced = {output for node in nodes for output in node.output}
+        renamed: dict[str, str] = {}
         for name, value in outputs.items():
-            if name != value:
+            if name == value:
+                continue
+            if value in produced - renamed.keys() - outputs.keys() and name not in self._types:
+                renamed[value] = name
+            else:
                 nodes.append(helper.make_node("Identity", [value], [name], name=name))
-                self._types[name] = self._types[value]
-        needed = set(outputs)
+            self._types[name] = self._types[value]
+        needed = {*outputs, *renamed}
         kept: list[onnx.NodeProto] = []
         for node in reversed(nodes):
             if needed.intersection(node.output):
@@ -126,24 +145,57 @@ class GraphBuilder:
         graph = helper.make_graph(
             kept[::-1],
             self._name,
-            [helper.make_value_info(name, self._types[name]) for name in self._inputs],
+            [helper.make_value_info(name, self._types[name]) for name in self._inputs if name in needed],
             [helper.make_value_info(name, self._types[name]) for name in outputs],
-            initializer=[tensor for name, tensor in self._weights.items() if name in needed],
         )
+        opsets = [helper.make_opsetid("", self._opset)]
         proto = helper.make_model(
             graph,
             producer_name="edgecv",
-            opset_imports=[helper.make_opsetid("", self._opset)],
-            ir_version=max(IR_VERSION, helper.find_min_ir_version_for([helper.make_opsetid("", self._opset)])),
+            opset_imports=opsets,
+            ir_version=max(IR_VERSION, helper.find_min_ir_version_for(opsets)),
         )
+        for node in proto.graph.node if renamed else ():
+            node.input[:] = [renamed.get(value, value) for value in node.input]
+            node.output[:] = [renamed.get(value, value) for value in node.output]
+        # Added last: whatever holds a message copies all of it.
+        for name, array in self._weights.items():
+            if name in needed:
+                _fill(proto.graph.initializer.add(), name, array)
         if metadata:
             helper.set_model_props(proto, dict(metadata))
         return OnnxModel(proto, self._origin)
 
     def _is_operand(self, value: str) -> bool:
         """Whether shape inference may want to read it: whole numbers and small floats, never weights."""
-        tensor = self._weights.get(value)
-        return tensor is not None and int(np.prod(tensor.dims, dtype=np.int64)) <= 64
+        array = self._weights.get(value)
+        return array is not None and array.size <= 64
+
+    def _place(self, names: Sequence[str]) -> str:
+        return f"layer {self.layer or names[0]!r}"
 
     def _described(self, values: Sequence[str]) -> str:
         return ", ".join(f"{value} {self.shape(value)}" for value in values if value) or "nothing"
+
+
+def _fill(tensor: TensorProto, name: str, value: NDArray[Any]) -> None:
+    # What numpy_helper.from_array makes, without a message that would only be copied.
+    tensor.name = name
+    tensor.dims.extend(value.shape)
+    tensor.data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
+    tensor.raw_data = _raw(value.astype(value.dtype.newbyteorder("<"), copy=False))
+
+
+def _raw(value: NDArray[Any]) -> bytes:
+    """The array's bytes: those that it is a view of, where it is of all of them, and else a copy."""
+    owner: Any = value
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    is_whole = isinstance(owner, bytes) and len(owner) == value.nbytes and value.flags.c_contiguous
+    return owner if is_whole else value.tobytes()
+
+
+def _tensor(name: str, value: NDArray[Any]) -> TensorProto:
+    tensor = TensorProto()
+    _fill(tensor, name, value)
+    return tensor

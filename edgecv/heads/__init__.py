@@ -1,6 +1,7 @@
-"""Output heads: raw tensors of a detector to candidates, one module a head.
+"""Output heads: the raw tensors of a network to what they mean, one module a head.
 
-`HEADS` lists them by the type that a card states; a new head is a new module and a line there.
+`HEADS` lists them by the type that a card states; a new head is a new module and a line in the table of
+its task.
 """
 
 from __future__ import annotations
@@ -11,12 +12,46 @@ from typing import Any
 import msgspec
 
 from edgecv.errors import CardError
-from edgecv.heads import fastestdet, nanodet, ssd, yolo_e2e, yolov5, yolov8, yolox, yunet
-from edgecv.heads.base import Head, HeadParams
+from edgecv.heads import (
+    classify,
+    detection,
+    detectnet,
+    faster_rcnn,
+    fastestdet,
+    nanodet,
+    region,
+    ssd,
+    yolo,
+    yolo_e2e,
+    yolov5,
+    yolov8,
+    yolox,
+    yunet,
+)
+from edgecv.heads.base import ClassificationHead, DetectionHead, Head, HeadParams
 from edgecv.types import ModelFacts
 
-_MODULES: tuple[Head[Any], ...] = (yolox, yolov5, yolov8, yolo_e2e, nanodet, fastestdet, yunet, ssd)
-HEADS: dict[str, Head[Any]] = {module.TYPE: module for module in _MODULES}
+_DETECTION: tuple[DetectionHead[Any], ...] = (
+    yolox,
+    yolov5,
+    yolov8,
+    yolo_e2e,
+    nanodet,
+    fastestdet,
+    yunet,
+    yolo,
+    region,
+    detection,
+    detectnet,
+    faster_rcnn,
+    ssd,
+)
+_CLASSIFICATION: tuple[ClassificationHead[Any], ...] = (classify,)
+
+DETECTION: dict[str, DetectionHead[Any]] = {module.TYPE: module for module in _DETECTION}
+CLASSIFICATION: dict[str, ClassificationHead[Any]] = {module.TYPE: module for module in _CLASSIFICATION}
+HEADS: dict[str, Head[Any]] = {**DETECTION, **CLASSIFICATION}
+BY_TASK: dict[str, Mapping[str, Head[Any]]] = {"detect": DETECTION, "classify": CLASSIFICATION}
 
 
 def get(type: str) -> Head[Any]:

@@ -1,6 +1,6 @@
 """What every head has in common: the parameters that a card states, and the shape of its module.
 
-A head is a module with the members of `Head`; `edgecv.heads` lists them.
+A head is a module with the members of `DetectionHead` or `ClassificationHead`; `edgecv.heads` lists them.
 """
 
 from __future__ import annotations
@@ -67,10 +67,11 @@ class Query:
 
 
 P = TypeVar("P", bound=HeadParams)
+P_co = TypeVar("P_co", bound=HeadParams, covariant=True)
 
 
-class Head(Protocol[P]):
-    """The shape of a head's module.
+class Head(Protocol[P_co]):
+    """The shape of every head's module; `DetectionHead` and `ClassificationHead` add how outputs are read.
 
     TYPE: its name in a card. Params: its parameters.
     CONVENTIONAL_INPUT: how its reference implementation feeds a network, as fields of a card's input,
@@ -81,18 +82,34 @@ class Head(Protocol[P]):
     def TYPE(self) -> str: ...  # noqa: N802
 
     @property
-    def Params(self) -> type[P]: ...  # noqa: N802
+    def Params(self) -> type[P_co]: ...  # noqa: N802
 
     @property
     def CONVENTIONAL_INPUT(self) -> Mapping[str, Any] | None: ...  # noqa: N802
 
-    def recognise(self, facts: ModelFacts) -> P | None:
+    def recognise(self, facts: ModelFacts) -> P_co | None:
         """The parameters, where shapes, names and metadata speak for this head and not against it."""
+
+
+class DetectionHead(Head[P], Protocol[P]):
+    """The shape of a head that finds boxes."""
 
     def decode(self, outputs: Mapping[str, FloatArray], params: P, query: Query) -> Candidates:
         """outputs: of one image, without the batch axis, by the model's names; may be read-only.
 
         Raises HeadError where an output is missing or its shape does not fit.
+        """
+        ...
+
+
+class ClassificationHead(Head[P], Protocol[P]):
+    """The shape of a head that says what a whole frame shows."""
+
+    def probabilities(self, outputs: Mapping[str, FloatArray], params: P) -> FloatArray:
+        """outputs: of one image, without the batch axis, by the model's names; may be read-only.
+
+        Returns float32 (classes,), 0 to 1. Raises HeadError where the output is missing or its shape
+        does not fit.
         """
         ...
 

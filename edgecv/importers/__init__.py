@@ -1,50 +1,133 @@
-"""Model files of others into ONNX: one reader a format, chosen by what the file is."""
+"""Model files of others into ONNX: one reader a format, chosen by what the file is.
+
+The readers of Caffe and Darknet are imported when one of their files is read.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
+import msgspec
+
+from edgecv.card import ModelCard
+from edgecv.errors import InputError, ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES, OnnxModel
+from edgecv.importers.base import NETWORK, Imported
+from edgecv.importers.draft import onnx_card
+from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card
+from edgecv.importers.labels import find_labels, relabel
 
-SUFFIXES = {".onnx": "onnx"}
+__all__ = [
+    "NETWORK",
+    "Imported",
+    "Mean",
+    "ModelFiles",
+    "can_be_weights",
+    "import_model",
+    "locate",
+    "of_card",
+    "read_model",
+    "read_networks",
+    "relabel",
+    "with_mean",
+]
 
-_ADVICE = {
-    ".pt": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
-    ".pth": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
-    ".pkl": "a pickle runs code when it is read: export the model to ONNX",
-    ".tflite": "convert it to ONNX",
-    ".pb": "convert it to ONNX",
-    ".h5": "export it to ONNX",
-    ".engine": "a TensorRT engine belongs to one machine: give the ONNX file that it was built from",
-    ".cfg": "Darknet networks cannot be read by this version: convert it to ONNX",
-    ".weights": "Darknet networks cannot be read by this version: convert it to ONNX",
-    ".prototxt": "Caffe networks cannot be read by this version: convert it to ONNX",
-    ".caffemodel": "Caffe networks cannot be read by this version: convert it to ONNX",
-}
+Mean = Path | tuple[float, ...]
+"""A mean file of Caffe, or the mean of each channel of a frame: blue, green, red."""
 
 
-def read_model(source: Path | bytes) -> OnnxModel:
-    """The network in a model file, or in the bytes of one.
+def read_model(source: Path | bytes, weights: Path | None = None) -> OnnxModel:
+    """The one network in a model file, or in the bytes of an ONNX file.
 
-    Raises ModelNotFoundError, ModelFileError for a damaged or foreign file, InputError for a format
-    that is not read.
+    weights: the other file of a Caffe or Darknet network, where it is not beside it. Raises
+    ModelNotFoundError, ModelFileError for a damaged or foreign file, InputError for a format that is
+    not read and for a model of several networks.
     """
     if isinstance(source, bytes):
+        if weights is not None:
+            raise InputError("weights: bytes are one whole ONNX file; give the path of a network without")
         return OnnxModel.from_bytes(source, origin=f"model of {len(source)} bytes")
-    if not source.exists():
-        raise ModelNotFoundError(f"{source}: no such file")
-    if not source.is_file():
-        raise InputError(f"{source}: expected a model file, got a folder")
-    suffix = source.suffix.lower()
-    if suffix not in SUFFIXES:
-        advice = _ADVICE.get(suffix, f"expected one of {', '.join(SUFFIXES)}")
-        raise InputError(f"{source}: not a model format that edgecv reads: {advice}")
+    networks = read_networks(locate(source, weights))
+    if len(networks) != 1:
+        raise InputError(
+            f"{source}: it runs as {len(networks)} networks ({', '.join(networks)}), and one is wanted: "
+            "convert it, and name one of the files that come of it"
+        )
+    return next(iter(networks.values()))
+
+
+def read_networks(files: ModelFiles) -> Mapping[str, OnnxModel]:
+    """The networks in a model's files, by stage; of most there is one, `NETWORK`. Raises as `read_model`."""
+    if files.format == "onnx":
+        return {NETWORK: _read_onnx(files.source)}
+    return _read(files, None, None).networks
+
+
+def import_model(files: ModelFiles, *, labels: Path | None = None, mean: Mean | None = None) -> Imported:
+    """The networks in a model's files, with the card that an ONNX file carries, or else a draft of what
+    the files say and what lies beside them.
+
+    labels: a file of class names; None: the one beside the model, where there is no doubt. mean: what
+    is subtracted from a frame, where the network's own files do not say. Raises as `read_model` does,
+    and HeadError where it is in doubt how the network is to be fed or read.
+    """
+    # Only a network's own files say what a mean file of Caffe belongs to; numbers mean the same for all.
+    theirs = mean if files.format == "caffe" else None
+    imported = _read(files, labels, theirs)
+    card, assumptions = imported.card, imported.assumptions
+    if mean is not None and theirs is None:
+        card = with_mean(card, mean)
+    if labels is not None:
+        card = relabel(card, imported.networks, labels)
+    elif not imported.is_stated:
+        card, assumed = find_labels(card, imported.networks, files.source)
+        assumptions = (*assumptions, assumed) if assumed else assumptions
+    return replace(imported, card=card, assumptions=assumptions)
+
+
+def with_mean(card: ModelCard, mean: Mean) -> ModelCard:
+    """The card with another mean of its input. Raises InputError for a number of values that does not fit."""
+    entry = card.image_input
+    if isinstance(mean, Path):
+        raise InputError(
+            f"mean: {mean}: a file is read for a Caffe network without a card; for {card.name} give one "
+            f"number a channel, such as {'104,117,123' if entry.channels == 3 else '104'}"
+        )
+    values = tuple(mean)
+    if entry.color.startswith("rgb"):
+        values = (*values[2::-1], *values[3:])
     try:
-        size = source.stat().st_size
+        changed = msgspec.structs.replace(entry, mean=values)
+    except ValueError as error:
+        raise InputError(f"mean: {error}") from error
+    return msgspec.structs.replace(card, inputs=(changed, *card.inputs[1:]))
+
+
+def _read(files: ModelFiles, labels: Path | None, mean: Mean | None) -> Imported:
+    match files.format:
+        case "darknet":
+            from edgecv.importers import darknet
+
+            return darknet.read(*files.paths, names=labels)
+        case "caffe":
+            from edgecv.importers import caffe
+
+            return caffe.read(*files.paths, mean=mean, labels=labels)
+        case "digits":
+            from edgecv.importers import caffe
+
+            return caffe.read_digits(files.source)
+    return onnx_card(_read_onnx(files.source), files.source.stem)
+
+
+def _read_onnx(path: Path) -> OnnxModel:
+    try:
+        size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
-            raise ModelFileError(f"{source}: {size} bytes, over the 2 GB that one ONNX file can hold")
-        data = source.read_bytes()
+            raise ModelFileError(f"{path}: {size} bytes, over the 2 GB that one ONNX file can hold")
+        data = path.read_bytes()
     except OSError as error:
-        raise ModelFileError(f"{source}: cannot be read: {error.strerror or error}") from error
-    return OnnxModel.from_bytes(data, origin=str(source), folder=source.parent)
+        raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return OnnxModel.from_bytes(data, origin=str(path), folder=path.parent)

@@ -1,24 +1,41 @@
-"""A card for a network that comes without one, where its shapes and metadata leave no doubt."""
+"""A card for an ONNX network that comes without one: from its metadata, or drafted from its shapes."""
 
 from __future__ import annotations
 
-import re
-
+from edgecv import card as cards
 from edgecv import heads
 from edgecv.card import HeadSpec, InputEntry, ModelCard
-from edgecv.errors import HeadError
+from edgecv.errors import CardError, HeadError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads.ultralytics import parse_metadata
+from edgecv.importers.base import NETWORK, Imported, card_name
+
+# ONNX metadata key under which a model can carry its card.
+CARD_KEY = "edgecv.card"
 
 _REMEDY = "put a card beside the file as <stem>.model.json that states the head and the input"
 
 
-def draft_card(model: OnnxModel, stem: str) -> tuple[ModelCard, bool]:
+def onnx_card(model: OnnxModel, stem: str) -> Imported:
+    """The card that a network carries in its metadata, or a draft; see `draft_card`."""
+    embedded = model.facts.metadata.get(CARD_KEY)
+    if embedded is None:
+        return draft_card(model, stem)
+    origin = f"{model.origin}, metadata {CARD_KEY}"
+    card = cards.parse(embedded, origin=origin)
+    if isinstance(card.labels, str):
+        raise CardError(
+            f"{origin}: `labels` names a file, which a card inside a network cannot have beside it: list "
+            "the labels themselves"
+        )
+    return Imported(card, {NETWORK: model}, is_stated=True)
+
+
+def draft_card(model: OnnxModel, stem: str) -> Imported:
     """A card of the recognized head, fed as that head's reference implementation feeds it.
 
-    stem: the file's name without suffix, for the card's name. Returns the card, and whether the file's
-    own metadata states what it is. Raises HeadError that lists the candidates where the head, or how it
-    wants its input, is in doubt.
+    stem: the file's name without suffix, for the card's name. Raises HeadError that lists the candidates
+    where the head, or how it wants its input, is in doubt.
     """
     matches = heads.recognise(model.facts)
     if len(matches) != 1:
@@ -39,11 +56,12 @@ def draft_card(model: OnnxModel, stem: str) -> tuple[ModelCard, bool]:
     image = next(spec for spec in model.facts.inputs if len(spec.shape) == 4)
     card = ModelCard(
         schema=1,
-        name=re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "model",
+        name=card_name(stem),
         task="detect",
         format="onnx",
         inputs=(InputEntry(name=image.name, size_wh=size_wh, **convention),),
         head=HeadSpec(kind, params),
         labels=facts.names if facts else (),
     )
-    return card, facts is not None
+    assumed = f"head {kind}, told by the outputs, and an input as its reference implementation has it"
+    return Imported(card, {NETWORK: model}, assumptions=() if facts else (assumed,))

@@ -5,7 +5,7 @@ MissingExtraError.
 """
 
 from edgecv.media.base import Source
-from edgecv.media.drawing import class_color, draw
+from edgecv.media.drawing import class_color, draw, draw_classes
 from edgecv.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgecv.media.images import decode_image, read_image
 from edgecv.media.items import Failure, Frame, Item, Kind, Picture
@@ -31,6 +31,7 @@ __all__ = [
     "class_color",
     "decode_image",
     "draw",
+    "draw_classes",
     "open_sink",
     "open_source",
     "read_image",

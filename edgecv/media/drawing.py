@@ -1,4 +1,4 @@
-"""Detections drawn into a picture."""
+"""Results drawn into a picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from edgecv.errors import InputError
 from edgecv.media._cv2 import require_cv2
 from edgecv.media.items import Picture
-from edgecv.types import Detections
+from edgecv.types import Classification, Detections
 
 Color = tuple[int, int, int]
 """Blue, green, red; 0 to 255."""
@@ -62,14 +62,9 @@ def draw(
     frame: uint8 (H, W, 3), BGR. thickness: of lines, pixels; None derives it from the picture's size.
     copy: False draws into `frame`, which must be writable and C-contiguous, and returns it.
     """
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise InputError(f"frame: expected uint8 (H, W, 3) BGR, got {frame.dtype} {frame.shape}")
     if thickness is not None and thickness < 1:
         raise InputError(f"thickness: expected at least 1 pixel, got {thickness}")
-    if copy:
-        frame = np.array(frame, order="C")
-    elif not (frame.flags.c_contiguous and frame.flags.writeable):
-        raise InputError("frame: expected a writable, C-contiguous array to draw into; or use copy=True")
+    frame = _canvas(frame, copy)
     if not frame.size or not len(detections):
         return frame
     side = math.sqrt(frame.shape[0] * frame.shape[1])
@@ -96,6 +91,36 @@ def draw(
     return frame
 
 
+def draw_classes(frame: Picture, found: Classification, *, copy: bool = True) -> Picture:
+    """Draws the classes of a frame ("tabby cat 0.87") into its left top corner, best first.
+
+    What has no room below the others is left out. frame, copy, and what becomes of other text than
+    ASCII: as for `draw`.
+    """
+    frame = _canvas(frame, copy)
+    side = math.sqrt(frame.shape[0] * frame.shape[1])
+    top = 0
+    for confidence, class_id in found if frame.size else ():
+        text = _fit(frame, _ascii(f"{found.class_name(class_id)[:_LONGEST_NAME]} {confidence:.2f}"), side)
+        if text is None or top + text.height > frame.shape[0]:
+            break
+        box = _Box(0, top, text.width, top + text.height)
+        _draw_chip(frame, _Chip(box, class_color(class_id), text))
+        top = box.y1
+    return frame
+
+
+def _canvas(frame: Picture, copy: bool) -> Picture:
+    """What to draw into. Raises InputError where that cannot be."""
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise InputError(f"frame: expected uint8 (H, W, 3) BGR, got {frame.dtype} {frame.shape}")
+    if copy:
+        return np.array(frame, order="C")
+    if not (frame.flags.c_contiguous and frame.flags.writeable):
+        raise InputError("frame: expected a writable, C-contiguous array to draw into; or use copy=True")
+    return frame
+
+
 @dataclass(frozen=True)
 class _Box:
     """Pixels x0 to x1 - 1 and y0 to y1 - 1; may reach out of the picture."""
@@ -107,15 +132,24 @@ class _Box:
 
 
 @dataclass(frozen=True)
+class _Text:
+    """A text as it is to be drawn: its size with the padding around it, pixels, and its font's."""
+
+    content: str
+    width: int
+    height: int
+    padding: int
+    scale: float
+    stroke: int
+
+
+@dataclass(frozen=True)
 class _Chip:
     """A label: its rectangle inside the picture, its color, and its text."""
 
     box: _Box
     color: Color
-    text: str
-    padding: int
-    scale: float
-    stroke: int
+    text: _Text
 
 
 def _pixel_box(xyxy: np.ndarray, frame: Picture) -> _Box | None:
@@ -201,10 +235,31 @@ def _ascii(text: str) -> str:
 
 
 def _place_label(
-    frame: Picture, box: _Box, text: str, color: Color, side: float, placed: list[_Chip]
+    frame: Picture, box: _Box, content: str, color: Color, side: float, placed: list[_Chip]
 ) -> _Chip | None:
     """The label above the box, inside its top, or below it: the first place that is free, else the one
     with least overlap. None where the picture is too small for text."""
+    text = _fit(frame, content, side)
+    if text is None:
+        return None
+    frame_height, frame_width = frame.shape[:2]
+    left = min(max(box.x0, 0), frame_width - text.width)
+    best: tuple[int, _Box] | None = None
+    for top in (box.y0 - text.height, box.y0, box.y1, box.y1 - text.height):
+        top = min(max(top, 0), frame_height - text.height)
+        rectangle = _Box(left, top, left + text.width, top + text.height)
+        overlap = sum(_overlap(rectangle, other.box) for other in placed)
+        if best is None or overlap < best[0]:
+            best = overlap, rectangle
+    assert best is not None
+    return _Chip(best[1], color, text)
+
+
+def _fit(frame: Picture, content: str, side: float) -> _Text | None:
+    """The text at the size of the picture, cut to its width; None where the picture is too small for it.
+
+    side: of a square of the picture's area, pixels.
+    """
     cv2 = require_cv2()
     font = cv2.FONT_HERSHEY_SIMPLEX
     frame_height, frame_width = frame.shape[:2]
@@ -213,24 +268,15 @@ def _place_label(
     scale = cap_height / cv2.getTextSize("H", font, 1.0, 1)[0][1]
     padding = max(2, round(cap_height * 0.4))
     while True:
-        width, height = cv2.getTextSize(text, font, scale, stroke)[0]
+        width, height = cv2.getTextSize(content, font, scale, stroke)[0]
         width += 2 * padding
-        if width <= frame_width or not text:
+        if width <= frame_width or not content:
             break
-        text = text[:-1].rstrip()
+        content = content[:-1].rstrip()
     height += 2 * padding
-    if not text or height > frame_height:
+    if not content or height > frame_height:
         return None
-    left = min(max(box.x0, 0), frame_width - width)
-    best: tuple[int, _Box] | None = None
-    for top in (box.y0 - height, box.y0, box.y1, box.y1 - height):
-        top = min(max(top, 0), frame_height - height)
-        rectangle = _Box(left, top, left + width, top + height)
-        overlap = sum(_overlap(rectangle, other.box) for other in placed)
-        if best is None or overlap < best[0]:
-            best = overlap, rectangle
-    assert best is not None
-    return _Chip(best[1], color, text, padding, scale, stroke)
+    return _Text(content, width, height, padding, scale, stroke)
 
 
 def _overlap(a: _Box, b: _Box) -> int:
@@ -241,13 +287,13 @@ def _overlap(a: _Box, b: _Box) -> int:
 
 def _draw_chip(frame: Picture, chip: _Chip) -> None:
     cv2 = require_cv2()
-    box = chip.box
+    box, text = chip.box, chip.text
     _fill(frame, box.x0, box.y0, box.x1, box.y1, chip.color)
     # The text is drawn into a copy of the chip, so that no descender leaves it.
     area = np.ascontiguousarray(frame[box.y0 : box.y1, box.x0 : box.x1])
-    origin = (chip.padding, box.y1 - box.y0 - chip.padding)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(area, chip.text, origin, font, chip.scale, _text_color(chip.color), chip.stroke, cv2.LINE_AA)
+    origin = (text.padding, box.y1 - box.y0 - text.padding)
+    font, color = cv2.FONT_HERSHEY_SIMPLEX, _text_color(chip.color)
+    cv2.putText(area, text.content, origin, font, text.scale, color, text.stroke, cv2.LINE_AA)
     frame[box.y0 : box.y1, box.x0 : box.x1] = area
 
 

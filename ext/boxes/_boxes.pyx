@@ -3,7 +3,6 @@
 Arguments and results are described in `edgecv.boxes`.
 """
 
-from libc.float cimport FLT_MAX
 from libc.math cimport isfinite
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
@@ -35,14 +34,12 @@ import numpy as np
 from edgecv import _isa
 from edgecv.errors import InputError
 
-cdef object FLOAT32 = np.dtype(np.float32)
+include "arguments.pxi"
+
 cdef object INT32 = np.dtype(np.int32)
 cdef object INT64 = np.dtype(np.int64)
-cdef object NDARRAY = np.ndarray
-cdef object empty = np.empty
 
 cdef Py_ssize_t MOST_ROWS = 0x7FFFFFFF
-cdef double LARGEST = FLT_MAX
 
 
 def use_isa(label=None):
@@ -62,22 +59,6 @@ cdef inline int _choose_isa() except -1:
     return 0
 
 
-cdef str _describe(object value):
-    if isinstance(value, NDARRAY):
-        return f"{value.dtype} {value.shape}"
-    return type(value).__name__
-
-
-cdef int _check_array(str name, object value, object dtype, int ndim, str shape) except -1:
-    is_array = isinstance(value, NDARRAY)
-    if not is_array or value.dtype != dtype or value.ndim != ndim:
-        remedy = "" if is_array and value.dtype == dtype else f"; convert it with numpy.asarray(..., '{dtype}')"
-        raise InputError(f"{name}: expected {dtype} {shape}, got {_describe(value)}{remedy}")
-    if not value.flags.aligned:
-        raise InputError(f"{name}: expected an aligned array, got a misaligned one; pass a copy()")
-    return 0
-
-
 cdef int _check_length(str name, object value, Py_ssize_t n) except -1:
     if value.shape[0] != n:
         raise InputError(f"{name}: expected {n} entries, one a row, got {value.shape[0]}")
@@ -88,21 +69,6 @@ cdef int _check_rows(str name, Py_ssize_t n) except -1:
     if n > MOST_ROWS:
         raise InputError(f"{name}: expected at most {MOST_ROWS} rows, got {n}")
     return 0
-
-
-cdef size_t _count(str name, object value) except? 0:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
-        raise InputError(f"{name}: expected a whole number of at least 1, got {value!r}")
-    return min(value, 1 << 62)
-
-
-cdef float _number(str name, object value, double low, double high) except? -1:
-    cdef double number = float("nan")
-    if hasattr(value, "__float__") and getattr(value, "ndim", 0) == 0:
-        number = float(value)
-    if not low <= number <= high:
-        raise InputError(f"{name}: expected a number from {low:g} to {high:g}, got {value!r}")
-    return <float>number
 
 
 cdef int _check_status(Status status) except -1:
@@ -116,14 +82,6 @@ cdef object _copy_int32(const int32_t* data, size_t n):
     cdef int32_t[::1] view = result
     if n:
         memcpy(&view[0], data, n * sizeof(int32_t))
-    return result
-
-
-cdef object _copy_float32(const float* data, size_t n):
-    result = empty(n, FLOAT32)
-    cdef float[::1] view = result
-    if n:
-        memcpy(&view[0], data, n * sizeof(float))
     return result
 
 

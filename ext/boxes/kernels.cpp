@@ -1,7 +1,7 @@
 // The data-parallel loops, compiled once per ISA. All comparisons and products are those of the scalar
 // definition, in its order, so that every ISA gives the same bits.
 #include "boxes.h"
-#include "vec.h"
+#include "vec_math.h"
 
 namespace {
 
@@ -370,25 +370,8 @@ void f32_iou_row(const BoxColumns& boxes, size_t count, const Box& box, float* i
 
 // ---- decay
 
-// e^x for x <= 0 to about 1e-7 of the value; 0 below -87. Range reduction by ln 2 in two parts, the
-// first of which a product with a whole number keeps exact, and Taylor's series to the seventh power.
-VecF exp_of_negative(VecF x) {
-    const VecF floor = f_set(-87.0f);
-    const VecF bounded = f_max(x, floor);
-    // Adding and subtracting 1.5 * 2^23 rounds to a whole number.
-    const VecF rounder = f_set(12582912.0f);
-    const VecF n = (bounded * f_set(1.44269504f) + rounder) - rounder;
-    const VecF r = (bounded - n * f_set(0.693359375f)) - n * f_set(-2.12194440e-4f);
-    VecF p = f_set(1.0f / 5040);
-    p = p * r + f_set(1.0f / 720);
-    p = p * r + f_set(1.0f / 120);
-    p = p * r + f_set(1.0f / 24);
-    p = p * r + f_set(1.0f / 6);
-    p = p * r + f_set(0.5f);
-    p = p * r + f_set(1.0f);
-    p = p * r + f_set(1.0f);
-    return f_select(f_gt(floor, x), f_set(0.0f), p * f_exp2_whole(n));
-}
+// e^x for x <= 0; 0 below -87.
+VecF exp_of_negative(VecF x) { return f_select(f_gt(f_set(-87.0f), x), f_set(0.0f), f_exp(x)); }
 
 struct Gaussian {
     static VecF weight(VecF iou, VecF parameter) { return exp_of_negative(iou * iou * parameter); }

@@ -32,6 +32,23 @@ inline VecF f_exp2_whole(VecF n) {
     const __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23));
 }
+// kFloatLanes vectors as a matrix, transposed in place.
+inline void f_transpose(VecF* v) {
+    VecF half[8];
+    for (int i = 0; i < 4; ++i) {
+        half[i] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x20);
+        half[i + 4] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x31);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        const VecF a = _mm256_unpacklo_ps(half[i], half[i + 1]), b = _mm256_unpackhi_ps(half[i], half[i + 1]);
+        const VecF c = _mm256_unpacklo_ps(half[i + 2], half[i + 3]);
+        const VecF d = _mm256_unpackhi_ps(half[i + 2], half[i + 3]);
+        v[i] = _mm256_shuffle_ps(a, c, 0x44);
+        v[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        v[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        v[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+}
 inline MaskF m_and(MaskF a, MaskF b) { return _mm256_and_ps(a, b); }
 inline MaskF m_or(MaskF a, MaskF b) { return _mm256_or_ps(a, b); }
 // Bit i is lane i.

@@ -38,6 +38,29 @@ inline VecF f_exp2_whole(VecF n) {
     const __m512i biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(biased, 23));
 }
+// kFloatLanes vectors as a matrix, transposed in place.
+inline void f_transpose(VecF* v) {
+    // Quarter q of row[4 g + i] is column 4 q + i of the rows 4 g to 4 g + 3.
+    VecF row[16];
+    for (int i = 0; i < 16; i += 4) {
+        const VecF a = _mm512_unpacklo_ps(v[i], v[i + 1]), b = _mm512_unpackhi_ps(v[i], v[i + 1]);
+        const VecF c = _mm512_unpacklo_ps(v[i + 2], v[i + 3]), d = _mm512_unpackhi_ps(v[i + 2], v[i + 3]);
+        row[i] = _mm512_shuffle_ps(a, c, 0x44);
+        row[i + 1] = _mm512_shuffle_ps(a, c, 0xee);
+        row[i + 2] = _mm512_shuffle_ps(b, d, 0x44);
+        row[i + 3] = _mm512_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        const VecF a = _mm512_shuffle_f32x4(row[i], row[i + 4], 0x88);
+        const VecF b = _mm512_shuffle_f32x4(row[i], row[i + 4], 0xdd);
+        const VecF c = _mm512_shuffle_f32x4(row[i + 8], row[i + 12], 0x88);
+        const VecF d = _mm512_shuffle_f32x4(row[i + 8], row[i + 12], 0xdd);
+        v[i] = _mm512_shuffle_f32x4(a, c, 0x88);
+        v[i + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(a, c, 0xdd);
+        v[i + 12] = _mm512_shuffle_f32x4(b, d, 0xdd);
+    }
+}
 inline MaskF m_and(MaskF a, MaskF b) { return static_cast<MaskF>(a & b); }
 inline MaskF m_or(MaskF a, MaskF b) { return static_cast<MaskF>(a | b); }
 // Bit i is lane i.

@@ -32,6 +32,17 @@ inline VecF f_exp2_whole(VecF n) {
     const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
     return vreinterpretq_f32_s32(vshlq_n_s32(biased, 23));
 }
+// kFloatLanes vectors as a matrix, transposed in place.
+inline void f_transpose(VecF* v) {
+    const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(v[0], v[1]));
+    const float64x2_t b = vreinterpretq_f64_f32(vtrn2q_f32(v[0], v[1]));
+    const float64x2_t c = vreinterpretq_f64_f32(vtrn1q_f32(v[2], v[3]));
+    const float64x2_t d = vreinterpretq_f64_f32(vtrn2q_f32(v[2], v[3]));
+    v[0] = vreinterpretq_f32_f64(vtrn1q_f64(a, c));
+    v[1] = vreinterpretq_f32_f64(vtrn1q_f64(b, d));
+    v[2] = vreinterpretq_f32_f64(vtrn2q_f64(a, c));
+    v[3] = vreinterpretq_f32_f64(vtrn2q_f64(b, d));
+}
 inline MaskF m_and(MaskF a, MaskF b) { return vandq_u32(a, b); }
 inline MaskF m_or(MaskF a, MaskF b) { return vorrq_u32(a, b); }
 // Bit i is lane i.

@@ -32,6 +32,8 @@ inline VecF f_exp2_whole(VecF n) {
     const __m128i biased = _mm_add_epi32(_mm_cvtps_epi32(n), _mm_set1_epi32(127));
     return _mm_castsi128_ps(_mm_slli_epi32(biased, 23));
 }
+// kFloatLanes vectors as a matrix, transposed in place.
+inline void f_transpose(VecF* v) { _MM_TRANSPOSE4_PS(v[0], v[1], v[2], v[3]); }
 inline MaskF m_and(MaskF a, MaskF b) { return _mm_and_ps(a, b); }
 inline MaskF m_or(MaskF a, MaskF b) { return _mm_or_ps(a, b); }
 // Bit i is lane i.

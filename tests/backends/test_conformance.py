@@ -100,6 +100,26 @@ def test_outputs_keep_the_models_order(name: str) -> None:
     np.testing.assert_array_equal(outputs["zeta"], np.maximum(x, 0))
 
 
+@pytest.mark.parametrize("strides", [[1, 1], [2, 2]], ids=str)
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 2, 0]], ids=str)
+def test_convolution_of_points_with_padding(name: str, pads: list[int], strides: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((1, 16, 9, 9)), rng.standard_normal((8, 16, 1, 1))
+    bias = rng.standard_normal(8)
+    top, left, bottom, right = pads
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))[:, :, :: strides[0], :: strides[1]]
+    expected = np.einsum("bchw,oc->bohw", padded, weight[..., 0, 0]) + bias.reshape(1, -1, 1, 1)
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], kernel_shape=[1, 1], pads=pads, strides=strides)
+    data = model_bytes(
+        [node],
+        inputs=[("x", list(x.shape))],
+        outputs=[("y", list(expected.shape))],
+        weights={"w": weight.astype(np.float32), "b": bias.astype(np.float32)},
+    )
+    with compiled(data, name) as session:
+        assert close(session.run({"x": x.astype(np.float32)})["y"], expected)
+
+
 def test_dynamic_shapes_are_prepared(name: str) -> None:
     data = tiny_yolov8(batch="batch", dynamic=True)
     with compiled(data, name) as session:

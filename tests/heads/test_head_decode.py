@@ -132,7 +132,8 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     outputs = case.make(np.random.default_rng(0), (64, 64), case.classes[0])
     for name, array in outputs.items():
         others = {other: outputs[other] for other in outputs if other != name}
-        columns = 0 if case.type in ("fastestdet", "yolov8") and "transposed" not in case.params else -1
+        leads = case.type in ("fastestdet", "yolov8", "yolo", "region", "detection", "detectnet")
+        columns = 0 if leads and "transposed" not in case.params else -1
         for wrong in (
             array[None],
             array[0],

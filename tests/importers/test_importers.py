@@ -107,9 +107,7 @@ def test_foreign_file(tmp_path: Path, content: bytes) -> None:
 FORMATS = {
     "model.pt": "runs code when it is read",
     "model.engine": "give the ONNX file",
-    "net.cfg": "Darknet",
-    "net.caffemodel": "Caffe",
-    "model.xyz": "expected one of .onnx",
+    "model.xyz": "expected one of .onnx, .prototxt, .caffemodel, .cfg, .weights",
 }
 
 
@@ -123,7 +121,7 @@ def test_other_formats(tmp_path: Path, name: str, advice: str) -> None:
 def test_missing_and_folder(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="no such file"):
         read_model(tmp_path / "nothing.onnx")
-    with pytest.raises(InputError, match="got a folder"):
+    with pytest.raises(InputError, match="expected a model file, or a folder that holds a card"):
         read_model(tmp_path)
 
 

@@ -24,7 +24,7 @@ def test_there_are_kernel_objects() -> None:
     if not OBJECTS:
         pytest.skip("no build folder beside the tests: edgecv was built elsewhere")
     modules = {module for _, module in OBJECTS}
-    assert {"image", "boxes"} <= modules
+    assert {"image", "boxes", "rois"} <= modules
     assert set(OBJECTS) == {(isa, module) for isa in _isa.built() for module in modules}
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import InputError
-from edgecv.media import class_color, draw
+from edgecv.media import class_color, draw, draw_classes
 from edgecv.media.drawing import _ascii, _text_color
-from edgecv.types import Detections
+from edgecv.types import Classification, Detections
 
 GRAY = 100
 
@@ -312,3 +312,40 @@ def test_colors_differ_for_every_kind_of_vision(vision: str) -> None:
     # 0.02 is about the smallest difference that is noticed side by side.
     assert min(d for (a, b), d in distances.items() if b < 8) >= 0.11
     assert min(distances.values()) >= 0.06
+
+
+def classes(*names: str) -> Classification:
+    n = len(names)
+    confidence = np.linspace(0.9, 0.5, n).astype(np.float32)
+    return Classification(np.arange(n, dtype=np.int32), confidence, names)
+
+
+def test_classes_lie_one_below_the_other_best_first() -> None:
+    one = bounds(changed(draw_classes(canvas(), classes("cat"))))
+    assert one[:2] == (0, 0)
+    two = bounds(changed(draw_classes(canvas(), classes("cat", "a longer name"))))
+    assert two[:2] == (0, 0)
+    assert two[2] > one[2]
+    assert two[3] == 2 * one[3]
+    drawn = draw_classes(canvas(), classes("cat", "dog"))
+    assert drawn[0, 0].tolist() == list(class_color(0))
+    assert drawn[one[3], 0].tolist() == list(class_color(1))
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (320, 3), (5, 240), (60, 30), (0, 0)], ids=str)
+def test_classes_that_have_no_room_are_left_out(size_wh: tuple[int, int]) -> None:
+    before = canvas(*size_wh)
+    drawn = draw_classes(before, classes(*["a name that is long"] * 30))
+    assert drawn.shape == before.shape
+    assert (drawn != before).any() == (size_wh == (60, 30))
+
+
+def test_no_classes_change_nothing_and_the_frame_stays_ours() -> None:
+    before = canvas()
+    assert (draw_classes(before, classes()) == before).all()
+    draw_classes(before, classes("cat"))
+    assert (before == GRAY).all()
+    assert draw_classes(before, classes("cat"), copy=False) is before
+    assert (before != GRAY).any()
+    with pytest.raises(InputError, match="uint8"):
+        draw_classes(before.astype(np.float32), classes("cat"))

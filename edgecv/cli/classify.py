@@ -1,0 +1,111 @@
+"""edgecv classify: frames in, their likeliest classes out, as pictures, a table or JSON lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecv.cli import frames, options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from edgecv.types import Classification
+
+
+@click.command(name="classify")
+@options.model_argument
+@options.source_argument
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to list of a frame."
+)
+@options.output_options
+@options.backend_option
+@options.threads_option
+@options.placement_options
+@options.import_options
+def command(
+    model: str,
+    source: str,
+    top: int,
+    out: str | None,
+    json_path: str | None,
+    show: bool,
+    limit: int | None,
+    backend: str | None,
+    threads: int | None,
+    device: str,
+    precision: str,
+    weights: str | None,
+    imgsz: tuple[int, int] | None,
+    labels: str | None,
+    mean: Path | tuple[float, ...] | None,
+) -> int:
+    """Say what each frame of SOURCE shows, with MODEL.
+
+    MODEL: a card's name (see `edgecv models list`), a card's path, or a model file: one of the two files
+    of a Caffe or Darknet network, the folder of a DIGITS job, or ONNX with a card beside it. SOURCE: a
+    file, a folder, a glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for
+    images on stdin.
+    """
+    from edgecv import media
+    from edgecv.api import load
+
+    view = frames.View(
+        doing="classifying",
+        record=_record,
+        headline=_headline,
+        table=_table,
+        draw=media.draw_classes,
+    )
+    return frames.run(
+        lambda: load(
+            model,
+            task="classify",
+            backend=backend,
+            device=device,
+            threads=threads,
+            precision=precision,
+            weights=weights,
+            labels=labels,
+            mean=mean,
+            top=top,
+            imgsz=imgsz,
+        ),
+        source,
+        frames.Targets(out, json_path, show, limit),
+        view,
+        title=f"edgecv: {model}",
+    )
+
+
+def _record(found: Classification) -> dict[str, Any]:
+    return {
+        "classes": [
+            {
+                "confidence": round(confidence, 5),
+                "class_id": class_id,
+                "class_name": found.class_name(class_id),
+            }
+            for confidence, class_id in found
+        ]
+    }
+
+
+def _headline(found: Classification) -> str:
+    return next((found.class_name(class_id) for _, class_id in found), "no class")
+
+
+def _table(found: Classification) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("class")
+    table.add_column("confidence", justify="right")
+    for confidence, class_id in found:
+        table.add_row(escape(found.class_name(class_id)), f"{confidence:.3f}")
+    return table

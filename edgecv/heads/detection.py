@@ -1,0 +1,64 @@
+"""YOLOv1 as Darknet makes it: the vector of its [detection] layer, side^2 * (classes + boxes * 5).
+
+First come the class probabilities of every cell, then the objectness of every cell's boxes, then the
+boxes: x and y in cells, from the cell's corner, w and h as parts of the picture, their roots with `sqrt`.
+Formulas: Redmon et al., You Only Look Once (arXiv:1506.02640), section 2; `get_detection_detections`
+of AlexeyAB/darknet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from edgecv import boxes
+from edgecv.heads.base import HeadParams, PositiveInt, Query, take
+from edgecv.heads.darknet import DARKNET_INPUT, softmax
+from edgecv.types import Candidates, FloatArray, ModelFacts
+
+TYPE = "detection"
+CONVENTIONAL_INPUT: Mapping[str, Any] | None = DARKNET_INPUT
+
+
+class Params(HeadParams, frozen=True):
+    """output: name of the vector. side: cells in a row and in a column. num: boxes of a cell.
+
+    classes: how many. coords: numbers of a box. sqrt: whether w and h are square roots. softmax: whether
+    the class probabilities are logits of a softmax.
+    """
+
+    output: str
+    side: PositiveInt
+    num: PositiveInt
+    classes: PositiveInt
+    coords: Literal[4] = 4
+    sqrt: bool = False
+    softmax: bool = False
+
+
+def recognise(facts: ModelFacts) -> Params | None:
+    """Never: a vector may be anything."""
+    return None
+
+
+def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
+    """See `base.DetectionHead`."""
+    cells, num, classes = params.side**2, params.num, params.classes
+    raw = take(outputs, params.output, (cells * (classes + num * 5),), TYPE)
+    objectness_at, boxes_at = cells * classes, cells * (classes + num)
+    scores = raw[:objectness_at].reshape(cells, classes)
+    if params.softmax:
+        scores = softmax(scores)
+    index, class_id, confidence = query.select(
+        np.repeat(scores, num, axis=0), objectness=raw[objectness_at:boxes_at]
+    )
+    box = raw[boxes_at:].reshape(-1, 4)[index]
+    row, column = np.divmod(index // num, params.side)
+    blob_wh = np.array(query.blob_wh, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = (np.stack([column, row], axis=1) + box[:, :2]) * (blob_wh / params.side)
+        size = (box[:, 2:] ** 2 if params.sqrt else box[:, 2:]) * blob_wh
+        cxcywh = np.concatenate([center, size], axis=1).astype(np.float32, copy=False)
+    return Candidates(boxes.cxcywh_to_xyxy(cxcywh), confidence, class_id)

@@ -1,0 +1,35 @@
+"""Imported: what every importer gives back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgecv.card import ModelCard
+from edgecv.graph.model import OnnxModel
+
+# The one network of a model without stages.
+NETWORK = "network"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A network file read: its networks as ONNX, and a draft card of everything that the file says.
+
+    card: without `files` and `stages`. networks: {"network": model}, or by stage, in the order in which
+    they run: {"trunk": ..., "roi": ...}. remarks: what was left out or replaced without a change to the
+    results; assumptions: what the files do not say and results hang on, such as a mean: these warn. One
+    line each, for the user. is_stated: whether the card is the file's own, and no draft.
+    """
+
+    card: ModelCard
+    networks: Mapping[str, OnnxModel]
+    remarks: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    is_stated: bool = False
+
+
+def card_name(stem: str) -> str:
+    """A file's name without suffix as the name of a card: lower case letters, digits, '.', '_' and '-'."""
+    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._") or "model"

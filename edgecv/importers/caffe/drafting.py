@@ -1,0 +1,169 @@
+"""The draft card of a Caffe network: how it is fed and read, as far as its files say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edgecv import heads
+from edgecv.card import HeadSpec, InputEntry, ModelCard, Task, Thresholds
+from edgecv.errors import ModelFileError
+from edgecv.graph.model import OnnxModel
+from edgecv.heads import classify, ssd
+from edgecv.importers.base import Imported, card_name
+from edgecv.importers.caffe.conversion import Converted
+from edgecv.importers.caffe.mean import Mean, channel_mean
+from edgecv.importers.caffe.prototxt import Network, Shape
+from edgecv.types import TensorSpec
+
+# Channels of a picture -> its color as Caffe reads it.
+_COLORS: dict[int, Literal["gray", "bgr", "bgrd"]] = {1: "gray", 3: "bgr", 4: "bgrd"}
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How a picture is fed, where that does not stand in the network's files.
+
+    mean: see `channel_mean`. resize: as in a card.
+    """
+
+    mean: Mean | None = None
+    resize: Literal["letterbox", "stretch", "crop"] = "stretch"
+
+
+def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) -> Imported:
+    """Everything that was read. path: the text file.
+
+    Raises ModelFileError for a network that no picture can feed.
+    """
+    first = next(iter(converted.networks.values()))
+    entry = _input(network, first)
+    task, head = _head(converted, first, entry)
+    remarks, assumptions = list(converted.remarks), list(converted.assumptions)
+    if task == "features":
+        outputs = ", ".join(str(spec) for spec in first.facts.outputs)
+        assumptions.append(f"head: its files do not say what the outputs mean ({outputs}): the card has none")
+    thresholds = Thresholds(**converted.end.thresholds) if converted.end else Thresholds()
+    usual = _usual(converted, head)
+    if network.transforms or feeding.mean is not None or entry.channels != 3:
+        usual = {}
+    entry = _fed(entry, usual, network, path, feeding, remarks, assumptions)
+    card = ModelCard(
+        schema=1,
+        name=card_name(path.stem),
+        task=task,
+        format="caffe",
+        inputs=(entry,),
+        head=head,
+        thresholds=thresholds,
+    )
+    return Imported(card, converted.networks, tuple(remarks), tuple(assumptions))
+
+
+def _input(network: Network, model: OnnxModel) -> InputEntry:
+    """The first input that can be a picture."""
+    shapes = {spec.name: _static(spec) for spec in model.facts.inputs}
+    for name, shape in shapes.items():
+        if len(shape) == 4 and shape[1] in _COLORS:
+            size_wh = (shape[3], shape[2])
+            return InputEntry(
+                name=name, size_wh=size_wh, channels=shape[1], color=_COLORS[shape[1]], resize="stretch"
+            )
+    given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    raise ModelFileError(
+        f"{network.origin}: inputs {given}: expected one that a picture can feed, of shape (1, 1, 3 or 4 "
+        "channels, height, width)"
+    )
+
+
+def _static(spec: TensorSpec) -> Shape:
+    return tuple(size for size in spec.shape if isinstance(size, int))
+
+
+def _head(converted: Converted, model: OnnxModel, entry: InputEntry) -> tuple[Task, HeadSpec | None]:
+    if converted.end:
+        return "detect", HeadSpec(converted.end.head, converted.end.params)
+    matches = heads.recognise(model.facts)
+    if len(matches) == 1:
+        return "detect", HeadSpec(*matches[0])
+    if len(model.facts.outputs) != 1:
+        return "features", None
+    (spec,) = model.facts.outputs
+    shape = _static(spec)
+    if len(shape) >= 2 and shape[1] > 1 and all(size == 1 for size in shape[2:]):
+        params = classify.Params(output=spec.name, is_probability=spec.name in converted.probabilities)
+        return "classify", HeadSpec(classify.TYPE, params)
+    if len(shape) == 4 and (spec.name in converted.probabilities or shape[:1:-1] == entry.size_wh):
+        return "segment", None
+    return "features", None
+
+
+def _fed(
+    entry: InputEntry,
+    usual: Mapping[str, Any],
+    network: Network,
+    path: Path,
+    feeding: Feeding,
+    remarks: list[str],
+    assumptions: list[str],
+) -> InputEntry:
+    """The input with its mean and scale: as the caller says, else as the files do, else as is usual.
+
+    usual: fields of the input; takes what it does and assumes to the two lists.
+    """
+    changes: dict[str, Any] = {"resize": feeding.resize}
+    scales = {transform.scale for transform in network.transforms} - {1.0}
+    if len(scales) == 1:
+        # Caffe multiplies by the scale after it has subtracted the mean.
+        changes["std"] = (_inverse(scales.pop(), network),) * entry.channels
+    elif scales:
+        assumptions.append(f"scale: {len(scales)} different ones in transform_param: none is taken")
+    mean, source = _mean(network, path, feeding)
+    if mean is not None:
+        changes["mean"], reduced = channel_mean(mean, entry.channels)
+        remarks += [f"mean: {source}"] if feeding.mean is None else []
+        assumptions += reduced
+    elif usual:
+        changes |= usual
+        assumptions.append("input: its files do not say how it is fed; as is usual for its head")
+    else:
+        assumptions.append(f"mean: {source}")
+    return msgspec.structs.replace(entry, **changes)
+
+
+def _usual(converted: Converted, head: HeadSpec | None) -> Mapping[str, Any]:
+    """How networks of the head are fed, where all are fed alike; SSDs of Caffe are not."""
+    is_known = head is not None and not (converted.end and head.type == ssd.TYPE)
+    return (heads.get(head.type).CONVENTIONAL_INPUT or {}) if head and is_known else {}
+
+
+def _mean(network: Network, path: Path, feeding: Feeding) -> tuple[Mean | None, str]:
+    """The mean, and where it is from or why there is none."""
+    if feeding.mean is not None:
+        return feeding.mean, "as given"
+    values = {tuple(transform.mean_value) for transform in network.transforms if transform.mean_value}
+    if len(values) == 1:
+        return tuple(_rounded(value) for value in values.pop()), "from transform_param"
+    files = {Path(transform.mean_file).name for transform in network.transforms if transform.mean_file}
+    if len(files) == 1:
+        beside = path.with_name(files.pop())
+        if beside.is_file():
+            return beside, f"from {beside.name}, which transform_param names"
+        return None, f"transform_param names {beside.name}, which is not beside it: give it with --mean"
+    return None, "none is in its files, so none is subtracted; give one with --mean"
+
+
+def _inverse(scale: float, network: Network) -> float:
+    if not scale or not math.isfinite(1 / scale):
+        raise ModelFileError(f"{network.origin}: transform_param: scale {scale}: expected another than 0")
+    return _rounded(1 / scale)
+
+
+def _rounded(value: float) -> float:
+    """A float32 of the file, as a person would write it."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,132 @@
+"""Which files make up one model: ONNX is one file, Caffe and Darknet are two, a DIGITS job is a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecv.errors import CardError, InputError, ModelNotFoundError
+
+# Format -> suffixes of its structure and its weights.
+PAIRS = {"caffe": (".prototxt", ".caffemodel"), "darknet": (".cfg", ".weights")}
+SUFFIXES = {".onnx": "onnx", **{suffix: name for name, pair in PAIRS.items() for suffix in pair}}
+# What tells the folder of a DIGITS job from any other.
+DIGITS_STRUCTURE = "deploy.prototxt"
+
+_ADVICE = {
+    ".pt": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
+    ".pth": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
+    ".pkl": "a pickle runs code when it is read: export the model to ONNX",
+    ".tflite": "convert it to ONNX",
+    ".pb": "convert it to ONNX",
+    ".h5": "export it to ONNX",
+    ".engine": "a TensorRT engine belongs to one machine: give the ONNX file that it was built from",
+}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one model.
+
+    format: "onnx", "caffe", "darknet", or "digits", a job of NVIDIA DIGITS. paths: of ONNX the one
+    file; of Caffe and Darknet the structure, then the weights; of DIGITS the folder.
+    """
+
+    format: str
+    paths: tuple[Path, ...]
+
+    @property
+    def source(self) -> Path:
+        """The file that stands for all of them: its stem names the model."""
+        return self.paths[0]
+
+
+def locate(source: Path, weights: Path | None = None) -> ModelFiles:
+    """The files of a model of which one is named.
+
+    weights: the other file of a pair; None: the one beside it under the same stem. Nothing is guessed.
+    Raises ModelNotFoundError for a file that is not there, InputError for a format that is not read.
+    """
+    _check_exists(source)
+    if source.is_dir():
+        return _digits(source, weights)
+    format = _format_of(source)
+    if format not in PAIRS:
+        if weights is not None:
+            raise InputError(
+                f"weights: {source} is a whole network already; name a card to give it other weights"
+            )
+        return ModelFiles(format, (source,))
+    structure_suffix, weights_suffix = PAIRS[format]
+    is_structure = source.suffix.lower() == structure_suffix
+    wanted = weights_suffix if is_structure else structure_suffix
+    other = _beside(source, wanted) if weights is None else _given(source, weights, wanted)
+    return ModelFiles(format, (source, other) if is_structure else (other, source))
+
+
+def of_card(name: str, format: str, paths: Sequence[Path]) -> ModelFiles:
+    """The files of a model as its card lists them, whatever they are called.
+
+    name: the card's. Caffe and Darknet list the structure, then the weights; what follows is not read.
+    Raises CardError.
+    """
+    count = 2 if format in PAIRS else 1
+    if len(paths) < count:
+        what = "a structure file and a weights file" if count == 2 else "a network file"
+        raise CardError(f"{name}: a network of format {format} needs {what}, and the card names {len(paths)}")
+    return ModelFiles(format, tuple(paths[:count]))
+
+
+def can_be_weights(path: Path, format: str) -> bool:
+    """Whether a file can hold nothing but the weights for a structure of that format.
+
+    They go by many names; what is named as a structure or as another format is none.
+    """
+    return format in PAIRS and path.suffix.lower() not in SUFFIXES.keys() - {PAIRS[format][1]}
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise ModelNotFoundError(f"{path}: no such file")
+
+
+def _format_of(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        advice = _ADVICE.get(suffix, f"expected one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: not a model format that edgecv reads: {advice}")
+    return SUFFIXES[suffix]
+
+
+def _digits(folder: Path, weights: Path | None) -> ModelFiles:
+    structure = folder / DIGITS_STRUCTURE
+    if not structure.is_file():
+        raise InputError(
+            f"{folder}: expected a model file, or a folder that holds a card (model.json) or a DIGITS job "
+            f"({DIGITS_STRUCTURE})"
+        )
+    if weights is not None:
+        raise InputError(
+            f"weights: {folder} is a DIGITS job with weights of its own; name {structure} to give it others"
+        )
+    return ModelFiles("digits", (folder,))
+
+
+def _beside(source: Path, suffix: str) -> Path:
+    path = source.with_suffix(suffix)
+    if path.is_file():
+        return path
+    # Which of several is meant, or whether the only one is, cannot be known: they are only listed.
+    found = sorted(p.name for p in source.parent.iterdir() if p.suffix.lower() == suffix)[:5]
+    there = f" (there: {', '.join(found)})" if found else ""
+    raise ModelNotFoundError(
+        f"{source}: its other file is not beside it as {path.name}{there}: name it with --weights"
+    )
+
+
+def _given(source: Path, path: Path, suffix: str) -> Path:
+    _check_exists(path)
+    if not path.is_file() or path.suffix.lower() in SUFFIXES.keys() - {suffix}:
+        raise InputError(f"weights: expected the {suffix} file that belongs to {source}, got {path}")
+    return path
