@@ -71,7 +71,9 @@ def cli(verbose: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. argv: arguments without the program's name. Returns the exit code."""
     try:
-        code = cli.main(args=argv, prog_name="edgecv", standalone_mode=False)
+        words = sys.argv[1:] if argv is None else list(argv)
+        # Verbs find what was typed as the context's object.
+        code = cli.main(args=words, prog_name="edgecv", standalone_mode=False, obj=tuple(words))
     except EdgeCVError as error:
         if TRACEBACK.get():
             raise

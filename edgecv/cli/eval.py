@@ -18,6 +18,7 @@ from edgecv.cli import options, output
 @options.threads_option
 @options.placement_options
 @options.json_option
+@options.html_option
 def command(
     model: str,
     dataset: str,
@@ -32,6 +33,7 @@ def command(
     weights: str | None,
     imgsz: tuple[int, int] | None,
     json_path: str | None,
+    html_path: str | None,
 ) -> int:
     """Measure the accuracy of MODEL on DATASET, as COCO counts it.
 
@@ -40,7 +42,9 @@ def command(
     """
     from edgecv import evaluate
     from edgecv.api import load
+    from edgecv.report import write_html
 
+    output.check_html(html_path, inputs=(model, dataset))
     given = {"conf": conf, "iou": iou, "max_det": max_det}
     opened = evaluate.open_dataset(dataset)
     with (
@@ -62,6 +66,8 @@ def command(
         report = evaluate.evaluate(detector, opened, progress=bar.update)
     if json_path:
         output.write_json(json_path, {"model": model, **report.as_dict()})
+    if html_path:
+        write_html(html_path, evaluate.to_page(report, model=model, command=output.command_line()))
     if json_path != "-":
         output.print_table(evaluate.to_table(report))
         if per_class:
