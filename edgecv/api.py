@@ -123,10 +123,7 @@ def _with_card(entry: zoo.ZooEntry, weights: str | Path | None) -> Loaded:
     if weights is not None:
         network = Path(weights)
     else:
-        files = zoo.files_of(entry)
-        if not files:
-            raise ModelNotFoundError(f"{entry.card.name}: its card names no files; give weights")
-        network = files[0]
+        network = zoo.files_of(entry)[0]
     return Loaded(entry.card, importers.read_model(network), entry.folder)
 
 

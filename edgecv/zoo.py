@@ -88,8 +88,11 @@ def locate(file: FileEntry, folder: Path) -> Path | None:
 
 def files_of(entry: ZooEntry) -> list[Path]:
     """The verified files of a card, in its order. Raises ModelNotFoundError with the remedy."""
+    files = _all_files(entry.card)
+    if not files:
+        raise ModelNotFoundError(f"{entry.card.name}: its card names no files: give its network with weights")
     found = []
-    for file in _all_files(entry.card):
+    for file in files:
         path = locate(file, entry.folder)
         if path is None:
             searched = os.pathsep.join(str(p) for p in MODELS.get()) or "not set"

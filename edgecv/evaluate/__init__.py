@@ -16,6 +16,7 @@ from edgecv.evaluate.report import (
     Thresholds,
     json_schema,
 )
+from edgecv.evaluate.scoring import load_scorer
 from edgecv.evaluate.tables import to_class_table, to_table
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Thresholds",
     "evaluate",
     "json_schema",
+    "load_scorer",
     "map_classes",
     "open_dataset",
     "to_class_table",

@@ -21,7 +21,7 @@ from edgecv.report.blocks import (
     Table,
     Text,
 )
-from edgecv.report.render import to_html, write_html
+from edgecv.report.render import to_html, to_svg, write_html, write_svg
 
 __all__ = [
     "Block",
@@ -37,5 +37,7 @@ __all__ = [
     "Table",
     "Text",
     "to_html",
+    "to_svg",
     "write_html",
+    "write_svg",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib import resources
@@ -10,7 +11,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup, escape
+
 from edgecv import machine
+from edgecv.errors import InputError
 from edgecv.media.atomic import write_whole
 from edgecv.report.blocks import (
     Block,
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 FILES = resources.files("edgecv.report")
+CHART_STYLES = ("colors.css", "chart.css")
+MARGIN = 12
 
 
 def to_html(page: Page) -> str:
@@ -58,6 +64,30 @@ def to_html(page: Page) -> str:
 def write_html(path: str | Path, page: Page) -> None:
     """Write the page to a file, whole or not at all. Raises OutputError, and what `to_html` raises."""
     write_whole(Path(path), to_html(page).encode())
+
+
+def to_svg(chart: Chart) -> str:
+    """A chart's wide drawing as a picture of its own, with its style inside.
+
+    It takes the colors that the viewer prefers, dark or light, and the viewer's own font. Raises InputError
+    for a chart that is not from `edgecv.report.charts`.
+    """
+    drawing = re.search(r'<svg ([^>]*?)viewBox="0 0 (\S+) (\S+)"([^>]*)>(.*?)</svg>', chart.svg, re.DOTALL)
+    if not isinstance(chart.svg, Markup) or drawing is None:
+        raise InputError("chart: expected one of edgecv.report.charts, got other text")
+    before, width, height, after, content = drawing.groups()
+    room = f"{-MARGIN} {-MARGIN} {float(width) + 2 * MARGIN:g} {float(height) + 2 * MARGIN:g}"
+    style = "\n".join(FILES.joinpath(name).read_text(encoding="utf-8") for name in CHART_STYLES)
+    return (
+        f'<svg {before}viewBox="{room}"{after}>\n<title>{escape(clean(chart.alt or chart.caption))}</title>\n'
+        f'<style>\n{style}</style>\n<rect x="{-MARGIN}" y="{-MARGIN}" width="100%" height="100%" '
+        f'fill="var(--card)"/>\n{content}</svg>\n'
+    )
+
+
+def write_svg(path: str | Path, chart: Chart) -> None:
+    """Write the picture of a chart, whole or not at all. Raises OutputError, and what `to_svg` raises."""
+    write_whole(Path(path), to_svg(chart).encode())
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from edgecv.errors import InputError
+from edgecv.report import Chart, to_svg
 from edgecv.report.charts import (
     Bar,
     Samples,
@@ -383,3 +384,19 @@ def test_shortened_words_fit(words: str, width: float) -> None:
 
 def test_a_label_without_end_is_cut_quickly() -> None:
     assert len(svg.shorten("x" * 10**6, 100, 13)) < 20
+
+
+def test_a_chart_as_a_picture_of_its_own() -> None:
+    text = to_svg(Chart(bars([Bar("a <b>", 3.0), Bar("b", 1.0)], unit="ms"), "p50 & more"))
+    root = ElementTree.fromstring(text)
+    assert root.tag == f"{XML}svg"
+    assert [child.text for child in root if child.tag.endswith("title")] == ["p50 & more"]
+    assert "--c0" in text
+    assert "url(" not in text
+    assert "narrow" not in text.split("</style>")[1]
+
+
+@pytest.mark.parametrize("text", ["<svg viewBox='0 0 1 1'></svg>", Markup("<p>no chart</p>")])
+def test_only_a_chart_becomes_a_picture(text: str) -> None:
+    with pytest.raises(InputError, match=r"edgecv\.report\.charts"):
+        to_svg(Chart(text, "x"))
