@@ -120,10 +120,7 @@ def resolve(model: str | Path, weights: str | Path | None = None) -> Loaded:
 
 
 def _with_card(entry: zoo.ZooEntry, weights: str | Path | None) -> Loaded:
-    if weights is not None:
-        network = Path(weights)
-    else:
-        network = zoo.files_of(entry)[0]
+    network = Path(weights) if weights is not None else zoo.files_of(entry)[0]
     return Loaded(entry.card, importers.read_model(network), entry.folder)
 
 

@@ -26,6 +26,7 @@ VERBS = {
     "eval": "Measure a model's accuracy on an annotated dataset.",
     "bench": "Measure a model's latency on this machine.",
     "verify": "Compare preprocessing and backends with the card's golden tensors, stage by stage.",
+    "demo": "Detect parts on a generated belt, on every usable backend, and report.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",
 }
