@@ -51,5 +51,6 @@ def tally(found: Detections, image_id: int, truth: Annotations, categories: tupl
 
 
 def _fitting(overlap: NDArray[np.float32], labels: list[str], name: str) -> NDArray[np.bool_]:
-    fits: NDArray[np.bool_] = overlap >= SAME_OBJECT_IOU
-    return fits & np.array([label == name for label in labels], bool)
+    fits: NDArray[np.bool_] = np.array([label == name for label in labels], bool)
+    fits &= overlap >= SAME_OBJECT_IOU
+    return fits
