@@ -144,10 +144,11 @@ def _failures(report: DemoReport) -> Iterator[Section]:
 def _pictures(report: DemoReport) -> Iterator[Block]:
     """Frames spread over the whole belt."""
     paths = sorted(Path(report.files["annotated"]).glob("*.png"))
-    chosen = [paths[i * (len(paths) - 1) // max(1, PICTURES - 1)] for i in range(min(PICTURES, len(paths)))]
+    count = min(PICTURES, len(paths))
+    chosen = [paths[i * (len(paths) - 1) // max(1, count - 1)] for i in range(count)]
     if not chosen:
         yield Text("No backend ran, so nothing was drawn.")
-    for path in dict.fromkeys(chosen):
+    for path in chosen:
         from edgecv.media import read_image
 
         yield Picture(read_image(path), caption=f"frame {path.stem}", alt="annotated frame of the belt")
