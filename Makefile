@@ -4,14 +4,17 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find ext -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.cpp' -o -name '*.h' -o -name '*.inl') \
 	setup.py pyproject.toml
 
+# make demo PHOTO=street.jpg MODEL=NAME detects in a photo instead of on the generated belt.
 MODEL ?= yolox-nano-416
 PHOTO ?=
 OUT ?= demo
+EXTRAS ?= all,dev
 
 .PHONY: help setup demo test lint test-arm format clean
 
 help:
-	@echo 'make demo PHOTO=photo.jpg   set up, detect objects in a photo, write demo/'
+	@echo 'make demo                   set up, detect parts on a generated belt, write demo/'
+	@echo 'make demo PHOTO=photo.jpg   set up, detect objects in a photo (MODEL=NAME), write demo/'
 	@echo 'make test                   set up and run the tests'
 	@echo 'make test-arm               run the native tests as ARMv8.0-A under emulation'
 	@echo 'make lint                   ruff, mypy and clang-format'
@@ -20,13 +23,17 @@ help:
 $(VENV)/.installed: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade pip
-	$(BIN)/python -m pip install -qq --editable '.[all,dev]'
+	$(BIN)/python -m pip install -qq --editable '.[$(EXTRAS)]'
 	touch $@
 
 setup: $(VENV)/.installed
 
 demo: setup
-	@$(BIN)/python tools/demo.py --model '$(MODEL)' --photo '$(PHOTO)' --out '$(OUT)'
+ifeq ($(PHOTO),)
+	@$(BIN)/edgecv demo --out '$(OUT)'
+else
+	@$(BIN)/edgecv detect '$(MODEL)' '$(PHOTO)' --out '$(OUT)/'
+endif
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

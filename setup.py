@@ -155,7 +155,12 @@ setup(
     packages=[*find_packages(include=["edgecv", "edgecv.*"]), "edgecv.models"],
     # Cards live at the top of the source tree, and inside the package once it is installed.
     package_dir={"edgecv.models": "models"},
-    package_data={"edgecv": ["py.typed", "*.pyi"], "edgecv.models": ["*/*"]},
+    package_data={
+        "edgecv": ["py.typed", "*.pyi"],
+        "edgecv.report": ["*.css", "page.html"],
+        "edgecv.models": ["*/*"],
+    },
+    exclude_package_data={"edgecv.models": ["*/*.py"]},
     ext_modules=cythonize(
         MODULES, compiler_directives=DIRECTIVES, include_path=["ext/isa"], build_dir="build/cython"
     ),

@@ -88,7 +88,10 @@ def locate(file: FileEntry, folder: Path) -> Path | None:
 
 def files_of(entry: ZooEntry) -> list[Path]:
     """The verified files of a card, in its order. Raises ModelNotFoundError with the remedy."""
-    return [path_of(entry, file) for file in all_files(entry.card)]
+    files = all_files(entry.card)
+    if not files:
+        raise ModelNotFoundError(f"{entry.card.name}: its card names no files: give its network with weights")
+    return [path_of(entry, file) for file in files]
 
 
 def path_of(entry: ZooEntry, file: FileEntry) -> Path:

@@ -219,8 +219,10 @@ class OpenCVSession(Session[_Plan]):
         results: dict[str, Array] = {}
         for spec, array in zip(self.outputs, arrays, strict=True):
             expected = plan.output_shapes[spec.name]
-            if len(expected) != array.ndim or any(
-                want not in (None, got) for want, got in zip(expected, array.shape, strict=True)
+            is_told = expected != (None,)
+            if is_told and (
+                len(expected) != array.ndim
+                or any(want not in (None, got) for want, got in zip(expected, array.shape, strict=True))
             ):
                 raise BackendError(
                     f"opencv: output {spec.name!r} came as {array.shape}, the model says {expected}: "

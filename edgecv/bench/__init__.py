@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecv.bench.page import to_page
 from edgecv.bench.report import (
     BenchConfig,
     BenchReport,
@@ -11,7 +12,7 @@ from edgecv.bench.report import (
     json_schema,
     parse_cpus,
 )
-from edgecv.bench.runner import Progress, run
+from edgecv.bench.runner import Measurement, Progress, measure, run
 from edgecv.bench.statistics import Summary
 from edgecv.bench.tables import to_lines, to_table
 
@@ -21,11 +22,14 @@ __all__ = [
     "BenchResult",
     "FrameInfo",
     "Latency",
+    "Measurement",
     "Progress",
     "Summary",
     "json_schema",
+    "measure",
     "parse_cpus",
     "run",
     "to_lines",
+    "to_page",
     "to_table",
 ]

@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
@@ -188,6 +189,11 @@ class Lane:
         return len(self._samples["end_to_end"])
 
     @property
+    def samples_ms(self) -> tuple[float, ...]:
+        """End to end, of each frame; none after a failure: part of a measurement is none."""
+        return () if self._failure is not None else tuple(self._samples["end_to_end"])
+
+    @property
     def is_open(self) -> bool:
         """Whether it wants another turn."""
         return (
@@ -303,7 +309,24 @@ class Lane:
             self.kill()
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """A report, and what its figures were taken from.
+
+    samples_ms: for each result, in their order, the end-to-end milliseconds of its frames in the order
+    in which they ran, `config.turn` of them in a turn; empty where it failed.
+    """
+
+    report: BenchReport
+    samples_ms: tuple[tuple[float, ...], ...]
+
+
 def run(config: BenchConfig, *, progress: Progress | None = None) -> BenchReport:
+    """The report of `measure`."""
+    return measure(config, progress=progress).report
+
+
+def measure(config: BenchConfig, *, progress: Progress | None = None) -> Measurement:
     """Measure every backend at every thread count; one that fails is a line in the report.
 
     progress: called with the samples taken so far and the samples wanted. Raises InputError for a
@@ -327,9 +350,12 @@ def run(config: BenchConfig, *, progress: Progress | None = None) -> BenchReport
             order.rotate(-1)
         for lane in lanes:
             lane.finish()
-    return BenchReport(
-        config=config,
-        machine=machine.identity(),
-        frame=next((lane.frame for lane in lanes if lane.frame is not None), None),
-        results=tuple(lane.result() for lane in lanes),
+    return Measurement(
+        report=BenchReport(
+            config=config,
+            machine=machine.identity(),
+            frame=next((lane.frame for lane in lanes if lane.frame is not None), None),
+            results=tuple(lane.result() for lane in lanes),
+        ),
+        samples_ms=tuple(lane.samples_ms for lane in lanes),
     )

@@ -27,7 +27,7 @@ def to_table(report: BenchReport) -> Table:
     for result in report.results:
         if result.latency_ms is None:
             continue
-        table.add_row(f"[bold]{escape(_name(result))}[/bold]")
+        table.add_row(f"[bold]{escape(name_of(result))}[/bold]")
         for stage in STAGES:
             cells = _cells(getattr(result.latency_ms, stage))
             is_last = stage == STAGES[-1]
@@ -44,12 +44,13 @@ def to_lines(report: BenchReport) -> list[str]:
         lines.append(f"{frame.source or 'a synthetic frame'}, {frame.width}x{frame.height}{many}")
     for result in report.results:
         facts = result.error if result.latency_ms is None else ", ".join(_notes(result))
-        lines.append(f"{_name(result)}: {facts}")
+        lines.append(f"{name_of(result)}: {facts}")
     lines.append(f"percentiles: {report.percentiles}")
     return lines
 
 
-def _name(result: BenchResult) -> str:
+def name_of(result: BenchResult) -> str:
+    """What a result is called: its backend and its threads."""
     placed = (result.placement or {}).get("backend")
     backend = result.backend or (f"{placed} (first usable)" if placed else "first usable")
     if result.threads is None:

@@ -28,6 +28,7 @@ VERBS = {
     "bench": "Measure a model's latency on this machine.",
     "verify": "Compare preprocessing and backends with the card's golden tensors, stage by stage.",
     "convert": "Turn a Caffe, Darknet or ONNX network into ONNX with a card.",
+    "demo": "Detect parts on a generated belt, on every usable backend, and report.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",
 }
@@ -73,7 +74,9 @@ def cli(verbose: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. argv: arguments without the program's name. Returns the exit code."""
     try:
-        code = cli.main(args=argv, prog_name="edgecv", standalone_mode=False)
+        words = sys.argv[1:] if argv is None else list(argv)
+        # Verbs find what was typed as the context's object.
+        code = cli.main(args=words, prog_name="edgecv", standalone_mode=False, obj=tuple(words))
     except EdgeCVError as error:
         if TRACEBACK.get():
             raise

@@ -22,6 +22,7 @@ from edgecv.cli import options, output
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
 @options.placement_options
 @options.json_option
+@options.html_option
 def command(
     model: str,
     backend: str | None,
@@ -36,6 +37,7 @@ def command(
     weights: str | None,
     imgsz: tuple[int, int] | None,
     json_path: str | None,
+    html_path: str | None,
 ) -> int:
     """Measure the latency of MODEL on this machine.
 
@@ -43,7 +45,9 @@ def command(
     """
     from edgecv import bench
     from edgecv.backends import parse_names, usable
+    from edgecv.report import write_html
 
+    output.check_html(html_path, inputs=(model, *filter(None, (source,))))
     config = bench.BenchConfig(
         model=model,
         backends=tuple(parse_names(backend) if backend else usable()) or (None,),
@@ -59,9 +63,13 @@ def command(
         pin=bench.parse_cpus(pin) if pin else None,
     )
     with output.progress_bar("measuring") as bar:
-        report = bench.run(config, progress=bar.update)
+        measured = bench.measure(config, progress=bar.update)
+    report = measured.report
     if json_path:
         output.write_json(json_path, report.as_dict())
+    if html_path:
+        page = bench.to_page(report, command=output.command_line(), samples_ms=measured.samples_ms)
+        write_html(html_path, page)
     if json_path != "-":
         if any(result.latency_ms for result in report.results):
             output.print_table(bench.to_table(report))

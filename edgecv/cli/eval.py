@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @options.placement_options
 @options.import_options
 @options.json_option
+@options.html_option
 def command(
     model: str,
     dataset: str,
@@ -40,6 +41,7 @@ def command(
     labels: str | None,
     mean: Path | tuple[float, ...] | None,
     json_path: str | None,
+    html_path: str | None,
 ) -> int:
     """Measure the accuracy of MODEL on DATASET, as COCO counts it.
 
@@ -48,7 +50,9 @@ def command(
     """
     from edgecv import evaluate
     from edgecv.api import load
+    from edgecv.report import write_html
 
+    output.check_html(html_path, inputs=(model, dataset))
     given = {"conf": conf, "iou": iou, "max_det": max_det}
     opened = evaluate.open_dataset(dataset)
     with (
@@ -73,6 +77,8 @@ def command(
         report = evaluate.evaluate(detector, opened, progress=bar.update)
     if json_path:
         output.write_json(json_path, {"model": model, **report.as_dict()})
+    if html_path:
+        write_html(html_path, evaluate.to_page(report, model=model, command=output.command_line()))
     if json_path != "-":
         output.print_table(evaluate.to_table(report))
         if per_class:

@@ -96,8 +96,8 @@ def _row(entry: Any) -> dict[str, Any]:
     path, problem = None, None
     try:
         path = str(zoo.files_of(entry)[0])
-    except ModelNotFoundError:
-        problem = f"not here: edgecv models pull {card.name}"
+    except ModelNotFoundError as error:
+        problem = f"not here: edgecv models pull {card.name}" if card.files else str(error)
     except EdgeCVError as error:
         problem = str(error)
     return {

@@ -46,6 +46,13 @@ def json_option(function: F) -> F:
     )(function)
 
 
+def html_option(function: F) -> F:
+    """--html: a page to look at."""
+    return click.option("--html", "html_path", metavar="FILE", help="Write a page with charts to a file.")(
+        function
+    )
+
+
 def backend_option(function: F) -> F:
     """--backend, one choice for the run."""
     return click.option(

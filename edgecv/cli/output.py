@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
 
-from edgecv.errors import OutputError
+from edgecv.errors import InputError
+from edgecv.settings import ISA, MODELS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +40,10 @@ class ProgressBar:
     def update(self, done: int, total: int | None) -> None:
         """done of total; a total of None means that nobody knows."""
         self._progress.update(self._task, completed=done, total=total)
+
+    def step(self, what: str, done: int, total: int | None) -> None:
+        """As `update`, of a run with several steps; what: the one that is under way."""
+        self._progress.update(self._task, description=what, completed=done, total=total)
 
 
 @contextmanager
@@ -64,6 +71,31 @@ def print_table(table: object) -> None:
     console.print(table)
 
 
+def check_html(path: str | None, inputs: Iterable[str]) -> None:
+    """Raises before a long run what would go wrong after it, when the page is written.
+
+    inputs: files that the run reads. Raises InputError and OutputError.
+    """
+    from edgecv.media.atomic import check_not_input, check_writable
+
+    if path is None:
+        return
+    if path in ("", "-"):
+        raise InputError(f"--html: expected the name of a file, got {path!r}; stdout is for --json -")
+    check_not_input(Path(path), map(Path, inputs))
+    check_writable(Path(path))
+
+
+def command_line() -> str:
+    """What was typed, without passwords, for a shell; what the environment adds goes in front."""
+    from edgecv.media.live import without_password
+
+    words = [without_password(word) for word in click.get_current_context().find_root().obj]
+    given = (MODELS.name, ISA.name)
+    assigned = [f"{name}={shlex.quote(os.environ[name])}" for name in given if name in os.environ]
+    return " ".join([*assigned, shlex.join(["edgecv", *words])])
+
+
 def write_json(path: str, value: Any) -> None:
     """One JSON document to a file, whole or not at all, or to stdout with "-"."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
@@ -71,12 +103,6 @@ def write_json(path: str, value: Any) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
-    target = Path(path)
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as file:
-            file.write(text)
-        Path(file.name).replace(target)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    from edgecv.media.atomic import write_whole
+
+    write_whole(Path(path), text.encode())

@@ -6,14 +6,17 @@ from edgecv.evaluate.classes import ClassMap, map_classes
 from edgecv.evaluate.dataset import Annotations, Category, Dataset, ImageEntry
 from edgecv.evaluate.evaluation import LOAD_OPTIONS, Detector, Progress, evaluate
 from edgecv.evaluate.formats import open_dataset
+from edgecv.evaluate.page import to_page
 from edgecv.evaluate.report import (
     ClassResult,
+    Curve,
     EvalReport,
     ImageFailure,
     StageMeans,
     Thresholds,
     json_schema,
 )
+from edgecv.evaluate.scoring import load_scorer
 from edgecv.evaluate.tables import to_class_table, to_table
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "Category",
     "ClassMap",
     "ClassResult",
+    "Curve",
     "Dataset",
     "Detector",
     "EvalReport",
@@ -32,8 +36,10 @@ __all__ = [
     "Thresholds",
     "evaluate",
     "json_schema",
+    "load_scorer",
     "map_classes",
     "open_dataset",
     "to_class_table",
+    "to_page",
     "to_table",
 ]

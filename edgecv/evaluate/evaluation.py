@@ -163,6 +163,7 @@ def _report(
             )
             for category, figures in zip(classes.categories, scores.per_class, strict=True)
         ),
+        curves=scores.curves,
         thresholds=_thresholds(detector),
         class_mapping=classes.basis,
         ignored_classes=tuple(

@@ -47,6 +47,17 @@ class StageMeans(_Struct, frozen=True, kw_only=True):
     postprocess: float
 
 
+class Curve(_Struct, frozen=True, kw_only=True):
+    """Precision at recall 0 to 1 in steps of 0.01: the best at that recall or a higher one, as COCO takes it.
+
+    category: its name; None for the mean over categories that have objects. iou: of a match.
+    """
+
+    category: str | None
+    iou: float
+    precision: tuple[float, ...]
+
+
 class EvalReport(_Struct, frozen=True, kw_only=True):
     """COCO's twelve figures, 0 to 1, over the images that could be read.
 
@@ -56,7 +67,8 @@ class EvalReport(_Struct, frozen=True, kw_only=True):
 
     images, objects: evaluated; objects without crowds. seconds: reading and detecting. class_mapping:
     how the model's classes were paired with the categories; ignored_classes: of the model, which
-    the dataset lacks. scorer: what computed the figures, with its version.
+    the dataset lacks. curves: the means at IoU 0.50 and 0.75, and each category's at 0.50 where at
+    most ten have objects; none without objects. scorer: what computed the figures, with its version.
     """
 
     schema: int = 1
@@ -78,6 +90,7 @@ class EvalReport(_Struct, frozen=True, kw_only=True):
     ARm: float | None
     ARl: float | None
     per_class: tuple[ClassResult, ...]
+    curves: tuple[Curve, ...]
     thresholds: Thresholds
     class_mapping: Literal["name", "order"]
     ignored_classes: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypedDict
@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from edgecv.errors import MissingExtraError
 from edgecv.evaluate.dataset import Annotations, Category
+from edgecv.evaluate.report import Curve
 
 # Positions in hotcoco's result arrays: area ranges all, small, medium, large; detections 1, 10, 100.
 ALL, SMALL, MEDIUM, LARGE = range(4)
 ONE, TEN, HUNDRED = range(3)
 AT_50, AT_75 = 0, 5
+
+MAX_CURVES = 10
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,14 @@ class Figures(TypedDict):
 
 @dataclass(frozen=True)
 class Scores:
-    """Of all categories, and of each in their order. scorer: what computed them, with its version."""
+    """Of all categories, and of each in their order. curves: as `EvalReport` explains them.
+
+    scorer: what computed them, with its version.
+    """
 
     figures: Figures
     per_class: tuple[ClassScore, ...]
+    curves: tuple[Curve, ...]
     scorer: str
 
 
@@ -115,8 +122,23 @@ def score(
             )
             for k in range(len(categories))
         ),
+        curves=tuple(_curves(precision[:, :, :, ALL, HUNDRED], categories)),
         scorer=f"hotcoco {hotcoco.__version__}",
     )
+
+
+def _curves(precision: NDArray[Any], categories: Sequence[Category]) -> Iterator[Curve]:
+    """precision: (IoU, recall, category), -1 in the whole column of a category without objects."""
+    present = np.flatnonzero((precision[AT_50] > -1).all(axis=0))
+    if not present.size:
+        return
+    for iou, at in ((0.5, AT_50), (0.75, AT_75)):
+        yield Curve(category=None, iou=iou, precision=tuple(precision[at][:, present].mean(axis=1).tolist()))
+    if present.size <= MAX_CURVES:
+        for k in present.tolist():
+            yield Curve(
+                category=categories[k].name, iou=0.5, precision=tuple(precision[AT_50, :, k].tolist())
+            )
 
 
 def _mean(values: NDArray[Any]) -> float | None:

@@ -96,9 +96,10 @@ class OnnxModel:
         )
 
     def output_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int | None, ...]]:
-        """Shapes of the outputs for given input shapes; None marks a size that depends on the data.
+        """Shapes of the outputs for given input shapes; None marks a size that cannot be told beforehand.
 
-        Raises InputError where the graph cannot take these inputs.
+        An output whose rank neither inference nor the file tells is (None,). Raises InputError where the
+        graph cannot take these inputs.
         """
         if all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
             return {
@@ -122,10 +123,12 @@ class OnnxModel:
             raise InputError(
                 f"{self.origin}: the graph cannot take {shapes}: {str(error).splitlines()[-1]}"
             ) from error
-        return {
-            value.name: tuple(n if isinstance(n, int) else None for n in _spec(value).shape)
-            for value in inferred.graph.output
-        }
+        shapes: dict[str, tuple[int | None, ...]] = {}
+        for value, declared in zip(inferred.graph.output, self.proto.graph.output, strict=True):
+            known = next((v for v in (value, declared) if v.type.tensor_type.HasField("shape")), None)
+            sizes = (None,) if known is None else _spec(known).shape
+            shapes[value.name] = tuple(n if isinstance(n, int) else None for n in sizes)
+        return shapes
 
 
 def _keep_real_inputs(proto: ModelProto) -> None:

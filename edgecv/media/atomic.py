@@ -101,6 +101,37 @@ class PendingFile:
         self._remove()
 
 
+def write_whole(target: Path, data: bytes) -> None:
+    """Writes a file, whole or not at all; a device or a named pipe is written directly.
+
+    Raises OutputError.
+    """
+    pending = None if is_special(target) else PendingFile(target)
+    try:
+        (target if pending is None else pending.path).write_bytes(data)
+    except (OSError, ValueError) as error:
+        if pending is not None:
+            pending.discard()
+        raise cannot_write(target, error) from error
+    if pending is not None:
+        pending.commit()
+
+
+def check_writable(target: Path) -> None:
+    """Raises OutputError where `write_whole` would, as far as can be told beforehand."""
+    if not is_special(target):
+        PendingFile(target).discard()
+
+
+def is_special(path: Path) -> bool:
+    """Whether there is something under that name that is neither a file nor a folder."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def cannot_write(target: Path | str, error: Exception) -> OutputError:
     """The one line for an output that failed."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

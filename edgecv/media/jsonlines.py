@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 import numpy as np
 
 from edgecv.errors import InputError
-from edgecv.media.atomic import Output, PendingFile, cannot_write, check_not_input
+from edgecv.media.atomic import Output, PendingFile, cannot_write, check_not_input, is_special
 
 
 class JsonLinesSink(Output):
@@ -43,7 +42,7 @@ class JsonLinesSink(Output):
             raise InputError("output: expected a file, or - for stdout, got an empty name")
         target = Path(path)
         check_not_input(target, inputs)
-        self._pending = None if _is_special(target) else PendingFile(target)
+        self._pending = None if is_special(target) else PendingFile(target)
         try:
             if self._pending is None:
                 self._file = target.open("wb", buffering=0)
@@ -113,14 +112,6 @@ def _write_stdout(line: bytes) -> None:
         sys.stdout.flush()
         buffer.write(line)
     sys.stdout.flush()
-
-
-def _is_special(path: Path) -> bool:
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError):
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _plain(value: Any) -> Any:

@@ -97,7 +97,8 @@ def ssd(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -
     for prior, offsets, classes in zip(priors, boxes, scores, strict=True):
         found = [_decoded(prior, offset, variance, code) for offset in offsets]
         found = [[p * side for p, side in zip(box, blob_wh * 2, strict=True)] for box in found]
-        rows.append((classes[first:], found[0] if shared else found[first:]))
+        # A row has one box; of a class's own there is one class here.
+        rows.append((classes[first:], found[0] if shared else found[first]))
     return rows
 
 

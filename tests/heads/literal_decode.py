@@ -534,12 +534,12 @@ CASES = (
     Case("ssd-priors", "ssd", ssd_priors, _offsets, _PRIORS),
     Case("ssd-no-background", "ssd", ssd, _parts_without_background, {"background": False}),
     *(
-        Case(f"ssd-caffe-{name}", "ssd", _of_caffe(literal_caffe.ssd), make(params), params, classes=(1, 3))
-        for name, make, params in (
-            ("flat", literal_caffe.flat, literal_caffe.SSD),
-            ("clipped", literal_caffe.rows, literal_caffe.CLIPPED),
-            ("corners", literal_caffe.flat, literal_caffe.CORNERS),
-            ("corner-sizes", literal_caffe.rows, literal_caffe.CORNER_SIZES),
+        Case(f"ssd-caffe-{name}", "ssd", _of_caffe(literal_caffe.ssd), make(params), params, classes=classes)
+        for name, make, params, classes in (
+            ("flat", literal_caffe.flat, literal_caffe.SSD, (1, 3)),
+            ("clipped", literal_caffe.rows, literal_caffe.CLIPPED, (1, 3)),
+            ("corners", literal_caffe.flat, literal_caffe.CORNERS, (1,)),
+            ("corner-sizes", literal_caffe.rows, literal_caffe.CORNER_SIZES, (1, 3)),
         )
     ),
     Case(

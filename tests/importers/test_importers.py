@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import edgecv
+from edgecv import backends
 from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
 from edgecv.importers import read_model
 from tests.networks import STRIDES, model_bytes, tiny_yolov8
@@ -49,6 +51,32 @@ def test_initializers_among_the_inputs_are_not_inputs() -> None:
     written = onnx.load_from_string(model.data)
     onnx.checker.check_model(written)
     assert [value.name for value in written.graph.input] == ["images"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"), [(["a", 4], (None, 4)), (None, (None,))], ids=["declared", "nowhere"]
+)
+def test_output_whose_rank_inference_cannot_tell(
+    declared: list[str | int] | None, expected: tuple[int | None, ...]
+) -> None:
+    """The new shape comes in from outside, so that nothing about it is known beforehand."""
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "reshape",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 8]),
+            helper.make_tensor_value_info("shape", TensorProto.INT64, ["rank"]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, declared)],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = read_model(data.SerializeToString())
+    assert model.output_shapes({"x": (2, 8), "shape": (2,)}) == {"y": expected}
+    if "onnxruntime" in backends.usable():
+        with edgecv.compile(data.SerializeToString(), backend="onnxruntime") as session:
+            shape = np.array([4, 4])
+            found = session.run({"x": np.ones((2, 8), np.float32), "shape": shape}, replan=True)["y"]
+        assert found.shape == (4, 4)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -1,0 +1,250 @@
+"""A benchmark's report as a page."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from edgecv.bench.report import STAGES, BenchReport, BenchResult, Latency
+from edgecv.bench.statistics import Summary
+from edgecv.bench.tables import name_of
+from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, charts
+
+PARTS = STAGES[:-1]
+# Not the colors of the first backends, which other charts use.
+PART_COLORS = (4, 6, 7)
+TITLES = {stage: stage.replace("_", " ").capitalize() for stage in STAGES}
+
+# A result that has figures, its name, and the place that gives its color.
+Case = tuple[int, str, BenchResult, Latency]
+
+
+def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[float]] = ()) -> Page:
+    """The report with its charts, and every failure.
+
+    command: what one types to do it again. samples_ms: of `Measurement`; without it the page has no
+    distributions.
+    """
+    cases = [
+        (i, name_of(result), result, result.latency_ms)
+        for i, result in enumerate(report.results)
+        if result.latency_ms is not None
+    ]
+    sections = [
+        *_failures(report),
+        *_latency(cases),
+        *_distribution(cases, samples_ms, report.config.turn),
+        *_stages(cases),
+        *_resources(cases),
+        *_placements(report.results),
+        Section("Conditions", [Facts(_conditions(report))]),
+    ]
+    return Page(
+        title=f"Latency of {report.config.model}",
+        lead=_lead(report, cases),
+        command=command,
+        sections=sections,
+        machine=report.machine,
+    )
+
+
+def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
+    failed = len(report.results) - len(cases)
+    parts = []
+    if cases:
+        _, name, _, latency = min(cases, key=lambda case: case[3].end_to_end.p50)
+        total = latency.end_to_end
+        parts.append(
+            f"{name}: {total.p50:.2f} ms in the median and {total.p99:.2f} ms at p99, over {total.n} frames"
+            + (f"; the fastest of {len(cases)}." if len(cases) > 1 else ".")
+        )
+    if failed:
+        parts.append(f"Could not be measured: {failed} of {len(report.results)}.")
+    return " ".join(parts)
+
+
+def _failures(report: BenchReport) -> Iterator[Section]:
+    items = [
+        Failure(name_of(result), result.error or "", result.error_type or "")
+        for result in report.results
+        if result.latency_ms is None
+    ]
+    if items:
+        yield Section("Failures", [Failures(items)])
+
+
+def _latency(cases: Sequence[Case]) -> Iterator[Section]:
+    if not cases:
+        return
+    totals = ("p50", "p99", "min", "max")
+    table = Table(
+        ["Backend", *(Column(name, ".2f") for name in (*totals, *(TITLES[stage] for stage in PARTS)))],
+        [
+            (
+                name,
+                *(getattr(latency.end_to_end, figure) for figure in totals),
+                *(getattr(latency, stage).p50 for stage in PARTS),
+            )
+            for _, name, _, latency in cases
+        ],
+        caption="Milliseconds of a frame, end to end, and the median of each stage",
+        best=dict.fromkeys(totals, "min"),
+    )
+    whiskers = charts.bars(
+        [
+            charts.Bar(name, total.p50, total.min, total.p99, color)
+            for color, name, _, latency in cases
+            for total in (latency.end_to_end,)
+        ],
+        unit="ms",
+        spec=".2f",
+    )
+    stages = charts.stacked_bars(
+        PARTS,
+        [
+            charts.Stack(name, [getattr(latency, stage).p50 for stage in PARTS])
+            for _, name, _, latency in cases
+        ],
+        unit="ms",
+        spec=".2f",
+        colors=PART_COLORS,
+    )
+    yield Section(
+        "Latency",
+        [
+            table,
+            Chart(whiskers, "End to end: the median, and from the fastest frame to p99"),
+            Chart(stages, "Where the time goes: the median of each stage"),
+        ],
+    )
+
+
+def _distribution(
+    cases: Sequence[Case], samples_ms: Sequence[Sequence[float]], turn: int
+) -> Iterator[Section]:
+    known = [(color, name, latency, samples_ms[color]) for color, name, _, latency in cases if samples_ms]
+    if not known:
+        return
+    rows = [
+        charts.Samples(
+            name,
+            samples,
+            mark=latency.end_to_end.p50,
+            note=f"p50 {latency.end_to_end.p50:.2f}, p99 {latency.end_to_end.p99:.2f}",
+            color=color,
+        )
+        for color, name, latency, samples in known
+    ]
+    blocks: list[Block] = [
+        Chart(
+            charts.histogram(rows, x_label="ms, end to end", spec=".2f"),
+            "How the frames spread, each row to its own height; the line is the median",
+        )
+    ]
+    turns = [
+        charts.Series(name, range(1, len(medians) + 1), medians, color)
+        for color, name, _, samples in known
+        for medians in (_turn_medians(samples, turn),)
+    ]
+    if any(len(series.x) > 1 for series in turns):
+        blocks.append(
+            Chart(
+                charts.lines(turns, x_label=f"turn of {turn} frames", y_label="ms", y_at_least=(0,)),
+                "How it held over the run: the median of each turn",
+            )
+        )
+    yield Section("Distribution", blocks)
+
+
+def _turn_medians(samples: Sequence[float], turn: int) -> list[float]:
+    return [statistics.median_low(samples[i : i + turn]) for i in range(0, len(samples), turn)]
+
+
+def _stages(cases: Sequence[Case]) -> Iterator[Section]:
+    if not cases:
+        return
+    names = ("min", "mean", "p50", "p90", "p99", "p99.9", "max")
+    tables = [
+        Table(
+            ["Backend", "n", *(Column(name, ".3f") for name in names)],
+            [(name, *_cells(getattr(latency, stage))) for _, name, _, latency in cases],
+            caption=f"{TITLES[stage]}, milliseconds",
+            best=dict.fromkeys(names, "min"),
+        )
+        for stage in STAGES
+    ]
+    yield Section("Stages", tables)
+
+
+def _cells(summary: Summary) -> tuple[float | None, ...]:
+    tail = (summary.p90, summary.p99, summary.p99_9, summary.max)
+    return (summary.n, summary.min, summary.mean, summary.p50, *tail)
+
+
+def _resources(cases: Sequence[Case]) -> Iterator[Section]:
+    if not cases:
+        return
+    load, first, peak, cpu = "Load, ms", "First frame, ms", "Peak memory, MiB", "CPU of a frame, ms"
+    table = Table(
+        [
+            "Backend",
+            Column(load, ".0f"),
+            Column(first, ".0f"),
+            Column(peak, ".0f"),
+            Column(cpu, ".2f"),
+            Column("CPU while waiting, ms", ".1f"),
+        ],
+        [
+            (
+                name,
+                result.load_ms,
+                result.first_frame_ms,
+                None if result.peak_rss_bytes is None else result.peak_rss_bytes / 2**20,
+                result.cpu_ms_per_frame,
+                result.waiting_cpu_ms,
+            )
+            for _, name, result, _ in cases
+        ],
+        best={load: "min", first: "min", peak: "min", cpu: "min"},
+    )
+    yield Section(
+        "Start and memory",
+        [table],
+        note="Memory is the most that the process ever held; the CPU time is that of all its threads.",
+    )
+
+
+def _placements(results: Sequence[BenchResult]) -> Iterator[Section]:
+    placed = [(name_of(result), result.placement) for result in results if result.placement is not None]
+    if not placed:
+        return
+    columns = ["backend", "engine", "version", "device", "precision", "threads"]
+    titles = ["Asked for", *map(str.capitalize, columns)]
+    rows = [[name, *(placement.get(key) for key in columns)] for name, placement in placed]
+    if any(placement.get("fallbacks") for _, placement in placed):
+        titles.append("Fell back from")
+        for row, (_, placement) in zip(rows, placed, strict=True):
+            row.append("; ".join(f"{each['backend']}: {each['reason']}" for each in placement["fallbacks"]))
+    yield Section("What ran", [Table(titles, rows)], note="As read back from each backend.")
+
+
+def _conditions(report: BenchReport) -> dict[str, object]:
+    config = report.config
+    facts: dict[str, object] = {"Model": config.model}
+    if config.weights is not None:
+        facts["Weights"] = config.weights
+    if report.frame is not None:
+        frame = report.frame
+        facts["Frame"] = f"{frame.source or 'synthetic'}, {frame.width} x {frame.height}" + (
+            f", {frame.count} frames" if frame.count > 1 else ""
+        )
+    facts["Frames of each"] = f"{config.frames}, fewer after {config.seconds:g} s"
+    facts["Turns"] = (
+        f"{config.turn} frames, the first {config.settle} more not counted; one at a time, "
+        "each in a process of its own"
+    )
+    facts["Warm-up"] = f"{config.warmup} frames, fewer after {config.warmup_seconds:g} s"
+    if config.pin is not None:
+        facts["Processors"] = ", ".join(map(str, config.pin))
+    facts["Percentiles"] = report.percentiles
+    return facts

@@ -1,0 +1,1 @@
+"""The demo cell: generated scenes of nuts, bolts and washers, and what is shown with them."""

@@ -1,0 +1,238 @@
+"""The demo cell: a belt of known parts, every usable backend, accuracy against the truth, latency, a page.
+
+Nothing is brought along or downloaded: the scenes are generated, the model is the one that comes with edgecv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgecv import bench, evaluate
+from edgecv.api import load
+from edgecv.backends import BACKENDS, usable
+from edgecv.bench import BenchConfig, BenchReport, Measurement
+from edgecv.demo import scenes
+from edgecv.demo.tally import Tally, tally
+from edgecv.errors import (
+    BackendError,
+    BackendUnavailableError,
+    InputError,
+    MissingExtraError,
+    UnavailableError,
+)
+from edgecv.evaluate import EvalReport
+from edgecv.media import Failure, draw, open_sink, open_source
+
+MODEL = "parts-nano"
+# The belt is easier than the scenes that the model was measured on (models/parts-nano), and larger parts lie
+# on it. What falls under these is broken, not unlucky.
+LEAST_AP = 0.7
+LEAST_FOUND = 0.9
+MOST_FALSE = 0.1
+# The backends compute the same network; their figures differ by ties alone.
+LARGEST_AP_DIFFERENCE = 0.005
+FRAME_WH = (640, 480)
+STEP_MM = 10.0
+MAX_FRAMES = 1000
+
+# What is done, how much of it, of how much; None where nobody knows.
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """What to run.
+
+    out: the folder that is written, made where it does not exist. frames: of the belt, 1 to 1000. seed:
+    of its generator. backends: names; empty takes every usable one. threads: of one run, None for as many
+    as this process may use. seconds: longest measuring time of each backend.
+    """
+
+    out: Path
+    frames: int = 24
+    seed: int = 5
+    backends: tuple[str, ...] = ()
+    threads: int | None = None
+    seconds: float = 6.0
+
+    def check(self) -> None:
+        """Raises InputError that names the field."""
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise InputError(f"frames: expected 1 to {MAX_FRAMES}, got {self.frames}")
+        if not 0 < self.seconds < float("inf"):
+            raise InputError(f"seconds: expected more than 0, got {self.seconds}")
+
+
+class BackendOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What one backend found, or why it did not.
+
+    found, missed, false: parts of the whole belt at the card's thresholds, as `tally.tally` counts them;
+    None where it could not run. evaluation: COCO's figures; None without the extra `eval`. problem:
+    what is wrong, in one line.
+    """
+
+    backend: str
+    found: int | None = None
+    missed: int | None = None
+    false: int | None = None
+    evaluation: EvalReport | None = None
+    problem: str | None = None
+
+
+class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run. unusable: backends that cannot run here, and why. no_AP: why there is no AP, where there
+    is none. files: what was written."""
+
+    schema: int = 1
+    model: str = MODEL
+    out: str
+    frames: int
+    least_AP: float = LEAST_AP  # noqa: N815 - as in EvalReport
+    outcomes: tuple[BackendOutcome, ...]
+    unusable: dict[str, str]
+    no_AP: str | None  # noqa: N815 - as in EvalReport
+    latency: BenchReport
+    files: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        """0 done; 1 a backend failed, or found something else than the truth or the other backends."""
+        failed = any(outcome.problem for outcome in self.outcomes)
+        return 1 if failed or self.latency.exit_code else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A report, and the measurement that its latency comes from, samples included."""
+
+    report: DemoReport
+    measurement: Measurement
+
+
+def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
+    """Run the demo and write its folder: `belt/` (a COCO data set), `annotated/`.
+
+    Raises InputError for a config that makes no sense, BackendUnavailableError where no backend is
+    usable, OutputError where the folder cannot be written.
+    """
+    config.check()
+    step = progress or (lambda what, done, total: None)
+    names = list(config.backends) or usable()
+    unusable = {name: reason for name, b in BACKENDS.items() if (reason := b.unavailable()) is not None}
+    if not names:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable.items())
+        raise BackendUnavailableError(f"no backend is usable here: {reasons}")
+    belt = config.out / "belt"
+    annotations = scenes.write_coco(
+        belt,
+        scenes.make_belt(config.seed, config.frames, FRAME_WH, STEP_MM),
+        progress=lambda done: step("rendering the belt", done, config.frames),
+    )
+    dataset = evaluate.open_dataset(str(annotations))
+    missing = _why_no_ap()
+    outcomes: list[BackendOutcome] = []
+    for name in names:
+        is_drawn = any(outcome.found is not None for outcome in outcomes)
+        outcomes.append(_outcome(name, dataset, config, step, draws=not is_drawn, scores=missing is None))
+    measurement = bench.measure(
+        BenchConfig(
+            model=MODEL,
+            backends=tuple(names),
+            threads=(config.threads,),
+            source=str(belt),
+            frames=400,
+            seconds=config.seconds,
+        ),
+        progress=lambda done, total: step("measuring", done, total),
+    )
+    report = DemoReport(
+        out=str(config.out),
+        frames=config.frames,
+        outcomes=compared(outcomes),
+        unusable=unusable,
+        no_AP=missing,
+        latency=measurement.report,
+        files={"dataset": str(annotations), "annotated": str(config.out / "annotated")},
+    )
+    return Demo(report, measurement)
+
+
+def _why_no_ap() -> str | None:
+    try:
+        evaluate.load_scorer()
+    except MissingExtraError as error:
+        return str(error)
+    return None
+
+
+def _outcome(
+    name: str, dataset: evaluate.Dataset, config: DemoConfig, step: Progress, *, draws: bool, scores: bool
+) -> BackendOutcome:
+    try:
+        count = _look(name, dataset, config, step, draws=draws)
+        report = None
+        if scores:
+            with load(MODEL, backend=name, threads=config.threads, **evaluate.LOAD_OPTIONS) as detector:
+                report = evaluate.evaluate(detector, dataset, progress=lambda d, t: step("scoring", d, t))
+    except (UnavailableError, BackendError) as error:
+        return BackendOutcome(backend=name, problem=str(error))
+    return BackendOutcome(
+        backend=name, found=count.found, missed=count.missed, false=count.false, evaluation=report
+    )
+
+
+def _look(name: str, dataset: evaluate.Dataset, config: DemoConfig, step: Progress, *, draws: bool) -> Tally:
+    """Every frame at the card's thresholds, and the frames with what was found drawn in."""
+    counted = Tally()
+    with ExitStack() as stack:
+        frames = stack.enter_context(open_source(str(config.out / "belt")))
+        sink = None
+        if draws:
+            sink = stack.enter_context(open_sink(f"{config.out / 'annotated'}/", kind=frames.kind))
+        detector = stack.enter_context(load(MODEL, backend=name, threads=config.threads))
+        for image, item in zip(dataset.images, frames, strict=True):
+            if isinstance(item, Failure):
+                raise item.error
+            found = detector(item.image, captured_ns=item.captured_ns)
+            counted += tally(found, image.id, dataset.annotations, dataset.categories)
+            if sink is not None:
+                sink.write(item, draw(item.image, found))
+            step("detecting", item.index + 1, config.frames)
+    return counted
+
+
+def compared(outcomes: list[BackendOutcome]) -> tuple[BackendOutcome, ...]:
+    """With the problems of the figures: too low, or unlike those of the first backend that has any."""
+    first = next((o.evaluation.AP for o in outcomes if o.evaluation and o.evaluation.AP is not None), None)
+    return tuple(msgspec.structs.replace(o, problem=o.problem or _problem(o, first)) for o in outcomes)
+
+
+def _problem(outcome: BackendOutcome, first: float | None) -> str | None:
+    found, missed, false = outcome.found or 0, outcome.missed or 0, outcome.false or 0
+    if not found + missed:
+        return "the belt carried no part: take another seed or more frames"
+    if found < LEAST_FOUND * (found + missed):
+        return f"parts: expected at least {LEAST_FOUND:.0%} found, got {found} of {found + missed}"
+    if false > MOST_FALSE * (found + false):
+        return f"parts: expected at most {MOST_FALSE:.0%} false, got {false} of {found + false} detections"
+    report = outcome.evaluation
+    if report is None or report.AP is None or first is None:
+        return None
+    if report.failures:
+        return report.failures[0].error
+    if report.AP < LEAST_AP:
+        return f"AP: expected at least {LEAST_AP} on this belt, got {report.AP:.4f}"
+    if abs(report.AP - first) > LARGEST_AP_DIFFERENCE:
+        return f"AP: expected {first:.4f}, as the first backend has, got {report.AP:.4f}"
+    return None

@@ -1,0 +1,121 @@
+"""The demo: what it writes, what it says, and that it does not look away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgecv import backends, evaluate
+from edgecv.demo import cell, page
+from edgecv.demo.cell import BackendOutcome, Demo, DemoConfig
+from edgecv.errors import BackendError, InputError, MissingExtraError
+from edgecv.report import to_html
+
+pytest.importorskip("cv2", reason="the demo's pictures need the extra opencv")
+
+if not backends.usable():
+    pytest.skip("no backend is usable here", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    out = tmp_path_factory.mktemp("demo") / "deep" / "er"
+    return cell.run(DemoConfig(out=out, frames=3, threads=1, seconds=0.5))
+
+
+def test_files(demo: Demo) -> None:
+    out = Path(demo.report.out)
+    names = ["000000.png", "000001.png", "000002.png"]
+    assert sorted(path.name for path in (out / "belt").iterdir()) == [*names, "instances.json"]
+    assert sorted(path.name for path in (out / "annotated").iterdir()) == names
+    assert len(evaluate.open_dataset(str(out / "belt"))) == 3
+
+
+def test_every_usable_backend_finds_the_parts(demo: Demo) -> None:
+    report = demo.report
+    assert [outcome.backend for outcome in report.outcomes] == backends.usable()
+    assert [result.backend for result in report.latency.results] == backends.usable()
+    for outcome in report.outcomes:
+        assert outcome.problem is None
+        assert outcome.found is not None
+        assert outcome.found >= 10
+    assert report.exit_code == 0
+
+
+def test_page_and_table(demo: Demo) -> None:
+    html = to_html(page.to_page(demo, command="edgecv demo"))
+    assert html.count("<img") == 3
+    assert all(name in html for name in backends.usable())
+    assert "edgecv demo" in html
+    lines = page.to_lines(demo.report)
+    assert not any("expected" in line for line in lines)
+    assert page.to_table(demo.report).row_count == len(backends.usable())
+    assert page.latency_chart(demo) is not None
+
+
+def test_json(demo: Demo) -> None:
+    plain = msgspec.json.decode(msgspec.json.encode(demo.report.as_dict()))
+    assert plain["outcomes"][0]["found"] == demo.report.outcomes[0].found
+    assert set(plain) >= {"model", "outcomes", "latency", "files", "unusable", "no_AP"}
+
+
+def outcome(demo: Demo, **fields: object) -> BackendOutcome:
+    return msgspec.structs.replace(demo.report.outcomes[0], **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"found": 5, "missed": 5, "false": 0}, "at least 90% found, got 5 of 10"),
+        ({"found": 10, "missed": 0, "false": 3}, "at most 10% false, got 3 of 13"),
+        ({"found": 0, "missed": 0, "false": 0}, "no part"),
+        ({"found": 10, "missed": 0, "false": 0, "evaluation": None}, None),
+    ],
+)
+def test_a_backend_that_finds_too_little(demo: Demo, fields: dict[str, object], problem: str | None) -> None:
+    (judged,) = cell.compared([outcome(demo, **fields)])
+    assert (judged.problem is None) if problem is None else problem in (judged.problem or "")
+
+
+def test_a_backend_that_differs_from_the_first(demo: Demo) -> None:
+    pytest.importorskip("hotcoco", reason="AP needs the extra eval")
+    report = demo.report.outcomes[0].evaluation
+    assert report is not None
+    assert report.AP is not None
+    other = msgspec.structs.replace(report, AP=report.AP - 0.02)
+    first, second = cell.compared([outcome(demo), outcome(demo, backend="other", evaluation=other)])
+    assert first.problem is None
+    assert second.problem is not None
+    assert "as the first backend has" in second.problem
+
+
+def test_a_backend_that_fails_is_told(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise BackendError("opencv: it broke")
+
+    monkeypatch.setattr(cell, "load", broken)
+    done = cell.run(DemoConfig(out=tmp_path, frames=1, backends=(backends.usable()[0],), seconds=0.2))
+    assert done.report.exit_code == 1
+    assert done.report.outcomes[0].problem == "opencv: it broke"
+    assert "it broke" in to_html(page.to_page(done, command=""))
+    assert any("it broke" in line for line in page.to_lines(done.report))
+
+
+def test_without_the_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise MissingExtraError("evaluation needs hotcoco; install it with: pip install 'edgecv[eval]'")
+
+    monkeypatch.setattr(evaluate, "load_scorer", absent)
+    done = cell.run(DemoConfig(out=tmp_path, frames=1, backends=(backends.usable()[0],), seconds=0.2))
+    assert done.report.exit_code == 0
+    assert done.report.outcomes[0].evaluation is None
+    assert any("no AP: evaluation needs hotcoco" in line for line in page.to_lines(done.report))
+
+
+@pytest.mark.parametrize("frames", [0, -1, 1001])
+def test_bad_config(tmp_path: Path, frames: int) -> None:
+    with pytest.raises(InputError, match="frames: expected 1 to 1000"):
+        cell.run(DemoConfig(out=tmp_path, frames=frames))
+    assert not list(tmp_path.iterdir())
