@@ -87,28 +87,60 @@ void f32_transpose(const float* in, size_t in_stride, size_t rows, size_t column
     }
 }
 
-template <size_t vectors>
-void max_bin(const float* cells, size_t width, size_t channels, const int32_t* x, const int32_t* y,
-             float* bin) {
+void f32_max_quads(const float* cells, size_t height, size_t width, size_t channels, float* quads) {
+    const VecF lowest = f_set(-__FLT_MAX__);
+    for (size_t y = 0; y + 1 < height; ++y) {
+        const float* above = cells + y * width * channels;
+        const float* below = above + width * channels;
+        float* out = quads + y * width * channels;
+        // The right neighbour of element i is element i + channels.
+        for (size_t i = 0; i < (width - 1) * channels; i += kLanes) {
+            const VecF first = f_max(f_load(above + i + channels), f_max(f_load(above + i), lowest));
+            f_store(out + i, f_max(f_load(below + i + channels), f_max(f_load(below + i), first)));
+        }
+    }
+}
+
+struct Span {
+    int32_t begin, end;
+};
+
+// The largest of the tiles of side x side cells that cover a bin; the last ones overlap those before them.
+template <size_t vectors, int32_t side>
+void max_tiles(const float* tiles, size_t width, size_t channels, Span x, Span y, float* bin) {
     VecF largest[vectors];
-    for (VecF& v : largest) v = f_set(x[0] < x[1] && y[0] < y[1] ? -__FLT_MAX__ : 0.0f);
-    for (int32_t row = y[0]; row < y[1]; ++row) {
-        const float* p = cells + (static_cast<size_t>(row) * width + static_cast<size_t>(x[0])) * channels;
-        for (int32_t column = x[0]; column < x[1]; ++column, p += channels)
+    for (VecF& v : largest) v = f_set(-__FLT_MAX__);
+    for (int32_t row = y.begin; row < y.end; row += side) {
+        const size_t top = static_cast<size_t>(row < y.end - side ? row : y.end - side);
+        for (int32_t column = x.begin; column < x.end; column += side) {
+            const size_t left = static_cast<size_t>(column < x.end - side ? column : x.end - side);
+            const float* p = tiles + (top * width + left) * channels;
             for (size_t k = 0; k < vectors; ++k) largest[k] = f_max(f_load(p + k * kLanes), largest[k]);
+        }
     }
     for (size_t k = 0; k < vectors; ++k) f_store(bin + k * kLanes, largest[k]);
 }
 
-void f32_max_bins(const float* cells, size_t width, size_t channels, const BinEdges& edges, float* bins) {
+template <size_t vectors>
+void max_bin(const CellBlock& block, size_t c, Span x, Span y, float* bin) {
+    const int32_t columns = x.end - x.begin, rows = y.end - y.begin;
+    if (columns <= 0 || rows <= 0) {
+        for (size_t k = 0; k < vectors; ++k) f_store(bin + k * kLanes, f_set(0.0f));
+    } else if (columns == 1 || rows == 1) {
+        max_tiles<vectors, 1>(block.cells + c, block.width, block.channels, x, y, bin);
+    } else {
+        max_tiles<vectors, 2>(block.quads + c, block.width, block.channels, x, y, bin);
+    }
+}
+
+void f32_max_bins(const CellBlock& block, const BinEdges& edges, float* bins) {
     for (size_t row = 0; row < edges.rows; ++row) {
-        for (size_t column = 0; column < edges.columns; ++column, bins += channels) {
-            const int32_t* x = edges.x + 2 * column;
-            const int32_t* y = edges.y + 2 * row;
+        const Span y = {edges.y[2 * row], edges.y[2 * row + 1]};
+        for (size_t column = 0; column < edges.columns; ++column, bins += block.channels) {
+            const Span x = {edges.x[2 * column], edges.x[2 * column + 1]};
             size_t c = 0;
-            for (; c + 4 * kLanes <= channels; c += 4 * kLanes)
-                max_bin<4>(cells + c, width, channels, x, y, bins + c);
-            for (; c < channels; c += kLanes) max_bin<1>(cells + c, width, channels, x, y, bins + c);
+            for (; c + 4 * kLanes <= block.channels; c += 4 * kLanes) max_bin<4>(block, c, x, y, bins + c);
+            for (; c < block.channels; c += kLanes) max_bin<1>(block, c, x, y, bins + c);
         }
     }
 }

@@ -39,6 +39,13 @@ struct ProposalColumns {
     float* score;
 };
 
+// Some channels of the features, cell by cell, and what f32_max_quads() makes of them.
+struct CellBlock {
+    const float* cells;
+    const float* quads;
+    size_t width, channels;
+};
+
 // The cells of one bin: columns [x0, x1) of rows [y0, y1).
 struct BinEdges {
     const int32_t* x;  // x0, x1 of each column of bins
@@ -52,17 +59,18 @@ struct BinEdges {
 // those
 //   whose score or a delta is not finite.
 // f32_transpose: out[j][i] = in[i][j] for all i < rows, j < columns; strides in elements, from row to row.
+// f32_max_quads: quads[y][x] = the largest of cells[y][x] and of its neighbours to the right, below and both,
+//   -FLT_MAX if all are NaN or less; y < height - 1, x < width - 1. Both are [height][width][channels].
 // f32_max_bins: for each bin and channel the largest of its cells, -FLT_MAX if all are NaN or less, 0 where
 // the
-//   bin has none. cells[row * width + column][channel], bins[row of bins][column of bins][channel]; channels:
-//   a multiple of kMaxLanes.
-#define ECV_ROI_KERNELS(X)                                                                             \
-    X(void, f32_decode_anchor,                                                                         \
-      (const CellGrid& grid, const Anchor& anchor, size_t n, const ProposalColumns& out))              \
-    X(void, f32_transpose,                                                                             \
-      (const float* in, size_t in_stride, size_t rows, size_t columns, float* out, size_t out_stride)) \
-    X(void, f32_max_bins,                                                                              \
-      (const float* cells, size_t width, size_t channels, const BinEdges& edges, float* bins))
+//   bin has none; bins are [rows of bins][columns of bins][channels]. channels: a multiple of kMaxLanes.
+#define ECV_ROI_KERNELS(X)                                                                                   \
+    X(void, f32_decode_anchor,                                                                               \
+      (const CellGrid& grid, const Anchor& anchor, size_t n, const ProposalColumns& out))                    \
+    X(void, f32_transpose,                                                                                   \
+      (const float* in, size_t in_stride, size_t rows, size_t columns, float* out, size_t out_stride))       \
+    X(void, f32_max_quads, (const float* cells, size_t height, size_t width, size_t channels, float* quads)) \
+    X(void, f32_max_bins, (const CellBlock& block, const BinEdges& edges, float* bins))
 
 constexpr size_t kMaxLanes = 16;
 

@@ -279,8 +279,8 @@ def test_detectnet(tmp_path: Path) -> None:
     assert any("groupRectangles" in line for line in imported.assumptions)
 
 
-def python_proposal(text: str) -> Net:
-    net = topologies.zf_faster_rcnn(8)
+def python_proposal(text: str, divisor: int = 8) -> Net:
+    net = topologies.zf_faster_rcnn(divisor)
     number = next(n for n, layer in enumerate(net.layers) if layer.type == "Proposal")
     bottoms = net.layers[number].bottoms
     params = {"module": "rpn.proposal_layer", "layer": "ProposalLayer", "param_str": text}

@@ -65,7 +65,7 @@ NETS: dict[str, Callable[[], Net]] = {
     "classifier": small,
     "ssd": tiny_ssd,
     "segnet": segnet,
-    "faster-rcnn": lambda: python_proposal("'feat_stride': 16"),
+    "faster-rcnn": lambda: python_proposal("'feat_stride': 16", 64),
 }
 each_net = pytest.mark.parametrize("build", NETS.values(), ids=NETS)
 
