@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from edgecv import _boxes, boxes
 from edgecv.types import FloatArray
 from tests import boxes_reference as reference
+from tests.allocation import allocated_bytes
 
 F32, I32 = np.float32, np.int32
 
@@ -352,33 +352,6 @@ def test_threads_do_not_share_a_workspace() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-class MallInfo(ctypes.Structure):
-    """struct mallinfo2 of glibc 2.33."""
-
-    _fields_ = (
-        ("arena", ctypes.c_size_t),
-        ("ordblks", ctypes.c_size_t),
-        ("smblks", ctypes.c_size_t),
-        ("hblks", ctypes.c_size_t),
-        ("hblkhd", ctypes.c_size_t),
-        ("usmblks", ctypes.c_size_t),
-        ("fsmblks", ctypes.c_size_t),
-        ("uordblks", ctypes.c_size_t),
-        ("fordblks", ctypes.c_size_t),
-        ("keepcost", ctypes.c_size_t),
-    )
-
-
-def allocated_bytes() -> int:
-    """Bytes that malloc has handed out."""
-    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if mallinfo2 is None:
-        pytest.skip("this C library has no mallinfo2")
-    mallinfo2.restype = MallInfo
-    info = mallinfo2()
-    return int(info.uordblks + info.hblkhd)
 
 
 def test_warm_calls_allocate_only_their_results() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edgecv import rois
 from tests import rois_reference as reference
+from tests.allocation import allocated_bytes
 
 F32 = np.float32
 ANCHORS = rois.anchors()
@@ -287,3 +288,44 @@ def test_threads_do_not_share_working_memory() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_warm_calls_allocate_only_their_results() -> None:
+    rng = np.random.default_rng(11)
+    scores, deltas = reference.trunk_outputs(rng, (9, 20, 30))
+    features = rng.standard_normal((64, 20, 30)).astype(F32)
+    out = np.empty((300, 64, 7, 7), F32)
+
+    def frame() -> None:
+        xyxy, _ = rois.propose(scores, deltas, ANCHORS, image_xyxy=of_cells(30, 20))
+        rois.pool(features, xyxy, out=out[: len(xyxy)])
+
+    frame()
+    before = allocated_bytes()
+    for _ in range(30):
+        frame()
+    assert allocated_bytes() - before < 20_000  # less than one workspace; results are freed
+
+
+@pytest.mark.parametrize("cells", [(20, 30), (90, 140)], ids=str)
+def test_working_memory_is_what_the_documentation_says(cells: tuple[int, int]) -> None:
+    rng = np.random.default_rng(12)
+    scores, deltas = reference.trunk_outputs(rng, (9, *cells))
+    features = rng.standard_normal((80, *cells)).astype(F32)
+    out = np.empty((300, 80, 7, 7), F32)
+    grown: list[int] = []
+
+    def run() -> None:
+        before = allocated_bytes()
+        xyxy, _ = rois.propose(scores, deltas, ANCHORS, image_xyxy=of_cells(*cells[::-1]))
+        proposed = allocated_bytes()
+        rois.pool(features, xyxy, out=out[: len(xyxy)])
+        grown.extend([proposed - before, allocated_bytes() - proposed])
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    anchors, slack = 9 * cells[0] * cells[1], 20_000
+    assert 20 * anchors < grown[0] < 80 * anchors + 96 * 300 + slack
+    large = 256 * cells[0] * cells[1] if cells[0] * cells[1] > 4096 else 1 << 20
+    assert 100_000 < grown[1] < large + 512 * 49 + 16 * 14 * 300 + slack

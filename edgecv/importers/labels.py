@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edgecv.errors import CardError, InputError, ModelNotFoundError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import classify
 
+# As Caffe's synset_words.txt has it: n01440764 tench, Tinca tinca.
+_SYNSET = re.compile(r"n\d{8}\s+")
 # What the first line of a label file may call the class that heads leave out.
 _BACKGROUND = frozenset({"background", "__background__", "none_of_the_above", "none of the above"})
 
@@ -25,7 +28,7 @@ def relabel(card: ModelCard, networks: Mapping[str, OnnxModel], path: Path) -> M
     if not path.is_file():
         raise ModelNotFoundError(f"labels: {path}: no such file")
     try:
-        names = _fitted(read_labels(path), class_count(card, networks))
+        names = _fitted(_read(path), class_count(card, networks))
     except OSError as error:
         raise InputError(f"labels: {path}: cannot be read: {error.strerror or error}") from error
     except CardError as error:
@@ -89,9 +92,19 @@ def class_count(card: ModelCard, networks: Mapping[str, OnnxModel]) -> int | Non
 def _names(path: Path, count: int) -> tuple[str, ...]:
     """The labels of a file that may not exist or be one; none where their number does not fit."""
     try:
-        return _fitted(read_labels(path), count)
+        return _fitted(_read(path), count)
     except (OSError, ValueError):
         return ()
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    """The names in a file; of a list of ImageNet's synsets what follows the number."""
+    names = read_labels(path)
+    return tuple(map(_without_synset, names)) if all(map(_SYNSET.match, names)) else names
+
+
+def _without_synset(name: str) -> str:
+    return _SYNSET.sub("", name, count=1)
 
 
 def _fitted(names: tuple[str, ...], count: int | None) -> tuple[str, ...]:

@@ -140,6 +140,7 @@ void f32_max_bins(const CellBlock& block, const BinEdges& edges, float* bins) {
             const Span x = {edges.x[2 * column], edges.x[2 * column + 1]};
             size_t c = 0;
             for (; c + 4 * kLanes <= block.channels; c += 4 * kLanes) max_bin<4>(block, c, x, y, bins + c);
+            for (; c + 2 * kLanes <= block.channels; c += 2 * kLanes) max_bin<2>(block, c, x, y, bins + c);
             for (; c < block.channels; c += kLanes) max_bin<1>(block, c, x, y, bins + c);
         }
     }

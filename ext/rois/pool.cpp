@@ -12,7 +12,7 @@ namespace ecv {
 namespace {
 
 constexpr size_t kMostChannels = 64;
-constexpr size_t kBlockBytes = 1 << 20;
+constexpr size_t kBlockBytes = 1 << 19;
 
 constexpr size_t kCacheLine = 64;
 

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from edgecv.errors import ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES
+from edgecv.importers.caffe.prototxt import MAX_AXES
 from edgecv.importers.caffe.schema import weights_types
 from edgecv.types import FloatArray
 
 MAX_MEAN_BYTES = 256 << 20
-# Caffe's own limit on the axes of a blob.
-MAX_AXES = 32
 
 # `raw_data_type` of NVIDIA's fork.
 _RAW_DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<f8"), 1: np.dtype("<f4"), 2: np.dtype("<f2")}

@@ -147,7 +147,7 @@ def _mean(network: Network, path: Path, feeding: Feeding) -> tuple[Mean | None, 
     if feeding.mean is not None:
         return feeding.mean, "as given"
     values = {tuple(transform.mean_value) for transform in network.transforms if transform.mean_value}
-    if len(values) == 1:
+    if len(values) == 1 and all(map(math.isfinite, next(iter(values)))):
         return tuple(_rounded(value) for value in values.pop()), "from transform_param"
     files = {Path(transform.mean_file).name for transform in network.transforms if transform.mean_file}
     if len(files) == 1:

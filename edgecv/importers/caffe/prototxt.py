@@ -20,8 +20,11 @@ from edgecv.importers.caffe.schema import network_type
 # The largest networks in use are described in a few hundred KB.
 MAX_TEXT_BYTES = 4 << 20
 MAX_LAYERS = 10_000
-# Caffe counts the numbers of a blob in an int.
+# Bottoms and tops of all layers together.
+MAX_LINKS = 50_000
+# Caffe's own limits: the numbers of a blob are counted in an int.
 MAX_COUNT = (1 << 31) - 1
+MAX_AXES = 32
 
 Shape = tuple[int, ...]
 
@@ -112,9 +115,10 @@ def check_shape(shape: Sequence[int], what: str) -> Shape:
     count = 1
     for size in shape:
         count *= size
-        if size < 1 or count > MAX_COUNT:
+        if size < 1 or count > MAX_COUNT or len(shape) > MAX_AXES:
             raise ModelFileError(
-                f"{what}: shape {tuple(shape)[:8]}: expected sizes of 1 or more, {MAX_COUNT} values at most"
+                f"{what}: shape {tuple(shape)[:8]}: expected {MAX_AXES} sizes at most, of 1 or more, and "
+                f"{MAX_COUNT} values at most"
             )
     return tuple(shape)
 
@@ -139,7 +143,8 @@ def _reason(error: str) -> str:
     again = re.search(r'should not have multiple "(\w+)" fields', error)
     if again:
         return f"field {again[1]!r} is given twice"
-    return error.rpartition("': ")[2][:200].rstrip(".") + ": expected the text file of a Caffe network"
+    problem = " ".join(error.rpartition("': ")[2].split())[:200].rstrip(".")
+    return f"{problem}: expected the text file of a Caffe network"
 
 
 class _Reader:
@@ -160,6 +165,9 @@ class _Reader:
         every = message.layer or message.layers
         if len(every) > MAX_LAYERS:
             raise ModelFileError(f"{self._origin}: {len(every)} layers: expected at most {MAX_LAYERS}")
+        links = sum(len(part.bottom) + len(part.top) for part in every)
+        if links > MAX_LINKS:
+            raise ModelFileError(f"{self._origin}: {links} bottoms and tops: expected at most {MAX_LINKS}")
         if not every:
             raise ModelFileError(f"{self._origin}: no layers: expected the text file of a Caffe network")
         self._take_declared_inputs()
@@ -195,6 +203,7 @@ class _Reader:
             self._add_input(name, shape, f"input {name!r}")
 
     def _add_input(self, name: str, shape: Sequence[int], what: str) -> None:
+        _check_printable(name, f"{self._origin}: {what}")
         if name in self._inputs:
             raise ModelFileError(f"{self._origin}: {what}: {name!r} is an input already")
         if not shape:
@@ -209,6 +218,8 @@ class _Reader:
         name = part.name or f"{kind or 'layer'}{number}"
         if not kind or kind == "None":
             raise ModelFileError(f"{self._origin}: layer {name!r}: no `type`")
+        for text in (name, kind, *part.bottom, *part.top):
+            _check_printable(text, f"{self._origin}: layer {name!r}")
         return Layer(name, kind, tuple(part.bottom), tuple(part.top), part)
 
     def _take(self, layer: Layer) -> None:
@@ -258,6 +269,12 @@ class _Reader:
         self._assumptions.append(
             f"{layer}: taken as an input of {size[1]}x{size[0]} pixels, {'gray' if gray else 'in color'}"
         )
+
+
+def _check_printable(text: str, what: str) -> None:
+    """Names stand in messages, each of one line."""
+    if not text.isprintable():
+        raise ModelFileError(f"{what}: name {text[:100]!r}: expected letters and signs in one line")
 
 
 def _data_size(message: Any) -> tuple[int, int]:

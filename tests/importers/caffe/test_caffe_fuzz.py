@@ -33,12 +33,13 @@ def attempt(text: bytes, weights: bytes, folder: Path) -> bool:
     paths = folder / "net.prototxt", folder / "net.caffemodel"
     paths[0].write_bytes(text)
     paths[1].write_bytes(weights)
+    problem = ""
     try:
         caffe.read(*paths)
     except (ModelFileError, InputError) as error:
-        assert "\n" not in str(error)
-        return False
-    return True
+        problem = str(error)
+    assert "\n" not in problem
+    return not problem
 
 
 def tiny_ssd() -> Net:

@@ -9,6 +9,8 @@ from edgecv.heads import detectnet, ssd
 from edgecv.importers.caffe.layers.regions import end_of_regions, python_proposal
 from edgecv.importers.caffe.step import Converter, End, Priors, Result, Rois, Step, Tensor, count
 
+# Of one PriorBox layer: far more than any in use has.
+MAX_PRIOR_SIZES = 200
 _CODES: dict[int, Literal["corner", "center-size", "corner-size"]] = {
     1: "corner",
     2: "center-size",
@@ -38,8 +40,12 @@ def prior_box(step: Step) -> Priors:
     sizes = [*p.min_size, *p.max_size, *p.aspect_ratio, *steps, *variances]
     if not p.min_size or len(p.max_size) not in (0, len(p.min_size)):
         raise step.error(f"{len(p.min_size)} min_size and {len(p.max_size)} max_size: expected one of each")
-    if not all(0 < size < math.inf for size in sizes):
-        raise step.error("a size, a ratio, a step or a variance that is not over 0")
+    if len(sizes) > MAX_PRIOR_SIZES or not all(0 < size < math.inf for size in sizes):
+        raise step.error(
+            f"{len(sizes)} sizes, ratios, steps and variances: expected at most {MAX_PRIOR_SIZES}, all over 0"
+        )
+    if not math.isfinite(p.offset):
+        raise step.error(f"offset {p.offset}: expected a number")
     prior = ssd.PriorMap(
         stride=steps,
         cells_wh=(feature[3], feature[2]),
@@ -116,6 +122,8 @@ def _cluster_detections(step: Step) -> End:
         fields = dict(zip(_CLUSTER, (float(part) for part in text.split(",")), strict=False))
         stride, threshold = int(fields["stride"]), float(fields["coverage"])
         min_height = float(fields["min_height"])
+        if not math.isfinite(min_height):
+            raise ValueError(min_height)
     except (ValueError, KeyError, OverflowError) as error:
         raise step.error(f"param_str {text[:100]!r}: expected {', '.join(_CLUSTER)}") from error
     if len(coverage.shape) != 4 or boxes.shape != (*coverage.shape[:1], 4, *coverage.shape[2:]):

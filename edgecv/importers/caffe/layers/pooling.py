@@ -58,9 +58,8 @@ def unpool(step: Step, height: int, width: int) -> str:
             "expected the size that was pooled"
         )
     shape = (*step.shape[:2], height, width)
-    size = step.integers(*shape, role="shape")
-    value = step.add("MaxUnpool", [step.input, mask.indices.name, size], **mask.pooling)
-    return step.graph.set_shape(value, shape)
+    operands = [step.input, mask.indices.name, step.integers(*shape, role="shape")]
+    return step.graph.set_shape(step.add("MaxUnpool", operands, **mask.pooling), shape)
 
 
 def _global(step: Step, p: Any) -> str:

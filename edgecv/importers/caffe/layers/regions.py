@@ -9,8 +9,10 @@ from typing import Any
 
 from edgecv import rois
 from edgecv.heads import faster_rcnn
-from edgecv.importers.caffe.step import Converter, End, Pooled, Result, Rois, Step, Tensor
+from edgecv.importers.caffe.step import MAX_SIZE, Converter, End, Pooled, Result, Rois, Step, Tensor
 
+# Of one cell: far more than any network in use has.
+MAX_ANCHORS = 1000
 _RATIOS, _SCALES = (0.5, 1.0, 2.0), (8.0, 16.0, 32.0)
 # `'feat_stride': 16`, and lists, as YAML writes them.
 _PARAMETER = re.compile(r"['\"]?(\w+)['\"]?\s*:\s*(?:!!python/tuple\s*)?([\[(][^\])]*[\])]|[-+.\w]+)")
@@ -134,11 +136,15 @@ def _proposals(
 ) -> Result:
     step.expect_bottoms(2, 3)
     scores, deltas = step.tensor(0), step.tensor(1)
-    sizes = [step.size(base, "base_size"), *ratios, *scales]
-    if len(sizes) > 1000 or not all(0 < size < 1e6 for size in sizes):
-        raise step.error("base_size, a ratio or a scale: expected all over 0 and below 1000000")
+    count = len(ratios) * len(scales)
+    sizes = (step.size(base, "base_size"), *ratios, *scales)
+    if count > MAX_ANCHORS or not all(0 < size < MAX_SIZE for size in sizes):
+        raise step.error(
+            f"{len(ratios)} ratios and {len(scales)} scales: expected at most {MAX_ANCHORS} anchors, and all "
+            f"over 0 and below {MAX_SIZE}"
+        )
     anchors = rois.anchors(base, ratios, scales, rounding=rounding)
-    count, shape = len(anchors), scores.shape
+    shape = scores.shape
     if len(shape) != 4 or shape[1] != 2 * count or deltas.shape != (1, 4 * count, *shape[2:]):
         raise step.error(
             f"bottoms of shapes {shape} and {deltas.shape} for {count} anchors: expected "

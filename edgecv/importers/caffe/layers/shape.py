@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecv.importers.caffe.prototxt import MAX_AXES
 from edgecv.importers.caffe.step import Converter, Priors, Result, Step, count
 
 
@@ -67,6 +68,8 @@ def reshape(step: Step) -> Result:
     if not first <= last <= rank:
         raise step.error(f"axis {p.axis} and num_axes {p.num_axes} of a bottom of {rank} axes")
     new = list(p.shape.dim)
+    if len(new) > MAX_AXES:
+        raise step.error(f"shape of {len(new)} sizes: expected at most {MAX_AXES}")
     for number, size in enumerate(new):
         if size < -1 or (size == 0 and first + number >= rank):
             raise step.error(f"shape {new[:8]} of a bottom {shape}: size {number} cannot be taken from it")
