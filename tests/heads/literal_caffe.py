@@ -23,7 +23,13 @@ SSD = {
             "max_sizes": (20.0, 31.0),
             "aspect_ratios": (2.0, 1.0, 2.0, 3.0),
         },
-        {"stride": (32.5, 24.0), "min_sizes": (40.0,), "aspect_ratios": (0.5,), "flip": False, "offset": 0.25},
+        {
+            "stride": (32.5, 24.0),
+            "min_sizes": (40.0,),
+            "aspect_ratios": (0.5,),
+            "flip": False,
+            "offset": 0.25,
+        },
     ),
     "variances": (0.1, 0.2, 0.3, 0.4),
     "clip": False,
@@ -64,7 +70,12 @@ def _priors(params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Box]:
                     for ratio in ratios[1:]:
                         shapes.append((size * math.sqrt(ratio), size / math.sqrt(ratio)))
                 for w, h in shapes:
-                    box = [(x - w / 2) / width, (y - h / 2) / height, (x + w / 2) / width, (y + h / 2) / height]
+                    box = [
+                        (x - w / 2) / width,
+                        (y - h / 2) / height,
+                        (x + w / 2) / width,
+                        (y + h / 2) / height,
+                    ]
                     if one.get("clip"):
                         box = [min(max(part, 0.0), 1.0) for part in box]
                     boxes.append((box[0], box[1], box[2], box[3]))

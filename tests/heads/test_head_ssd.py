@@ -57,5 +57,5 @@ def test_each_class_has_its_own_box() -> None:
 def test_rows_in_one_axis_that_do_not_fit(boxes: int, scores: int) -> None:
     params = Params(priors=(PriorMap(stride=8, min_sizes=(4,)),), clip=False)
     outputs = {"boxes": np.zeros(boxes, np.float32), "scores": np.zeros(scores, np.float32)}
-    with pytest.raises(HeadError, match="ssd head: output '(boxes|scores)' expected"):
+    with pytest.raises(HeadError, match=r"ssd head: output '(boxes|scores)' expected"):
         heads.DETECTION["ssd"].decode(outputs, params, Query((16, 16), 0.4))

@@ -138,6 +138,8 @@ def test_labels(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("nut\nbolt\nwasher\nscrew\n")
     assert caffe.read(*paths, labels=names).card.labels == ("nut", "bolt", "washer", "screw")
+    names.write_text("".join(f"n0144076{n} fish, {name}\n" for n, name in enumerate("abcd")))
+    assert caffe.read(*paths, labels=names).card.labels == ("fish, a", "fish, b", "fish, c", "fish, d")
     names.write_text("nut\nbolt\n")
     with pytest.raises(InputError, match="expected 4 names"):
         caffe.read(*paths, labels=names)
@@ -177,7 +179,9 @@ def test_a_digits_job_with_nothing_but_the_network(tmp_path: Path) -> None:
     ("files", "error", "message"),
     [
         pytest.param({}, ModelNotFoundError, r"no deploy\.prototxt", id="nothing"),
-        pytest.param({"deploy.prototxt": ""}, ModelNotFoundError, "no snapshot_iter_<number>", id="no-snapshot"),
+        pytest.param(
+            {"deploy.prototxt": ""}, ModelNotFoundError, "no snapshot_iter_<number>", id="no-snapshot"
+        ),
         pytest.param(
             {"deploy.prototxt": "", "info.json": "{"}, ModelFileError, r"info\.json: not the JSON", id="info"
         ),
@@ -246,7 +250,12 @@ def test_an_ssd_without_background_and_with_boxes_of_each_class(tmp_path: Path) 
     net.add("PriorBox", (x, "data"), prior, name="priors")
     loc = net.add("Flatten", net.conv(x, 8, 1, name="loc"), name="loc_flat")
     conf = net.add("Flatten", net.conv(x, 2, 1, name="conf"), name="conf_flat")
-    params = {"num_classes": 2, "share_location": False, "background_label_id": -1, "code_type": "CORNER_SIZE"}
+    params = {
+        "num_classes": 2,
+        "share_location": False,
+        "background_label_id": -1,
+        "code_type": "CORNER_SIZE",
+    }
     net.add("DetectionOutput", (loc, conf, "priors"), params, name="out")
     card = caffe.read(*net.write(tmp_path)).card
     assert card.head is not None
@@ -351,5 +360,7 @@ def test_a_faster_rcnn_that_ends_in_a_detection_output(tmp_path: Path) -> None:
 def test_what_follows_the_pooling_takes_nothing_from_before(tmp_path: Path) -> None:
     net = topologies.zf_faster_rcnn(8)
     net.add("Eltwise", ("cls_prob", "conv5"), name="mixed")
-    with pytest.raises(ModelFileError, match=r"layer 'mixed' \(Eltwise\): takes values from before and after"):
+    with pytest.raises(
+        ModelFileError, match=r"layer 'mixed' \(Eltwise\): takes values from before and after"
+    ):
         caffe.read(*net.write(tmp_path))

@@ -40,7 +40,10 @@ WRONG_TEXT = {
         conv("num_output: 4\nkernel_sise: 3"),
         r"line 3: unknown field 'kernel_sise' in ConvolutionParameter",
     ),
-    "unknown-enum": (layer("Pooling", "pooling_param { pool: MEDIAN }"), r"line 3: unknown PoolMethod 'MEDIAN'"),
+    "unknown-enum": (
+        layer("Pooling", "pooling_param { pool: MEDIAN }"),
+        r"line 3: unknown PoolMethod 'MEDIAN'",
+    ),
     "unknown-v1-type": ('layers { type: FOO name: "x" }', r"line 1: unknown V1LayerType 'FOO'"),
     "twice": (f'{INPUT}\nlayer {{ name: "a" name: "b" }}', r"line 2: field 'name' is given twice"),
     "v0-format": (
@@ -57,15 +60,25 @@ WRONG_TEXT = {
     "huge-size": (INPUT.replace("8, 8", "99999999, 99999") + CONV, r"2147483647 values at most"),
     "size-over-int64": (INPUT.replace("8, 8", "9" * 30) + CONV, r"line 1: .*out of range"),
     "input-twice": (f"{INPUT}\n{INPUT}\n{CONV}", r"'data' is an input already"),
-    "no-bottom": (layer("ReLU", bottoms="nothing"), r"layer 'bad' \(ReLU\): bottom 'nothing' is no blob; .*conv"),
+    "no-bottom": (
+        layer("ReLU", bottoms="nothing"),
+        r"layer 'bad' \(ReLU\): bottom 'nothing' is no blob; .*conv",
+    ),
     "cycle": (
-        layer("Eltwise", bottoms="conv later") + '\nlayer { name: "l" type: "ReLU" bottom: "out" top: "later" }',
+        layer("Eltwise", bottoms="conv later")
+        + '\nlayer { name: "l" type: "ReLU" bottom: "out" top: "later" }',
         r"layer 'bad' \(Eltwise\): bottom 'later' is made by layer 'l' \(ReLU\) further down",
     ),
-    "top-twice": (layer("ReLU", bottoms="data", tops="conv"), r"top 'conv' is made by layer 'conv' .*already"),
+    "top-twice": (
+        layer("ReLU", bottoms="data", tops="conv"),
+        r"top 'conv' is made by layer 'conv' .*already",
+    ),
     "top-is-input": (layer("ReLU", tops="data"), r"top 'data' is made by the network's input already"),
     "too-many-tops": (layer("ReLU", tops="a b"), r"layer 'bad' \(ReLU\): 2 tops: expected 1"),
-    "unknown-layer": (layer("Warp"), r"layer 'bad' \(Warp\): not a layer that edgecv reads; it reads AbsVal, "),
+    "unknown-layer": (
+        layer("Warp"),
+        r"layer 'bad' \(Warp\): not a layer that edgecv reads; it reads AbsVal, ",
+    ),
     "python-layer": (
         layer("Python", 'python_param { module: "os" layer: "System" }'),
         r"layer 'System' of module 'os' is a program beside the network, which is not run",
@@ -80,8 +93,14 @@ WRONG_TEXT = {
     "group": (conv("num_output: 4 kernel_size: 3 group: 2"), r"group 2 divides neither or one of 3 channels"),
     "conv-axis": (conv("num_output: 4 kernel_size: 3 axis: 2"), r"axis 2: expected 1"),
     "large-kernel": (conv("num_output: 4 kernel_size: 9"), r"layer 'conv'.*weights: expected 972 values"),
-    "stochastic": (layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"), r"STOCHASTIC is random"),
-    "wide-pad": (layer("Pooling", "pooling_param { kernel_size: 2 pad: 2 }"), r"expected less than the kernel"),
+    "stochastic": (
+        layer("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),
+        r"STOCHASTIC is random",
+    ),
+    "wide-pad": (
+        layer("Pooling", "pooling_param { kernel_size: 2 pad: 2 }"),
+        r"expected less than the kernel",
+    ),
     "global-pad": (
         layer("Pooling", "pooling_param { global_pooling: true pad: 1 }"),
         r"global_pooling with a pad or a stride",
@@ -91,15 +110,24 @@ WRONG_TEXT = {
         r"kernel 1 and stride 2 put the last window outside 6 cells",
     ),
     "large-pool": (layer("Pooling", "pooling_param { kernel_size: 90 }"), r"kernel of 90 on 6 cells leaves"),
-    "mask-of-ave": (layer("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", tops="a m"), r"second top"),
-    "eltwise-shapes": (layer("Eltwise", bottoms="conv data"), r"bottoms of shapes \(1, 4, 6, 6\) and \(1, 3, 8"),
+    "mask-of-ave": (
+        layer("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", tops="a m"),
+        r"second top",
+    ),
+    "eltwise-shapes": (
+        layer("Eltwise", bottoms="conv data"),
+        r"bottoms of shapes \(1, 4, 6, 6\) and \(1, 3, 8",
+    ),
     "eltwise-one": (layer("Eltwise"), r"takes 1 bottom: expected 2 or more"),
     "eltwise-coeff": (
         layer("Eltwise", "eltwise_param { coeff: 1 }", bottoms="conv conv"),
         r"1 coefficients for 2 bottoms",
     ),
     "concat-shapes": (layer("Concat", bottoms="conv data"), r"expected the same but for axis 1"),
-    "concat-axis": (layer("Concat", "concat_param { axis: 4 }", bottoms="conv conv"), r"axis 4 of a blob of 4"),
+    "concat-axis": (
+        layer("Concat", "concat_param { axis: 4 }", bottoms="conv conv"),
+        r"axis 4 of a blob of 4",
+    ),
     "slice-points": (
         layer("Slice", "slice_param { slice_point: [3, 2] }", tops="a b c"),
         r"slice_point \[3, 2\] of axis 1, 4 long",
@@ -109,7 +137,10 @@ WRONG_TEXT = {
         layer("Reshape", "reshape_param { shape { dim: 5 dim: 7 } }"),
         r"shape \[5, 7\] for 144 values .*the counts differ",
     ),
-    "reshape-twice-open": (layer("Reshape", "reshape_param { shape { dim: -1 dim: -1 } }"), r"at most one -1"),
+    "reshape-twice-open": (
+        layer("Reshape", "reshape_param { shape { dim: -1 dim: -1 } }"),
+        r"at most one -1",
+    ),
     "reshape-negative": (layer("Reshape", "reshape_param { shape { dim: -5 } }"), r"size 0 cannot be taken"),
     "permute": (layer("Permute", "permute_param { order: [0, 0] }"), r"expected each axis once"),
     "permute-far": (layer("Permute", "permute_param { order: [7] }"), r"order \[7\] of a bottom of 4 axes"),
@@ -132,10 +163,16 @@ WRONG_TEXT = {
     "interp-zoom": (layer("Interp", "interp_param { zoom_factor: -2 }"), r"zoom_factor -2: expected 1 to"),
     "interp-type": (layer("Interp", 'interp_param { interp_type: "cubic" }'), r"expected bilinear"),
     "upsample": (layer("Upsample", "upsample_param { scale: 1.5 }"), r"scale 1.5: expected a whole number"),
-    "upsample-mask": (layer("Upsample", bottoms="conv data"), r"second bottom is not the mask of a max pooling"),
+    "upsample-mask": (
+        layer("Upsample", bottoms="conv data"),
+        r"second bottom is not the mask of a max pooling",
+    ),
     "scale-axis": (layer("Scale", "scale_param { axis: 3 num_axes: 2 }"), r"axis 3 and num_axes 2"),
     "scale-shapes": (layer("Scale", bottoms="conv data"), r"expected the second from axis 1 on"),
-    "no-weights": (layer("PReLU"), r"layer 'bad' \(PReLU\): no weights in .*expected slopes \(4,\); is it of"),
+    "no-weights": (
+        layer("PReLU"),
+        r"layer 'bad' \(PReLU\): no weights in .*expected slopes \(4,\); is it of",
+    ),
     "priors-alone": (
         layer("PriorBox", "prior_box_param { min_size: 3 }", bottoms="conv data"),
         r"no layer gives an output",
@@ -160,7 +197,9 @@ WRONG_TEXT = {
     ),
     "proposal-channels": (layer("Proposal", bottoms="conv conv data"), r"for 9 anchors: expected \(1, 18, "),
     "proposal-param": (
-        layer("Python", "python_param { layer: 'ProposalLayer' param_str: \"'feat_stride': x\" }", "conv conv"),
+        layer(
+            "Python", "python_param { layer: 'ProposalLayer' param_str: \"'feat_stride': x\" }", "conv conv"
+        ),
         r"param_str .*expected numbers for feat_stride, ratios, scales",
     ),
     "cluster-param": (
@@ -226,11 +265,15 @@ def of_another_type(message: Any) -> None:
 WRONG_WEIGHTS = {
     "resized": (
         resized,
-        r"layer 'conv' \(Convolution\): weights: expected 108 values \(4, 3, 3, 3\), found 108 \(4, 27, 1, 1\) in",
+        r"layer 'conv' \(Convolution\): weights: expected 108 values \(4, 3, 3, 3\), "
+        r"found 108 \(4, 27, 1, 1\) in",
     ),
     "short": (short, r"layer 'conv': blob 0: 107 values for a shape of \(4, 3, 3, 3\)"),
     "torn": (torn, r"layer 'conv': blob 0: 0 values|not a binary file"),
-    "renamed": (renamed, r"layer 'conv' \(Convolution\): no weights in .*expected weights \(4, 3, 3, 3\), bias"),
+    "renamed": (
+        renamed,
+        r"layer 'conv' \(Convolution\): no weights in .*expected weights \(4, 3, 3, 3\), bias",
+    ),
     "without-bias": (without_bias, r"1 blobs in .*\(\(4, 3, 3, 3\)\): expected 2: weights .*, bias \(4,\)"),
     "negative": (negative, r"blob 0: 108 values for a shape of \(-4, 3, 3, 3\)"),
     "endless": (endless, r"blob 0: 108 values for a shape of \(2, 2, 2, 2, 2, 2, 2, 2\)"),
@@ -268,8 +311,12 @@ def test_files_that_are_no_weights(data: bytes, message: str, tmp_path: Path) ->
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     text, weights = one_conv().write(tmp_path)
-    for pair in ((tmp_path / "none.prototxt", weights), (text, tmp_path / "none.caffemodel"), (tmp_path, weights)):
-        with pytest.raises((ModelFileError, ModelNotFoundError), match="none|cannot be read"):
+    for pair in (
+        (tmp_path / "none.prototxt", weights),
+        (text, tmp_path / "none.caffemodel"),
+        (tmp_path, weights),
+    ):
+        with pytest.raises((ModelFileError, ModelNotFoundError), match=r"none|cannot be read"):
             caffe.read(*pair)
     with pytest.raises(ModelNotFoundError, match=r"mean: .*none\.npy: no such file"):
         caffe.read(text, weights, mean=tmp_path / "none.npy")
