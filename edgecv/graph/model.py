@@ -123,12 +123,12 @@ class OnnxModel:
             raise InputError(
                 f"{self.origin}: the graph cannot take {shapes}: {str(error).splitlines()[-1]}"
             ) from error
-        shapes: dict[str, tuple[int | None, ...]] = {}
+        found: dict[str, tuple[int | None, ...]] = {}
         for value, declared in zip(inferred.graph.output, self.proto.graph.output, strict=True):
             known = next((v for v in (value, declared) if v.type.tensor_type.HasField("shape")), None)
-            sizes = (None,) if known is None else _spec(known).shape
-            shapes[value.name] = tuple(n if isinstance(n, int) else None for n in sizes)
-        return shapes
+            sizes: tuple[int | str | None, ...] = (None,) if known is None else _spec(known).shape
+            found[value.name] = tuple(n if isinstance(n, int) else None for n in sizes)
+        return found
 
 
 def _keep_real_inputs(proto: ModelProto) -> None:

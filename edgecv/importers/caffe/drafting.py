@@ -14,7 +14,7 @@ from edgecv import heads
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Task, Thresholds
 from edgecv.errors import ModelFileError
 from edgecv.graph.model import OnnxModel
-from edgecv.heads import classify, ssd
+from edgecv.heads import classify, faster_rcnn, ssd
 from edgecv.importers.base import Imported, card_name
 from edgecv.importers.caffe.conversion import Converted
 from edgecv.importers.caffe.mean import Mean, channel_mean
@@ -23,6 +23,9 @@ from edgecv.types import TensorSpec
 
 # Channels of a picture -> its color as Caffe reads it.
 _COLORS: dict[int, Literal["gray", "bgr", "bgrd"]] = {1: "gray", 3: "bgr", 4: "bgrd"}
+
+# What py-faster-rcnn makes the shorter side of a picture; its files hold a size that it never runs at.
+REGION_SIDE = 600
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) 
     if task == "features":
         outputs = ", ".join(str(spec) for spec in first.facts.outputs)
         assumptions.append(f"head: its files do not say what the outputs mean ({outputs}): the card has none")
+    if head and head.type == faster_rcnn.TYPE and min(entry.size_wh) < REGION_SIDE:
+        width, height = entry.size_wh
+        assumptions.append(
+            f"input: {width}x{height}, as the file says; networks of this kind are mostly trained on pictures "
+            f"whose shorter side is {REGION_SIDE} pixels: change the input's shape for that"
+        )
     thresholds = Thresholds(**converted.end.thresholds) if converted.end else Thresholds()
     usual = _usual(converted, head)
     if network.transforms or feeding.mean is not None or entry.channels != 3:
