@@ -54,8 +54,8 @@ def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) 
     if head and head.type == faster_rcnn.TYPE and min(entry.size_wh) < REGION_SIDE:
         width, height = entry.size_wh
         assumptions.append(
-            f"input: {width}x{height}, as the file says; networks of this kind are mostly trained on pictures "
-            f"whose shorter side is {REGION_SIDE} pixels: change the input's shape for that"
+            f"input: {width}x{height}, as the file says; such networks are mostly trained on pictures whose "
+            f"shorter side is {REGION_SIDE} pixels: change the input's shape for that"
         )
     thresholds = Thresholds(**converted.end.thresholds) if converted.end else Thresholds()
     usual = _usual(converted, head)

@@ -44,6 +44,8 @@ class Net:
         self.inputs: dict[str, tuple[int, ...]] = {}
         self.layers: list[LayerSpec] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
+        # Inputs that are no pictures.
+        self.given: dict[str, Array] = {}
         self.random = np.random.default_rng(seed)
 
     def input(self, *shape: int, name: str = "data") -> str:
@@ -221,7 +223,10 @@ class Net:
 
     def random_inputs(self, seed: int = 1) -> dict[str, Array]:
         random = np.random.default_rng(seed)
-        return {name: random.standard_normal(shape).astype(np.float32) for name, shape in self.inputs.items()}
+        values = {
+            name: random.standard_normal(shape).astype(np.float32) for name, shape in self.inputs.items()
+        }
+        return {**values, **self.given}
 
 
 # Layers whose parameters are not in `<type in lower case>_param`.

@@ -1,5 +1,9 @@
 """Structures to hold the importer against: every layer in its forms, at sizes that expose rounding.
 
+A harness writes a case with `case.build().write(folder)`, feeds `net.random_inputs()`, and asks the other
+framework for the layer that `net.made_by(output)` names, since several layers may write one blob in turn. Of
+a Faster R-CNN the second network takes what the other framework pools, its blob `roi_pool`.
+
 truth says what gives the expected numbers: "opencv", the importer of OpenCV 4, which the project's oracle
 runs, or "numpy", the definitions of `reference`, for what OpenCV lacks or does otherwise than Caffe. Every
 case of a layer can be run by `reference` too.

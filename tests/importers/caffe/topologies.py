@@ -279,7 +279,9 @@ def vgg_faster_rcnn(divisor: int = 1, size: tuple[int, int] = (224, 288)) -> Net
 
 def _with_region_head(net: Net, x: str, divisor: int, *, width: int, bins: int, classes: int = 21) -> Net:
     """Proposals at every cell of x, their pooling, and the network that looks at each."""
+    height, width = net.inputs["data"][2:]
     net.input(1, 3, name="im_info")
+    net.given["im_info"] = np.array([[height, width, 1]], np.float32)
     rpn = net.relu(net.conv(x, _wide(width, divisor), 3, pad=1, name="rpn/output"))
     score = net.conv(rpn, 18, 1, name="rpn_cls_score")
     deltas = net.conv(rpn, 36, 1, name="rpn_bbox_pred")
