@@ -7,6 +7,7 @@ only feeds or trains a network is left out.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,11 @@ def read(path: Path) -> Network:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
-        text_format.Parse(text, message)
+        with warnings.catch_warnings():
+            # Protobuf leaves escapes to Python, which warns of those that it does not know.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", SyntaxWarning)
+            text_format.Parse(text, message)
     except text_format.ParseError as error:
         raise ModelFileError(f"{path}: line {error.GetLine() or 1}: {_reason(str(error))}") from error
     return _Reader(str(path), message).network()

@@ -267,6 +267,7 @@ def test_stages_of_the_network_itself(tmp_path: Path) -> None:
         pytest.param(f"\ufeff{INPUT}\n{CONV}", id="byte-order-mark"),
         pytest.param(f"# 卷积 \xff comment\n{INPUT} # end\n{CONV}", id="comments"),
         pytest.param(f"{INPUT}\r\n{CONV}\r\n", id="windows"),
+        pytest.param(f'name: "C:\\lib" {INPUT}\n{CONV}', id="unknown-escape"),
         pytest.param(CONV.replace("{", ": {", 1).join([f"{INPUT}\n", ""]), id="colons"),
     ],
 )
