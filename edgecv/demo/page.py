@@ -92,9 +92,9 @@ def _values(outcome: BackendOutcome, result: BenchResult) -> list[tuple[float | 
         (outcome.found, "d"),
         (outcome.missed, "d"),
         (outcome.false, "d"),
-        (None if accuracy is None else accuracy.AP, ".4f"),
-        (None if accuracy is None else accuracy.AP50, ".4f"),
-        *((None if total is None else getattr(total, name), ".2f") for name in ("min", "p50", "p99")),
+        (None if accuracy is None else accuracy.AP, ".3f"),
+        (None if accuracy is None else accuracy.AP50, ".3f"),
+        *((None if total is None else getattr(total, name), ".1f") for name in ("min", "p50", "p99")),
         (None if memory is None else memory / 2**20, ".0f"),
     ]
 
