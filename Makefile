@@ -1,6 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The last OpenCV that reads Caffe and Darknet files.
+ORACLE := .venv-oracle
+ORACLE_OPENCV := opencv-contrib-python-headless==4.14.0.94
 SOURCES := $(shell find ext -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.cpp' -o -name '*.h' -o -name '*.inl') \
 	setup.py pyproject.toml
 
@@ -10,12 +13,13 @@ PHOTO ?=
 OUT ?= demo
 EXTRAS ?= all,dev
 
-.PHONY: help setup demo test lint test-arm format clean
+.PHONY: help setup oracle demo test lint test-arm format clean
 
 help:
 	@echo 'make demo                   set up, detect parts on a generated belt, write demo/'
 	@echo 'make demo PHOTO=photo.jpg   set up, detect objects in a photo (MODEL=NAME), write demo/'
-	@echo 'make test                   set up and run the tests'
+	@echo 'make test                   set up, with the oracle, and run the tests'
+	@echo 'make oracle                 OpenCV 4.14 in $(ORACLE), which tests compare imported networks with'
 	@echo 'make test-arm               run the native tests as ARMv8.0-A under emulation'
 	@echo 'make lint                   ruff, mypy and clang-format'
 	@echo 'make format                 let ruff and clang-format rewrite the sources'
@@ -35,7 +39,15 @@ else
 	@$(BIN)/edgecv detect '$(MODEL)' '$(PHOTO)' --out '$(OUT)/'
 endif
 
-test: setup
+$(ORACLE)/.installed: Makefile
+	test -x $(ORACLE)/bin/python || $(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/python -m pip install -qq --upgrade pip
+	$(ORACLE)/bin/python -m pip install -qq '$(ORACLE_OPENCV)'
+	touch $@
+
+oracle: $(ORACLE)/.installed
+
+test: setup oracle
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-arm: setup
@@ -53,4 +65,4 @@ format: setup
 	$(BIN)/clang-format -i $$(find ext -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
 clean:
-	rm -rf build dist demo $(VENV) edgecv/*.so *.egg-info
+	rm -rf build dist demo $(VENV) $(ORACLE) edgecv/*.so *.egg-info

@@ -81,8 +81,8 @@ def load(
     None, the first usable. threads: those of one run, the caller included; None: the smaller of affinity
     and cgroup quota. weights: the other file of a Caffe or Darknet network, where it is not beside it;
     for a card, the network's file in place of its own. labels: a file of class names, one a line. mean:
-    of each channel of a frame: blue, green, red; or a mean file of Caffe. warmup: run the whole path
-    before returning.
+    of each channel of a frame: blue, green, red; one number for all; or a mean file of Caffe. warmup: run
+    the whole path before returning.
 
     Of detectors: conf, iou, max_det: None takes the card's. conf may be one per class. classes: ids or
     names to keep. multi_label: every class of a cell over conf is a candidate, as evaluation counts.
@@ -92,6 +92,8 @@ def load(
     Raises an EdgeCVError: nothing runs other than as asked for.
     """
     loaded = resolve(model, weights, labels=labels, mean=mean)
+    # Of a model that does not run only the reason is told.
+    check_task(loaded, task)
     announce(loaded)
     return start(
         loaded,
@@ -312,10 +314,13 @@ def _files(entry: zoo.ZooEntry, weights: Path | None) -> dict[str, ModelFiles]:
 def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | None) -> Loaded:
     files = importers.locate(path, weights)
     beside = path.with_name(path.stem + CARD_SUFFIX)
+    stages_card = path.with_name(Path(path.stem).stem + CARD_SUFFIX)
     if beside.is_file():
         networks = importers.read_networks(files)
         loaded = Loaded(cards.read(beside), networks, path.parent, (beside, *files.paths))
         return _changed(loaded, labels, mean)
+    if stages_card.is_file() and _is_stage(path, cards.read(stages_card)):
+        raise InputError(f"{path}: one of several networks of a model, and none alone: name {stages_card}")
     imported = importers.import_model(files, labels=labels, mean=mean)
     return Loaded(
         imported.card,
@@ -327,6 +332,10 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
         remarks=imported.remarks,
         assumptions=imported.assumptions,
     )
+
+
+def _is_stage(path: Path, card: ModelCard) -> bool:
+    return any(file.path == path.name for files in card.stages.values() for file in files)
 
 
 def _changed(loaded: Loaded, labels: Path | None, mean: Mean | None) -> Loaded:
@@ -341,9 +350,13 @@ def _changed(loaded: Loaded, labels: Path | None, mean: Mean | None) -> Loaded:
 
 
 def _mean(mean: str | Path | Sequence[float] | None) -> Mean | None:
-    if mean is None or isinstance(mean, Path):
-        return mean
-    if isinstance(mean, str):
+    if mean is None:
+        return None
+    if isinstance(mean, (str, Path)):
+        if not Path(mean).is_file():
+            raise ModelNotFoundError(
+                f"mean: {mean}: no such file; give a mean file of Caffe, or numbers such as 104,117,123"
+            )
         return Path(mean)
     values = tuple(float(value) for value in mean)
     if not values or not np.isfinite(values).all():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.oracle import Oracle, interpreter, tally
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,6 +48,22 @@ def shared() -> Callable[[str], Path]:
         return folder / relative
 
     return path
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
+    """OpenCV 4, one process of it for all tests; skips the test where it is absent."""
+    python = interpreter()
+    if python is None:
+        pytest.skip("OpenCV 4 is not here: run `make oracle`, or name a Python that has it in EDGECV_ORACLE")
+    process = Oracle(python, tmp_path_factory.mktemp("oracle"))
+    yield process
+    process.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if line := tally.summary(terminalreporter.stats):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from edgecv import api
 from edgecv.convert import convert
 from edgecv.errors import CardError, ChecksumError, EdgeCVError, InputError, ModelNotFoundError
 from edgecv.importers import caffe
+from edgecv.pipelines.detector import Detector
 from edgecv.pipelines.region_proposal import RegionProposal
 from edgecv.verify import verify
 from tests.model_files import CLASSIFIER_CFG, COLORS, imported_classifier, write_darknet
@@ -162,13 +163,26 @@ def test_a_digits_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = tmp_path / "20160101-120000-abcd"
     job.mkdir()
     (job / "deploy.prototxt").touch()
-    monkeypatch.setattr(caffe, "read_digits", lambda folder: imported_classifier(folder.name, labels=COLORS))
+    given: list[Any] = []
+
+    def read_digits(folder: Path, **options: Any) -> Any:
+        given.append(options)
+        return imported_classifier(folder.name, labels=COLORS)
+
+    monkeypatch.setattr(caffe, "read_digits", read_digits)
     with edgecv.load(job, threads=1) as classifier:
         assert (classifier.card.name, classifier.names) == (job.name, COLORS)
+    (tmp_path / "mean.npy").touch()
+    (tmp_path / "names.txt").write_text("\n".join(COLORS))
+    api.resolve(job, mean=tmp_path / "mean.npy", labels=tmp_path / "names.txt")
+    assert given == [
+        {"mean": None, "labels": None},
+        {"mean": tmp_path / "mean.npy", "labels": tmp_path / "names.txt"},
+    ]
 
 
 def test_caffe_takes_a_mean_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("net.prototxt", "net.caffemodel"):
+    for name in ("net.prototxt", "net.caffemodel", "mean.binaryproto"):
         (tmp_path / name).touch()
     given: list[Any] = []
 
@@ -270,6 +284,21 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[Path, dict[str, Any]]], type[EdgeC
         InputError,
         "parts: a model for the task segment, which this version does not run",
     ),
+    "one of two networks": (
+        lambda f: (put_stages(f).with_name("two.trunk.onnx"), {}),
+        InputError,
+        r"two\.trunk\.onnx: one of several networks of a model, .*: name .*two\.model\.json",
+    ),
+    "no such mean": (
+        lambda f: (f / "net.cfg", {"mean": "104;117;123"}),
+        ModelNotFoundError,
+        "mean: 104;117;123: no such file; give a mean file of Caffe, or numbers such as 104,117,123",
+    ),
+    "a mean of two channels": (
+        lambda f: (f / "net.cfg", {"mean": [104, 117]}),
+        InputError,
+        "mean: 2 values for 3 channels: expected 1 or 3",
+    ),
     "another task": (
         lambda f: (f / "net.cfg", {"task": "classify"}),
         InputError,
@@ -281,6 +310,7 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[Path, dict[str, Any]]], type[EdgeC
 @pytest.mark.parametrize(("make", "error", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_models(
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     make: Callable[[Path], tuple[Path, dict[str, Any]]],
     error: type[EdgeCVError],
     message: str,
@@ -292,6 +322,28 @@ def test_wrong_models(
     with pytest.raises(error, match=message) as caught:
         edgecv.load(model, **options)
     assert "\n" not in str(caught.value)
+    # What a draft assumes is of no interest where the model does not run.
+    assert not caplog.records
+
+
+def test_a_detector_counts_its_classes_without_names(tmp_path: Path) -> None:
+    with edgecv.load(write_darknet(tmp_path, "net"), threads=1) as detector:
+        assert detector.names == ()
+        assert isinstance(detector, Detector)
+        assert detector.class_count == 3
+
+
+def test_weights_that_are_longer_than_the_network_warn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are those of another network, more often than not, and what is found with them is nonsense."""
+    cfg = write_darknet(tmp_path, "net")
+    (tmp_path / "net.names").write_text("nut\nbolt\nwasher\n")
+    with cfg.with_suffix(".weights").open("ab") as file:
+        file.write(bytes(400))
+    edgecv.load(cfg, threads=1).close()
+    (said,) = caplog.messages
+    assert "net.weights: these weights belong to this cfg, though 400 bytes follow the last one" in said
 
 
 def test_a_network_whose_outputs_say_nothing(tmp_path: Path) -> None:

@@ -1,12 +1,7 @@
-"""edgecv.rois against OpenCV 4, the last one whose networks have Proposal and ROIPooling.
-
-EDGECV_ORACLE names a Python that has it; else the one of .venv-oracle.
-"""
+"""edgecv.rois against OpenCV 4, the last one whose networks have Proposal and ROIPooling."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +10,8 @@ import pytest
 
 from edgecv import rois
 from tests import rois_reference as reference
+from tests.oracle import Oracle
 
-ROOT = Path(__file__).parents[1]
 F32 = np.float32
 
 CASES: dict[str, dict[str, Any]] = {
@@ -31,16 +26,25 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def oracle() -> Path:
-    python = Path(os.environ.get("EDGECV_ORACLE", ROOT / ".venv-oracle/bin/python"))
-    if not python.exists():
-        pytest.skip(f"{python} is not here (EDGECV_ORACLE)")
-    return python
+def prototxt(inputs: dict[str, np.ndarray], counts: dict[str, int], bins: Any, scale: float) -> str:
+    layers = []
+    for name, value in inputs.items():
+        shape = " ".join(f"dim: {n}" for n in value.shape)
+        layers.append(f'name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {shape} }} }}')
+    layers.append(
+        'name: "rois" type: "Proposal" bottom: "scores" bottom: "deltas" bottom: "im_info" top: "rois" '
+        "proposal_param { ratio: 0.5 ratio: 1 ratio: 2 scale: 8 scale: 16 scale: 32 "
+        f"pre_nms_topn: {counts['pre_nms']} post_nms_topn: {counts['post_nms']} nms_thresh: 0.7 }}"
+    )
+    layers.append(
+        'name: "pool" type: "ROIPooling" bottom: "features" bottom: "rois" top: "pool" '
+        f"roi_pooling_param {{ pooled_h: {bins[0]} pooled_w: {bins[1]} spatial_scale: {scale} }}"
+    )
+    return "".join(f"layer {{ {layer} }}\n" for layer in layers)
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_proposals_and_pooling_equal_opencv(oracle: Path, tmp_path: Path, case: dict[str, Any]) -> None:
+def test_proposals_and_pooling_equal_opencv(oracle: Oracle, tmp_path: Path, case: dict[str, Any]) -> None:
     """The same proposals in the same order; what is pooled from them to 1e-4 of the largest."""
     rng = np.random.default_rng(4)
     shape = case.get("shape", (9, 14, 20))
@@ -51,30 +55,21 @@ def test_proposals_and_pooling_equal_opencv(oracle: Path, tmp_path: Path, case: 
     height, width = shape[1] * 16 - 3, shape[2] * 16 - 5
     counts = {"pre_nms": case.get("pre_nms", 6000), "post_nms": case.get("post_nms", 300)}
     bins, scale = case.get("bins", (7, 7)), case.get("scale", 0.0625)
-    np.savez(
-        tmp_path / "case.npz",
-        scores=np.concatenate([1 - scores, scores])[None],
-        deltas=deltas[None],
-        im_info=np.array([[height, width, 1]], F32),
-        features=features[None],
-        bins=bins,
-        scale=scale,
-        **counts,
-    )
-    subprocess.run(
-        [str(oracle), str(Path(__file__).with_name("rois_oracle.py")), "case.npz", "result.npz"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-        check=True,
-        timeout=300,
-    )
-    expected = np.load(tmp_path / "result.npz")
+    inputs = {
+        "scores": np.concatenate([1 - scores, scores])[None],
+        "deltas": deltas[None],
+        "im_info": np.array([[height, width, 1]], F32),
+        "features": features[None],
+    }
+    network = tmp_path / "net.prototxt"
+    network.write_text(prototxt(inputs, counts, bins, scale))
+    expected = oracle.run(network, None, inputs, {"rois": ("rois", 0), "pool": ("pool", 0)})
 
     # OpenCV drops no proposal for its size, and fills what it lacks with zeros.
     xyxy, _ = rois.propose(
         scores, deltas, rois.anchors(), image_xyxy=(0, 0, width, height), min_wh=(0, 0), **counts
     )
-    theirs = expected["rois"][:, 1:]
+    theirs = expected["rois"].reshape(-1, 5)[:, 1:]
     assert len(xyxy) == np.flatnonzero(theirs.any(axis=1)).max() + 1
     np.testing.assert_allclose(xyxy, theirs[: len(xyxy)], rtol=1e-6, atol=1e-3)
     pooled = rois.pool(features, xyxy, size_wh=(bins[1], bins[0]), scale=scale)

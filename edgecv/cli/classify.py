@@ -46,10 +46,9 @@ def command(
 ) -> int:
     """Say what each frame of SOURCE shows, with MODEL.
 
-    MODEL: a card's name (see `edgecv models list`), a card's path, or a model file: one of the two files
-    of a Caffe or Darknet network, the folder of a DIGITS job, or ONNX with a card beside it. SOURCE: a
-    file, a folder, a glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for
-    images on stdin.
+    MODEL: net.prototxt of Caffe or net.cfg of Darknet, with net.caffemodel or net.weights beside it or
+    given; the folder of a DIGITS job; ONNX with a card beside it; or a card. SOURCE: a file, a folder, a
+    glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin.
     """
     from edgecv import media
     from edgecv.api import load

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @click.command(name="convert")
 @click.argument("model", metavar="NET")
-@click.option("--to", required=True, metavar="FILE", help="The file to write; its name ends in .onnx.")
+@click.option(
+    "--to", required=True, metavar="FILE", help="The file to write; its name ends in .onnx. It is replaced."
+)
 @options.weights_option
 @options.import_options
 @options.json_option
@@ -32,10 +34,14 @@ def command(
 ) -> int:
     """Write NET as ONNX, and beside it a card that says how to feed and read it.
 
-    NET: one of the two files of a Caffe or Darknet network, the folder of a DIGITS job, an ONNX file, or
-    a card. The card is a draft of what the files say; correct it where something was
-    assumed.
-    A network of several stages becomes a file of each, and is run by its card.
+    NET: net.prototxt of Caffe or net.cfg of Darknet, with net.caffemodel or net.weights beside it or
+    given; the folder of a DIGITS job; an ONNX file; or a card.
+
+    The card, net.model.json beside net.onnx, is a draft of what the files say. What was dropped stands
+    under "remark", what they do not say under "assumed": correct the card where that is wrong.
+
+    A network of several stages, such as a Faster R-CNN, becomes a file of each, net.trunk.onnx and
+    net.roi.onnx, and is run by its card.
     """
     from edgecv.convert import convert
 

@@ -50,9 +50,10 @@ def command(
 ) -> int:
     """Find objects in SOURCE with MODEL.
 
-    MODEL: a card's name (see `edgecv models list`), a card's path, or a model file: ONNX, or one of the
-    two files of a Caffe or Darknet network. SOURCE: a file, a folder, a glob, a video, a camera's index,
-    rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin.
+    MODEL: a card's name (see `edgecv models list`), a card's path, or a model file: ONNX; net.prototxt of
+    Caffe or net.cfg of Darknet, with net.caffemodel or net.weights beside it or given; or the folder of a
+    DIGITS job. SOURCE: a file, a folder, a glob, a video, a camera's index, rtsp://, csi://0,
+    v4l2:///dev/video0, or - for images on stdin.
     """
     from edgecv import media
     from edgecv.api import load

@@ -86,7 +86,8 @@ def weights_option(function: F) -> F:
     return click.option(
         "--weights",
         metavar="FILE",
-        help="The other file of a Caffe or Darknet network; of a card, the network in place of its own.",
+        help="The other file of a Caffe or Darknet network, where it is not beside it; of a card, the "
+        "network in place of its own.",
     )(function)
 
 
@@ -95,13 +96,19 @@ def import_options(function: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--labels", metavar="FILE", help="Class names, one a line. Default: those beside the network."
+                "--labels",
+                metavar="FILE",
+                help="Class names, one a line, as many as there are classes. Default: those beside the "
+                "network, where their number fits.",
             ),
             click.option(
                 "--mean",
-                metavar="FILE|B,G,R",
+                metavar="B,G,R|FILE",
                 callback=_parse_mean,
-                help="Mean to subtract: three numbers, or a mean file of Caffe. Default: as the files say.",
+                help=(
+                    "Mean to subtract: a number for each channel of a frame, or one for all; or a mean file "
+                    "of Caffe, binaryproto or npy. Default: as the files say."
+                ),
             ),
         )
     ):

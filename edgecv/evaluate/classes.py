@@ -30,16 +30,22 @@ class ClassMap:
     basis: Literal["name", "order"]
 
 
-def map_classes(names: Sequence[str], dataset: Dataset) -> ClassMap:
+def map_classes(names: Sequence[str], dataset: Dataset, count: int | None = None) -> ClassMap:
     """Pair a model's classes with a dataset's categories.
 
     By name, without regard to case, spaces and punctuation, when all the model's names or all the
     dataset's are found in the other; else by order when there are as many of each, the i-th class being
     the i-th category by id, unless a name says otherwise. Raises DatasetError that lists the names.
 
-    names: by class index; empty when the model has none, which leaves the order.
+    names: by class index; empty when the model has none, which leaves the order. count: of a model's
+    classes, where it is known without names.
     """
     categories = dataset.categories
+    if not names and count not in (None, len(categories)):
+        raise DatasetError(
+            f"classes: the model has {count} and no names for them, {dataset.source} has {len(categories)}: "
+            "give the model its names, --labels FILE"
+        )
     by_name = {_normal(category.name): category for category in categories}
     keys = [_normal(name) for name in names]
     unique = len(by_name) == len(categories) and len(set(keys)) == len(keys)

@@ -56,7 +56,7 @@ def evaluate(detector: Detector, dataset: Dataset, *, progress: Progress | None 
     MissingExtraError without hotcoco; both before the first inference.
     """
     load_scorer()
-    classes = map_classes(detector.names, dataset)
+    classes = map_classes(detector.names, dataset, getattr(detector, "class_count", None))
     tally = _Tally()
     started = time.perf_counter()
     for done, image in enumerate(dataset.images, 1):

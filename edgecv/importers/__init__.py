@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 Mean = Path | tuple[float, ...]
-"""A mean file of Caffe, or the mean of each channel of a frame: blue, green, red."""
+"""A mean file of Caffe, or the mean of each channel of a frame: blue, green, red; or one of all."""
 
 
 def read_model(source: Path | bytes, weights: Path | None = None) -> OnnxModel:
@@ -74,7 +74,7 @@ def import_model(files: ModelFiles, *, labels: Path | None = None, mean: Mean | 
     and HeadError where it is in doubt how the network is to be fed or read.
     """
     # Only a network's own files say what a mean file of Caffe belongs to; numbers mean the same for all.
-    theirs = mean if files.format == "caffe" else None
+    theirs = mean if files.format in ("caffe", "digits") else None
     imported = _read(files, labels, theirs)
     card, assumptions = imported.card, imported.assumptions
     if mean is not None and theirs is None:
@@ -95,7 +95,11 @@ def with_mean(card: ModelCard, mean: Mean) -> ModelCard:
             f"mean: {mean}: a file is read for a Caffe network without a card; for {card.name} give one "
             f"number a channel, such as {'104,117,123' if entry.channels == 3 else '104'}"
         )
-    values = tuple(mean)
+    if len(mean) not in (1, entry.channels):
+        raise InputError(
+            f"mean: {len(mean)} values for {entry.channels} channels: expected 1 or {entry.channels}"
+        )
+    values = tuple(mean) * (entry.channels // len(mean))
     if entry.color.startswith("rgb"):
         values = (*values[2::-1], *values[3:])
     try:
@@ -118,7 +122,7 @@ def _read(files: ModelFiles, labels: Path | None, mean: Mean | None) -> Imported
         case "digits":
             from edgecv.importers import caffe
 
-            return caffe.read_digits(files.source)
+            return caffe.read_digits(files.source, mean=mean, labels=labels)
     return onnx_card(_read_onnx(files.source), files.source.stem)
 
 

@@ -16,7 +16,9 @@ from edgecv.heads import classify
 # As Caffe's synset_words.txt has it: n01440764 tench, Tinca tinca.
 _SYNSET = re.compile(r"n\d{8}\s+")
 # What the first line of a label file may call the class that heads leave out.
-_BACKGROUND = frozenset({"background", "__background__", "none_of_the_above", "none of the above"})
+_BACKGROUND = frozenset(
+    {"background", "__background__", "dontcare", "none_of_the_above", "none of the above"}
+)
 
 
 def relabel(card: ModelCard, networks: Mapping[str, OnnxModel], path: Path) -> ModelCard:
@@ -25,6 +27,8 @@ def relabel(card: ModelCard, networks: Mapping[str, OnnxModel], path: Path) -> M
     Raises InputError where their number is not that of the network's classes, ModelNotFoundError for a
     file that is not there.
     """
+    if path.is_dir():
+        raise InputError(f"labels: {path}: expected a file, got a folder")
     if not path.is_file():
         raise ModelNotFoundError(f"labels: {path}: no such file")
     try:
@@ -65,8 +69,7 @@ def find_labels(
             f"labels: those of {path.name}, the only *.names file beside it with {len(names)} names"
         )
     found = ", ".join(path.name for path in fitting)
-    names_of = f"{count} name{'' if count == 1 else 's'}"
-    why = f"{found} fit alike" if fitting else f"no file beside it has {names_of}"
+    why = f"{found} fit alike" if fitting else f"no file beside it has {_names_of(count)}"
     return card, f"labels: none, {why}; give a file with --labels"
 
 
@@ -113,7 +116,11 @@ def _fitted(names: tuple[str, ...], count: int | None) -> tuple[str, ...]:
         return names
     if len(names) == count + 1 and names[0].lower() in _BACKGROUND:
         return names[1:]
-    raise ValueError(f"expected {count} names, one for each class of the network, got {len(names)}")
+    raise ValueError(f"expected {_names_of(count)}, one for each class of the network, got {len(names)}")
+
+
+def _names_of(count: int) -> str:
+    return f"{count} name{'' if count == 1 else 's'}"
 
 
 def _replace(card: ModelCard, names: tuple[str, ...], origin: str) -> ModelCard:

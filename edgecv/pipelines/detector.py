@@ -59,6 +59,12 @@ class Detector(Pipeline[Detections]):
         self._params: HeadParams = card.head.params
         self._query = Query(blob_wh=self.blob_wh, confidence=settings.conf, multi_label=settings.multi_label)
 
+    @property
+    def class_count(self) -> int | None:
+        """How many classes it tells apart; None where neither the head nor names say."""
+        stated = getattr(self._params, "classes", None)
+        return stated if isinstance(stated, int) else len(self.names) or None
+
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
         """What the head reads from the raw outputs of one image, before NMS."""
         return self._head.decode(outputs, self._params, self._query)

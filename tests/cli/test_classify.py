@@ -204,21 +204,11 @@ def test_bench(edgecv: Run, classifier: Path) -> None:
     assert all(row["latency_ms"]["inference"]["n"] == 20 for row in result.json["results"])
 
 
-PHOTOS = {
-    "granny_smith_0": "Granny Smith",
-    "black_bear": "American black bear",
-    "brown_bear": "brown bear",
-    "polar_bear": "ice bear",
-    "banana_0": "banana",
-    "coral": "coral reef",
-    "jellyfish": "jellyfish",
-    "dog_0": "malamute",
-}
-
-
 def test_squeezenet_on_photos(edgecv: Run, shared: Callable[[str], Path], tmp_path: Path) -> None:
     """Top-1 as an independent evaluation of the same file found it."""
     folder, data = shared("models/deep_compression"), shared("data/imagenet")
+    reference = json.loads(shared("reference/accuracy.json").read_text())
+    expected = reference["squeezenet_v1.0 (deep_compression/)"]["top1_on_data/imagenet"]
     result = edgecv(
         *("classify", folder / "squeezenet_v1.0_deploy.prototxt", data),
         *("--weights", folder / "squeezenet_v1.0.caffemodel", "--mean", "104,117,123"),
@@ -227,4 +217,4 @@ def test_squeezenet_on_photos(edgecv: Run, shared: Callable[[str], Path], tmp_pa
     assert result.code == 0, result.err
     said = {Path(record["source"]).stem: record["classes"][0]["class_name"] for record in result.lines}
     assert len(said) == 18
-    assert {name: said[name].split(", ")[0] for name in PHOTOS} == PHOTOS
+    assert {name: said[name].split(", ")[0] for name in expected} == expected

@@ -78,6 +78,12 @@ def test_a_mismatch_lists_the_names(names: list[str], categories: dict[str, int]
         map_classes(names, dataset(**categories))
 
 
+def test_classes_without_names_are_counted() -> None:
+    assert map_classes([], dataset(cat=1, dog=2), 2).basis == "order"
+    with pytest.raises(DatasetError, match="the model has 20 and no names for them, data has 2: give"):
+        map_classes([], dataset(cat=1, dog=2), 20)
+
+
 def test_pairs_by_order_are_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "edgecv"):
         map_classes(["cat", "dog"], dataset(cat=1, dog=2))

@@ -1,6 +1,6 @@
 """What the layers that end Caffe's detectors compute, in plain loops: PriorBox, DetectionOutput, DetectNet.
 
-Each decode gives (confidence of each class, box) for every place where the network can see an object.
+Nothing here is shared with edgecv.heads.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Outputs = dict[str, NDArray[Any]]
+from tests.heads.literal import Case, Outputs, Row
+
 Box = tuple[float, float, float, float]
 
 SSD = {
@@ -96,7 +96,7 @@ def _decoded(prior: Box, offset: list[float], variance: list[float], code: str) 
     return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
 
 
-def ssd(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[tuple[Any, ...]]:
+def ssd(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
     priors = _priors(params, blob_wh)
     variance = list(params.get("variances", (0.1, 0.2)))
     variance = variance if len(variance) == 4 else [variance[0]] * 2 + [variance[1]] * 2
@@ -109,11 +109,12 @@ def ssd(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -
         found = [_decoded(prior, offset, variance, code) for offset in offsets]
         found = [[p * side for p, side in zip(box, blob_wh * 2, strict=True)] for box in found]
         # A row has one box; of a class's own there is one class here.
-        rows.append((classes[first:], found[0] if shared else found[first]))
+        x1, y1, x2, y2 = found[0] if shared else found[first]
+        rows.append(Row(classes[first:], (x1, y1, x2, y2)))
     return rows
 
 
-def detectnet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[tuple[Any, ...]]:
+def detectnet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int]) -> list[Row]:
     coverage, boxes, stride = outputs["coverage"], outputs["bboxes"], params["stride"]
     rows = []
     for row in range(coverage.shape[1]):
@@ -122,9 +123,8 @@ def detectnet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, i
             x, y = column * stride, row * stride
             is_high = bottom - top >= params["min_height"]
             classes = coverage[:, row, column].tolist()
-            rows.append(
-                (classes if is_high else [-1.0] * len(classes), (left + x, top + y, right + x, bottom + y))
-            )
+            classes = classes if is_high else [-1.0] * len(classes)
+            rows.append(Row(classes, (left + x, top + y, right + x, bottom + y)))
     return rows
 
 
@@ -141,17 +141,17 @@ def _offsets(params: Mapping[str, Any]) -> Any:
     return make
 
 
-def flat(params: Mapping[str, Any]) -> Any:
+def _flat(params: Mapping[str, Any]) -> Any:
     """Outputs as Caffe's Flatten leaves them: all rows in one axis."""
     make = _offsets(params)
     return lambda *arguments: {name: array.ravel() for name, array in make(*arguments).items()}
 
 
-def rows(params: Mapping[str, Any]) -> Any:
+def _rows(params: Mapping[str, Any]) -> Any:
     return _offsets(params)
 
 
-def cells(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
+def _cells(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
     width, height = (math.ceil(side / 16) for side in blob_wh)
     corner = rng.uniform(-20, 5, (2, height, width))
     boxes = np.concatenate([corner, corner + rng.uniform(0, 40, (2, height, width))])
@@ -159,3 +159,17 @@ def cells(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> O
         "coverage": rng.uniform(size=(classes, height, width)).astype(np.float32),
         "bboxes": boxes.astype(np.float32),
     }
+
+
+CASES = (
+    *(
+        Case(f"ssd-caffe-{name}", "ssd", ssd, make(params), params, classes=classes)
+        for name, make, params, classes in (
+            ("flat", _flat, SSD, (1, 3)),
+            ("clipped", _rows, CLIPPED, (1, 3)),
+            ("corners", _flat, CORNERS, (1,)),
+            ("corner-sizes", _rows, CORNER_SIZES, (1, 3)),
+        )
+    ),
+    Case("detectnet", "detectnet", detectnet, _cells, DETECTNET, classes=(3,)),
+)

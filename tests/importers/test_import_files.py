@@ -159,8 +159,9 @@ def test_labels_that_the_file_states_stay(tmp_path: Path) -> None:
     assert (card.labels, said) == (COLORS, None)
 
 
-def test_labels_of_a_file_with_the_background(tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_text("background\n" + "\n".join(COLORS))
+@pytest.mark.parametrize("background", ["background", "dontcare"])
+def test_labels_of_a_file_with_the_background(background: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"{background}\n" + "\n".join(COLORS))
     imported = imported_classifier()
     assert relabel(imported.card, imported.networks, tmp_path / "labels.txt").labels == COLORS
 
@@ -185,6 +186,12 @@ def test_bad_label_files(
     with pytest.raises(error, match=message) as caught:
         relabel(imported.card, imported.networks, path)
     assert str(caught.value).count(str(path)) == 1
+
+
+def test_a_folder_is_no_label_file(tmp_path: Path) -> None:
+    imported = imported_classifier()
+    with pytest.raises(InputError, match="expected a file, got a folder"):
+        relabel(imported.card, imported.networks, tmp_path)
 
 
 def card_of(head: HeadSpec) -> ModelCard:
@@ -233,6 +240,7 @@ MEANS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "rgb": ({"color": "rgb"}, (1.0, 2.0, 3.0), (3.0, 2.0, 1.0)),
     "depth": ({"color": "rgbd", "channels": 4}, (1.0, 2.0, 3.0, 4.0), (3.0, 2.0, 1.0, 4.0)),
     "gray": ({"color": "gray", "channels": 1}, (5.0,), (5.0,)),
+    "one for all": ({"color": "rgb"}, (127.5,), (127.5, 127.5, 127.5)),
 }
 
 

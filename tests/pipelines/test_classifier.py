@@ -103,9 +103,9 @@ WRONG = {
     "multi_label": ({"multi_label": True}, "multi_label: colors is a model to classify"),
     "task": ({"task": "detect"}, "colors: a model to classify, not to detect; `edgecv classify` runs it"),
     "imgsz": ({"imgsz": 64}, "fixed at 32x32"),
-    "mean": ({"mean": (1, 2)}, "mean: `mean` has 2 values for 3 channels"),
+    "mean": ({"mean": (1, 2)}, "mean: 2 values for 3 channels: expected 1 or 3"),
     "mean nan": ({"mean": (1, 2, float("nan"))}, "mean: expected a number for each channel"),
-    "mean file": ({"mean": "mean.binaryproto"}, "for colors give one number a channel, such as 104,117,123"),
+    "mean file": ({"mean": __file__}, "for colors give one number a channel, such as 104,117,123"),
 }
 
 

@@ -38,10 +38,14 @@ def read(
     return _read(prototxt, caffemodel, Feeding(mean=mean), labels)
 
 
-def read_digits(folder: Path) -> Imported:
-    """The last snapshot of a DIGITS job, with its mean and labels. Raises as `read` does."""
+def read_digits(folder: Path, *, mean: Mean | None = None, labels: Path | None = None) -> Imported:
+    """The last snapshot of a DIGITS job, with its mean and labels, or those that are given.
+
+    Raises as `read` does.
+    """
     job = find_job(folder)
-    imported = _read(job.structure, job.weights, Feeding(job.mean, job.resize), job.labels)
+    feeding = Feeding(job.mean if mean is None else mean, job.resize)
+    imported = _read(job.structure, job.weights, feeding, labels or job.labels)
     card = msgspec.structs.replace(imported.card, name=card_name(job.name))
     return replace(imported, card=card, assumptions=(*job.assumptions, *imported.assumptions))
 

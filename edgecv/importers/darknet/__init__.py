@@ -34,13 +34,13 @@ def read(cfg: Path, weights: Path, *, names: Path | None = None) -> Imported:
     """
     planned = plan(read_cfg(cfg))
     stored = read_weights(weights)
-    arrays, remarks = assign(planned, stored, str(weights))
+    arrays, remarks, doubts = assign(planned, stored, str(weights))
     model = emit(planned, arrays, transposed=stored.is_transposed, name=cfg.stem, origin=str(cfg))
     networks = {NETWORK: model}
     card = _card(planned, cfg.stem)
     if names is not None:
         card = relabel(card, networks, names)
-    return Imported(card, networks, (*planned.remarks, *remarks))
+    return Imported(card, networks, (*planned.remarks, *remarks), tuple(doubts))
 
 
 def _card(planned: Plan, stem: str) -> ModelCard:

@@ -126,8 +126,10 @@ def _outputs(layers: Sequence[Layer]) -> tuple[int, ...]:
     return (last,)
 
 
-def assign(planned: Plan, weights: Weights, origin: str) -> tuple[list[list[FloatArray]], list[str]]:
-    """The arrays of each layer, views of the file's numbers, and remarks.
+def assign(
+    planned: Plan, weights: Weights, origin: str
+) -> tuple[list[list[FloatArray]], list[str], list[str]]:
+    """The arrays of each layer, views of the file's numbers; remarks; and what makes the results doubtful.
 
     origin: the weights file, for messages. Raises ModelFileError that names the layer at which the file
     ends, before anything is allocated.
@@ -135,6 +137,7 @@ def assign(planned: Plan, weights: Weights, origin: str) -> tuple[list[list[Floa
     found = len(weights.numbers)
     blobs = [layer.blobs for layer in planned.layers]
     remarks: list[str] = []
+    doubts: list[str] = []
     # pjreddie's Darknet stores no bias for [batchnorm], AlexeyAB's does: the file's length tells.
     short = [
         each[1:] if layer.section.kind == "batchnorm" else each
@@ -155,14 +158,14 @@ def assign(planned: Plan, weights: Weights, origin: str) -> tuple[list[list[Floa
             offset += blob.numbers
             strange += blob.numbers - int(np.count_nonzero(np.isfinite(part)))
         if strange:
-            remarks.append(f"{layer.section.label}: {strange} of its weights are infinite or not a number")
+            doubts.append(f"{layer.section.label}: {strange} of its weights are infinite or not a number")
     left = 4 * (found - offset) + weights.tail
     if left:
-        remarks.append(
-            f"{origin}: {left} bytes follow the last weight and are ignored: the cfg has {offset} numbers "
-            f"and the file {found}; look whether they belong together"
+        doubts.append(
+            f"{origin}: these weights belong to this cfg, though {left} bytes follow the last one that it "
+            f"takes: it has {offset} numbers, the file {found}"
         )
-    return arrays, remarks
+    return arrays, remarks, doubts
 
 
 def _count(blobs: Sequence[Sequence[Blob]]) -> int:

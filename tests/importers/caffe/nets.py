@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf import text_format
 from numpy.typing import NDArray
 
 from edgecv.importers.caffe import schema
@@ -87,7 +88,7 @@ class Net:
     def weights(self, *shape: int, fan_in: int | None = None) -> Array:
         """Random, scaled so that values neither grow nor fade."""
         fan = fan_in or math.prod(shape[1:]) or 1
-        return (self.random.standard_normal(shape) * math.sqrt(2 / fan)).astype(np.float32)
+        return self.random.standard_normal(shape, np.float32) * np.float32(math.sqrt(2 / fan))
 
     def vector(self, n: int, low: float = -0.1, high: float = 0.1) -> Array:
         return self.random.uniform(low, high, n).astype(np.float32)
@@ -234,18 +235,51 @@ FIELDS = {
     "ArgMax": "argmax_param",
     "BatchNorm": "batch_norm_param",
     "BN": "bn_param",
+    "ConvolutionDepthwise": "convolution_param",
+    "DepthwiseConvolution": "convolution_param",
     "Deconvolution": "convolution_param",
     "DetectionOutput": "detection_output_param",
     "InnerProduct": "inner_product_param",
     "LRN": "lrn_param",
     "MVN": "mvn_param",
     "Normalize": "norm_param",
+    "NormalizeBBox": "norm_param",
     "Pooling": "pooling_param",
     "PriorBox": "prior_box_param",
     "Proposal": "proposal_param",
     "ROIPooling": "roi_pooling_param",
     "ShuffleChannel": "shuffle_channel_param",
 }
+
+
+def of_files(prototxt: Path, caffemodel: Path) -> Net:
+    """A network of today's format, with one Input layer or none, and floats in runs of bytes."""
+    text = text_format.Parse(prototxt.read_text(), schema.network_type()())
+    stored = schema.weights_types(True)[0].FromString(caffemodel.read_bytes())
+    blobs = {
+        layer.name.decode(): [
+            np.frombuffer(blob.data, "<f4").reshape(tuple(blob.shape.dim)) for blob in layer.blobs
+        ]
+        for layer in stored.layer
+    }
+    net = Net(text.name)
+    for name, shape in zip(text.input, text.input_shape, strict=False):
+        net.input(*shape.dim, name=name)
+    if text.input_dim:
+        net.input(*text.input_dim, name=text.input[0])
+    for layer in text.layer:
+        if layer.type == "Input":
+            net.input(*layer.input_param.shape[0].dim, name=layer.top[0])
+            continue
+        field = FIELDS.get(layer.type, f"{layer.type.lower()}_param")
+        params = {}
+        for each, value in getattr(layer, field).ListFields() if hasattr(layer, field) else ():
+            one = value if isinstance(value, (bool, int, float, str)) else list(value)
+            params[each.name] = each.enum_type.values_by_number[one].name if each.enum_type else one
+        net.add(
+            layer.type, layer.bottom, params, blobs=blobs.get(layer.name, ()), tops=layer.top, name=layer.name
+        )
+    return net
 
 
 def pooled_size(size: int, kernel: int, stride: int, pad: int, padded: bool, floor: bool = False) -> int:

@@ -364,6 +364,7 @@ def _inside(x: Blob, p: Mapping[str, Any]) -> Blob:
 LAYERS: dict[str, Callable[[LayerSpec, list[Any]], Any]] = {
     "Convolution": convolution,
     "ConvolutionDepthwise": convolution,
+    "DepthwiseConvolution": convolution,
     "Deconvolution": deconvolution,
     "InnerProduct": inner_product,
     "Pooling": pooling,
@@ -376,6 +377,7 @@ LAYERS: dict[str, Callable[[LayerSpec, list[Any]], Any]] = {
     "LRN": lrn,
     "MVN": mvn,
     "Normalize": normalize,
+    "NormalizeBBox": normalize,
     "Softmax": softmax,
     "Concat": concat,
     "Slice": slice_,

@@ -153,6 +153,10 @@ def _each(
     ]
 
 
+def _depthwise(net: Net) -> Sequence[Any]:
+    return [net.weights(4, 1, 3, 3), net.vector(4)]
+
+
 def _affine(n: int, count: int = 2) -> Callable[[Net], Sequence[Any]]:
     return lambda net: [net.vector(n, 0.5, 1.5) for _ in range(count)]
 
@@ -210,6 +214,15 @@ def _shared_blobs() -> Net:
     net.add("Split", x, tops=("a", "b"), name="split")
     net.add("Eltwise", ("a", "b"), {"operation": "PROD"}, name="product")
     net.add("Eltwise", (x, "product", "a"), {"operation": "SUM", "coeff": [1.5, -0.5, 2]}, name="out")
+    return net
+
+
+def _silenced() -> Net:
+    """What is computed and shown to nobody."""
+    net = Net("silenced")
+    x = net.input(1, 3, 9, 7)
+    net.add("Silence", net.conv(x, 4, 3, name="mute"), tops=())
+    net.conv(x, 4, 3, name="out")
     return net
 
 
@@ -271,6 +284,14 @@ LAYERS: tuple[Case, ...] = (
     Case("convolution-no-bias", _conv(6, 3, bias=False)),
     Case("convolution-group", _conv(6, 3, group=2)),
     Case("convolution-depthwise", _conv(8, 3, group=4, pad=1)),
+    *(
+        Case(
+            kind.lower(),
+            _one(kind, {"num_output": 4, "kernel_size": 3}, (1, 4, 9, 7), blobs=_depthwise),
+            *truth,
+        )
+        for kind, truth in (("ConvolutionDepthwise", ()), ("DepthwiseConvolution", (NUMPY, _ABSENT)))
+    ),
     Case("convolution-dilation", _conv(6, 3, dilation=2, pad=2)),
     *_deconv_rows(),
     *_pooling_rows(),
@@ -352,6 +373,7 @@ LAYERS: tuple[Case, ...] = (
         "normalize-channels",
         _one("Normalize", {"across_spatial": False, "channel_shared": False}, blobs=_affine(3, 1)),
     ),
+    Case("normalize-bbox", _one("NormalizeBBox", blobs=_affine(1, 1))),
     *_each("Softmax", {"channels": {}, "last": {"axis": -1}, "height": {"axis": 2}}),
     Case("softmax-row", _one("Softmax", size=(1, 12, 1, 1))),
     Case("concat", _two("Concat", {}, ((1, 3, 5, 4), (1, 2, 5, 4), (1, 1, 5, 4)))),
@@ -451,6 +473,7 @@ LAYERS: tuple[Case, ...] = (
     ),
     *_each("ShuffleChannel", {"two": {"group": 2}, "three": {"group": 3}}, size=(1, 12, 5, 4)),
     Case("in-place", _in_place),
+    Case("silence", _silenced),
 )
 
 TOPOLOGIES: tuple[Case, ...] = tuple(

@@ -12,7 +12,7 @@ import pytest
 from edgecv.importers import NETWORK, Imported, caffe
 from edgecv.importers.caffe import caffemodel, prototxt, schema
 from tests.importers.caffe.nets import Net
-from tests.importers.caffe.test_caffe_layers import run
+from tests.importers.conformance import run
 
 V1_TYPES = {
     "Convolution": "CONVOLUTION",

@@ -1,34 +1,22 @@
-"""Every structure as an ONNX network against the definitions of Caffe's layers in NumPy."""
+"""Every structure as an ONNX network: its numbers against OpenCV's, or NumPy's where that lacks it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
-from numpy.typing import NDArray
 
 from edgecv.graph.model import OnnxModel
 from edgecv.importers import NETWORK, caffe
+from edgecv.importers.caffe.layers import CONVERTERS
 from tests.importers.caffe import reference, structures
 from tests.importers.caffe.nets import Net
 from tests.importers.caffe.structures import Case
-
-EPS = 1e-4
-# Of the topologies those that NumPy runs in a second or two; the others are the oracle's.
-SMALL = {"alexnet-1/8", "squeezenet-1/8", "resnet18-1/8", "segnet-1/8"}
-CASES = [*structures.LAYERS, *(case for case in structures.TOPOLOGIES if case.id in SMALL)]
-
-
-def run(model: OnnxModel, inputs: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
-    names = [spec.name for spec in session.get_outputs()]
-    values = session.run(names, {spec.name: inputs[spec.name] for spec in session.get_inputs()})
-    return dict(zip(names, values, strict=True))
+from tests.importers.conformance import NUMPY, TOLERANCE, Compared, agree, deviation, run, run_all
+from tests.oracle import Oracle, OracleError
 
 
 def network(net: Net, folder: Path) -> OnnxModel:
@@ -37,30 +25,68 @@ def network(net: Net, folder: Path) -> OnnxModel:
     return model
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
-def test_numbers_are_those_of_caffe(case: Case, tmp_path: Path) -> None:
-    net = case.build()
-    inputs = net.random_inputs()
-    model = network(net, tmp_path)
-    blobs = reference.run(net, inputs)
-    got = run(model, inputs)
-    assert got
-    assert model.opset <= 13
-    for name, value in got.items():
-        expected = blobs[name]
-        assert value.shape == expected.shape
-        assert np.abs(expected).max() > 0
-        assert np.abs(value - expected).max() <= EPS * np.abs(expected).max()
+def marked(case: Case) -> Any:
+    return pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.slow else [])
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in structures.TOPOLOGIES if not case.slow], ids=lambda case: case.id
+    "case", [marked(case) for case in structures.CASES if case.truth == structures.OPENCV]
 )
-def test_every_topology_is_read(case: Case, tmp_path: Path) -> None:
-    imported = caffe.read(*case.build().write(tmp_path))
-    for model in imported.networks.values():
-        onnx.checker.check_model(model.proto, full_check=True)
-        assert model.facts.outputs
+def test_numbers_are_those_of_opencv(case: Case, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    net = case.build()
+    inputs = net.random_inputs()
+    compared = Compared(case.truth, request.node.user_properties.append)
+    oracle: Oracle = request.getfixturevalue("oracle")
+    paths = net.write(tmp_path)
+    imported = caffe.read(*paths)
+    names = [spec.name for model in imported.networks.values() for spec in model.facts.outputs]
+    # A second network takes what is pooled from each proposal.
+    between = [spec.name for model in imported.networks.values() for spec in model.facts.inputs]
+    between = [name for name in between if name not in inputs]
+    expected = oracle.run(*paths, inputs, {name: net.made_by(name) for name in (*names, *between)})
+    compared.assert_same(run_all(imported, {**inputs, **expected}), expected)
+    if not case.topology:
+        # So that the definitions can be trusted for what OpenCV lacks.
+        defined = reference.run(net, inputs)
+        assert max(deviation(defined[name], expected[name]) for name in names) <= TOLERANCE[case.truth]
+
+
+@pytest.mark.parametrize(
+    "case", [marked(case) for case in structures.CASES if case.truth == structures.NUMPY]
+)
+def test_numbers_are_those_of_the_definition(
+    case: Case, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    net = case.build()
+    inputs = net.random_inputs()
+    compared = Compared(case.truth, request.node.user_properties.append)
+    expected = reference.run(net, inputs)
+    got = run_all(caffe.read(*net.write(tmp_path)), inputs)
+    assert {name: value.shape for name, value in got.items()} == {name: expected[name].shape for name in got}
+    compared.assert_same(got, expected)
+
+
+@pytest.mark.parametrize(
+    "case", [marked(case) for case in structures.CASES if case.truth == structures.NUMPY and not case.slow]
+)
+def test_numpy_stands_in_only_for_what_opencv_lacks(oracle: Oracle, case: Case, tmp_path: Path) -> None:
+    net = case.build()
+    inputs = net.random_inputs()
+    paths = net.write(tmp_path)
+    names = [spec.name for spec in caffe.read(*paths).networks[NETWORK].facts.outputs]
+    try:
+        theirs = oracle.run(*paths, inputs, {name: net.made_by(name) for name in names})
+    except OracleError:
+        return
+    defined = reference.run(net, inputs)
+    assert not agree(theirs, {name: defined[name] for name in names})
+
+
+def test_every_layer_has_a_row() -> None:
+    """Of those that are converted to nodes or to a head; python layers and clustering: `test_caffe_cards`."""
+    kinds = {layer.type for case in structures.CASES if not case.slow for layer in case.build().layers}
+    assert CONVERTERS.keys() - {"Python"} <= kinds
+    assert all(case.why for case in structures.CASES if case.truth == structures.NUMPY)
 
 
 def test_names_are_those_of_the_blobs(tmp_path: Path) -> None:
@@ -93,7 +119,7 @@ def test_names_never_collide(tmp_path: Path) -> None:
     inputs = net.random_inputs()
     ((name, value),) = run(model, inputs).items()
     expected = reference.run(net, inputs)[name]
-    assert np.abs(value - expected).max() <= EPS * np.abs(expected).max()
+    assert np.abs(value - expected).max() <= TOLERANCE[NUMPY] * np.abs(expected).max()
 
 
 def test_a_batch_becomes_one_image(tmp_path: Path) -> None:

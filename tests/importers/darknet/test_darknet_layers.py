@@ -1,18 +1,19 @@
-"""Every layer and topology: the imported network's numbers against NumPy's, from the format's definition."""
+"""Every layer and topology as an ONNX network: its numbers against OpenCV's, or NumPy's where it lacks it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from numpy.typing import NDArray
 
 from edgecv.graph.model import OnnxModel
 from edgecv.importers import darknet
+from edgecv.importers.darknet import activations, network
+from tests.importers import conformance
+from tests.importers.conformance import NUMPY, OPENCV, TOLERANCE, Compared, deviation
 from tests.importers.darknet import reference
 from tests.importers.darknet.structures import (
     CASES,
@@ -26,10 +27,7 @@ from tests.importers.darknet.structures import (
     tiny_yolo_v3,
     yolo,
 )
-
-ort = pytest.importorskip("onnxruntime")
-
-TOLERANCE = 1e-5
+from tests.oracle import Oracle, OracleError
 
 
 def imported(folder: Path, cfg: str, weights: bytes, **more: Any) -> Any:
@@ -40,11 +38,7 @@ def imported(folder: Path, cfg: str, weights: bytes, **more: Any) -> Any:
 
 
 def run(model: OnnxModel, picture: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
-    names = [spec.name for spec in model.facts.outputs]
-    return dict(zip(names, session.run(names, {"data": picture[None]}), strict=True))
+    return conformance.run(model, {"data": picture[None]})
 
 
 def picture_for(model: OnnxModel) -> NDArray[Any]:
@@ -55,23 +49,72 @@ def picture_for(model: OnnxModel) -> NDArray[Any]:
 def assert_same(got: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
     assert list(got) == list(expected)
     for name, value in expected.items():
-        assert got[name].size == value.size
-        worst = np.abs(got[name].reshape(-1) - value.reshape(-1)).max()
-        assert worst <= TOLERANCE * np.abs(value).max(), name
+        assert deviation(got[name], value) <= TOLERANCE[NUMPY], name
 
 
-def marked(case: Structure) -> Any:
-    return pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.is_slow else [])
+def asked(oracle: Oracle, folder: Path, case: Structure, picture: NDArray[Any], names: list[str]) -> Any:
+    """What OpenCV makes of the network in the folder."""
+    (folder / "opencv.cfg").write_text(case.opencv_cfg)
+    outputs = dict.fromkeys(names, ("", 0))
+    return oracle.run(folder / "opencv.cfg", folder / "net.weights", {"data": picture[None]}, outputs)
 
 
-@pytest.mark.parametrize("case", [marked(case) for case in CASES])
-def test_the_numbers_of_the_definition(case: Structure, tmp_path: Path) -> None:
+def marked(truth: str) -> list[Any]:
+    return [
+        pytest.param(case, id=case.id, marks=[pytest.mark.slow] if case.is_slow else [])
+        for case in CASES
+        if case.truth == truth
+    ]
+
+
+@pytest.mark.parametrize("case", marked(OPENCV))
+def test_numbers_are_those_of_opencv(case: Structure, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    compared = Compared(case.truth, request.node.user_properties.append)
+    oracle: Oracle = request.getfixturevalue("oracle")
     cfg, weights = case.cfg(), case.weights()
-    model = imported(tmp_path, cfg, weights).networks["network"]
-    onnx.checker.check_model(model.proto, full_check=True)
-    assert model.opset <= 13
-    picture = picture_for(model)
-    assert_same(run(model, picture), reference.run(cfg, weights, picture))
+    read = imported(tmp_path, cfg, weights)
+    picture = picture_for(read.networks["network"])
+    got = conformance.run_all(read, {"data": picture[None]})
+    expected = asked(oracle, tmp_path, case, picture, list(got))
+    compared.assert_same(got, expected)
+    if not case.is_topology:
+        # So that the definitions can be trusted for what OpenCV lacks.
+        defined = reference.run(cfg, weights, picture)
+        assert max(deviation(defined[name], expected[name]) for name in got) <= TOLERANCE[case.truth]
+
+
+@pytest.mark.parametrize("case", marked(NUMPY))
+def test_numbers_are_those_of_the_definition(
+    case: Structure, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    compared = Compared(case.truth, request.node.user_properties.append)
+    cfg, weights = case.cfg(), case.weights()
+    read = imported(tmp_path, cfg, weights)
+    picture = picture_for(read.networks["network"])
+    got, expected = conformance.run_all(read, {"data": picture[None]}), reference.run(cfg, weights, picture)
+    assert list(got) == list(expected)
+    compared.assert_same(got, expected)
+
+
+@pytest.mark.parametrize("case", marked(NUMPY))
+def test_numpy_stands_in_only_for_what_opencv_lacks(oracle: Oracle, case: Structure, tmp_path: Path) -> None:
+    cfg, weights = case.cfg(), case.weights()
+    picture = picture_for(imported(tmp_path, cfg, weights).networks["network"])
+    expected = reference.run(cfg, weights, picture)
+    try:
+        theirs = asked(oracle, tmp_path, case, picture, list(expected))
+    except OracleError:
+        return
+    assert not conformance.agree(theirs, expected)
+
+
+def test_every_layer_and_activation_has_a_row() -> None:
+    cfgs = [reference.sections(case.cfg()) for case in CASES]
+    kinds = {kind for layers in cfgs for kind, _ in layers}
+    # What only hands its input on is tested by the names of the last layers, below.
+    assert network._PLANNERS.keys() - {"empty", "contrastive"} <= kinds
+    stated = {options["activation"] for layers in cfgs for _, options in layers if "activation" in options}
+    assert activations._ACTIVATIONS.keys() <= stated
 
 
 def test_the_table_names_each_network_once() -> None:
@@ -145,14 +188,3 @@ def test_layers_are_counted_back_or_from_the_first(source: str, tmp_path: Path) 
     picture = picture_for(model)
     expected = reference.run(net() + conv(4) + conv(4) + conv(4) + shortcut("1"), weights, picture)
     assert_same(run(model, picture), expected)
-
-
-REAL = ("yolo_fastest_1.1_coco", "mobilenetv2_yolov3_nano_voc")
-
-
-@pytest.mark.parametrize("stem", REAL)
-def test_real_networks(stem: str, shared: Callable[[str], Path]) -> None:
-    cfg, weights = (shared(f"models/darknet/{stem}.{suffix}") for suffix in ("cfg", "weights"))
-    model = darknet.read(cfg, weights).networks["network"]
-    picture = picture_for(model)
-    assert_same(run(model, picture), reference.run(cfg.read_text(), weights.read_bytes(), picture))

@@ -108,18 +108,18 @@ def test_a_short_file_names_the_layer(count: int, message: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("extra", [1, 4, 400])
-def test_bytes_left_over_are_a_remark(extra: int, tmp_path: Path) -> None:
+def test_bytes_left_over_are_doubtful(extra: int, tmp_path: Path) -> None:
     result = imported(tmp_path, CFG, reference.header((0, 2, 5)) + BODY + bytes(extra))
-    assert len(result.remarks) == 1
-    assert f"{extra} bytes follow the last weight and are ignored" in result.remarks[0]
+    (said,) = result.assumptions
+    assert f"these weights belong to this cfg, though {extra} bytes follow the last one" in said
 
 
-def test_weights_that_are_no_numbers_are_a_remark(tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_are_doubtful(tmp_path: Path) -> None:
     numbers = np.frombuffer(BODY, "<f4").copy()
     numbers[[0, 5]] = np.nan
     numbers[130] = np.inf
     result = imported(tmp_path, CFG, reference.header((0, 2, 5)) + numbers.tobytes())
-    assert result.remarks == (
+    assert result.assumptions == (
         "layer 0 [convolutional]: 2 of its weights are infinite or not a number",
         "layer 2 [convolutional]: 1 of its weights are infinite or not a number",
     )
