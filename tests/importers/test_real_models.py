@@ -146,3 +146,11 @@ def test_one_network_of_two_formats_detects_the_same(
     np.testing.assert_allclose(got.confidence, expected.confidence, atol=5e-3)
     np.testing.assert_allclose(got.xyxy, expected.xyxy, atol=1)
     assert got.names == expected.names
+
+
+def test_a_mean_that_is_given_leaves_the_rest_of_what_is_usual(shared: Shared) -> None:
+    paths = [shared(f"models/caffe/ultraface_rfb_320.{suffix}") for suffix in ("prototxt", "caffemodel")]
+    usual = caffe.read(*paths).card.image_input
+    given = caffe.read(*paths, mean=(1.0, 2.0, 3.0))
+    assert given.card.image_input == msgspec.structs.replace(usual, mean=(1.0, 2.0, 3.0))
+    assert any("but for the mean as is usual" in line for line in given.assumptions)

@@ -59,7 +59,7 @@ def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) 
         )
     thresholds = Thresholds(**converted.end.thresholds) if converted.end else Thresholds()
     usual = _usual(converted, head)
-    if network.transforms or feeding.mean is not None or entry.channels != 3:
+    if network.transforms or entry.channels != 3:
         usual = {}
     entry = _fed(entry, usual, network, path, feeding, remarks, assumptions)
     card = ModelCard(
@@ -134,6 +134,11 @@ def _fed(
         assumptions.append(f"scale: {len(scales)} different ones in transform_param: none is taken")
     mean, source = _mean(network, path, feeding)
     if mean is not None:
+        if usual:
+            changes |= usual
+            assumptions.append(
+                "input: its files do not say how it is fed; but for the mean as is usual for its head"
+            )
         changes["mean"], reduced = channel_mean(mean, entry.channels)
         remarks += [f"mean: {source}"] if feeding.mean is None else []
         assumptions += reduced
