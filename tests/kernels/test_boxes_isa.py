@@ -12,9 +12,9 @@ import pytest
 from edgecv import _boxes, _isa, boxes
 from edgecv.errors import UnavailableError
 from tests import boxes_reference as reference
+from tests.kernels.isas import LANES, forced
 
 F32, I32 = np.float32, np.int32
-LANES = {"sse42": 4, "neon": 4, "avx2": 8, "avx512": 16}
 
 
 def lengths(isa: str) -> list[int]:
@@ -28,14 +28,7 @@ CASES = [(isa, n) for isa in _isa.built() for n in lengths(isa)]
 @pytest.fixture
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kernels of one ISA, for one test."""
-    label: str = request.param
-    if label not in _isa.usable():
-        pytest.skip(f"{label}: not supported by this CPU, which has {', '.join(_isa.usable())}")
-    before = _boxes.isa()
-    _boxes.use_isa(label)
-    assert _boxes.isa() == label
-    yield label
-    _boxes.use_isa(before)
+    yield from forced(_boxes, request.param)
 
 
 each_isa = pytest.mark.parametrize("isa", _isa.built(), indirect=True)

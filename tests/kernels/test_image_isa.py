@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgecv import _image, _isa, image, image_reference
 from edgecv.image import BlobSpec, Preprocessor
+from tests.kernels.isas import forced
 
 Case = tuple[NDArray[np.uint8], BlobSpec]
 
@@ -87,14 +88,7 @@ CASES: dict[str, list[Callable[[int], Case]]] = {
 @pytest.fixture
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kernels of one ISA, for one test."""
-    label: str = request.param
-    if label not in _isa.usable():
-        pytest.skip(f"{label}: not supported by this CPU, which has {', '.join(_isa.usable())}")
-    before = _image.isa()
-    _image.use_isa(label)
-    assert _image.isa() == label
-    yield label
-    _image.use_isa(before)
+    yield from forced(_image, request.param)
 
 
 each_isa = pytest.mark.parametrize("isa", _isa.built(), indirect=True)

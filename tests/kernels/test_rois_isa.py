@@ -12,9 +12,9 @@ import pytest
 from edgecv import _isa, _rois, rois
 from edgecv.errors import UnavailableError
 from tests import rois_reference as reference
+from tests.kernels.isas import LANES, forced
 
 F32 = np.float32
-LANES = {"sse42": 4, "neon": 4, "avx2": 8, "avx512": 16}
 ANCHORS = rois.anchors(16, (0.5, 1.0), (2.0, 4.0))
 
 
@@ -29,14 +29,7 @@ CASES = [(isa, n) for isa in _isa.built() for n in lengths(isa)]
 @pytest.fixture
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """The kernels of one ISA, for one test."""
-    label: str = request.param
-    if label not in _isa.usable():
-        pytest.skip(f"{label}: not supported by this CPU, which has {', '.join(_isa.usable())}")
-    before = _rois.isa()
-    _rois.use_isa(label)
-    assert _rois.isa() == label
-    yield label
-    _rois.use_isa(before)
+    yield from forced(_rois, request.param)
 
 
 each_isa = pytest.mark.parametrize("isa", _isa.built(), indirect=True)
