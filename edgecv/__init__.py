@@ -10,13 +10,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from edgecv.version import VERSION
+
 if TYPE_CHECKING:
     from edgecv.api import compile, load
     from edgecv.pipelines.classifier import Classifier
     from edgecv.pipelines.detector import Detector
     from edgecv.types import Classification, Detections, FrameTransform, Placement, TensorSpec, Timing
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 # Public name -> module; imported when first used, so that `import edgecv` stays light.
 _PUBLIC = {

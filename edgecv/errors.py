@@ -71,8 +71,31 @@ class BackendError(EdgeCVError, RuntimeError):
     """The backend failed while it compiled or ran a model."""
 
 
+class UnsupportedOperatorError(BackendError):
+    """A model with an operator, or a form of one, that the backend does not run; the message names the node.
+
+    reason: the kind of it, in a few words.
+    """
+
+    def __init__(self, message: str, reason: str = "form") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class SessionBusyError(BackendError):
     """A second run on a session that is running: a session belongs to one thread at a time."""
+
+
+class DeadlineError(EdgeCVError, TimeoutError):
+    """A run that ended because its deadline passed; there is no result."""
+
+    exit_code = 1
+
+
+class CancelledError(EdgeCVError, RuntimeError):
+    """A run that another thread cancelled; there is no result."""
+
+    exit_code = 130
 
 
 class DatasetError(EdgeCVError, ValueError):

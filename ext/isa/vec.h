@@ -8,6 +8,9 @@
 #define ECV_JOIN(a, b) ECV_JOIN_(a, b)
 // The name of a kernel file's one export: ECV_EXPORT(image_kernels) is image_kernels_avx2.
 #define ECV_EXPORT(name) ECV_JOIN(name, ECV_ISA)
+// Before a loop of a known, small count over an array of vectors: only once it is unrolled does the compiler
+// keep the array in registers.
+#define ECV_UNROLL _Pragma("GCC unroll 32")
 
 #if defined(__AVX512BW__)
 #include "vec_avx512.h"

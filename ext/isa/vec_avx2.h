@@ -54,6 +54,36 @@ inline MaskF m_or(MaskF a, MaskF b) { return _mm256_or_ps(a, b); }
 // Bit i is lane i.
 inline uint32_t m_bits(MaskF m) { return static_cast<uint32_t>(_mm256_movemask_ps(m)); }
 
+// a b + c, rounded once where the ISA has it, else twice.
+inline VecF f_fma(VecF a, VecF b, VecF c) { return _mm256_fmadd_ps(a, b, c); }
+// Correctly rounded, as + - * / of vectors are.
+inline VecF f_sqrt(VecF v) { return _mm256_sqrt_ps(v); }
+inline VecF f_floor(VecF v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+inline VecF f_ceil(VecF v) { return _mm256_round_ps(v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+// To the nearest whole number, to the even one of two.
+inline VecF f_round(VecF v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// v 2^n for whole n in [-252, 254], 0 and infinity where that is too small or too large.
+inline VecF f_scale(VecF v, VecF n) {
+    const VecF half = f_floor(n * f_set(0.5f));
+    return v * f_exp2_whole(half) * f_exp2_whole(f_sub(n, half));
+}
+// v less its floor.
+inline VecF f_fraction(VecF v) { return f_sub(v, f_floor(v)); }
+// v 2^floor(n) for n in [-126, 127].
+inline VecF f_scale_floor(VecF v, VecF n) { return v * f_exp2_whole(f_floor(n)); }
+// 1 / v to about 1e-7 of it, for v in [1, 2^126].
+inline VecF f_reciprocal(VecF v) { return f_set(1.0f) / v; }
+// The first n floats, n <= kFloatLanes, and zeros; the store writes no others.
+inline __m256i first_lanes(size_t n) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), lane);
+}
+inline VecF f_load_first(const float* p, size_t n) { return _mm256_maskload_ps(p, first_lanes(n)); }
+inline void f_store_first(float* p, VecF v, size_t n) { _mm256_maskstore_ps(p, first_lanes(n), v); }
+// The bits of floats as integers, and back.
+inline __m256i i32_of_bits(VecF v) { return _mm256_castps_si256(v); }
+inline VecF f_of_bits(__m256i v) { return _mm256_castsi256_ps(v); }
+
 // ---- integers: pixels
 
 constexpr int kShortLanes = 16;

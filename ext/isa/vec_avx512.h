@@ -66,6 +66,33 @@ inline MaskF m_or(MaskF a, MaskF b) { return static_cast<MaskF>(a | b); }
 // Bit i is lane i.
 inline uint32_t m_bits(MaskF m) { return m; }
 
+// a b + c, rounded once where the ISA has it, else twice.
+inline VecF f_fma(VecF a, VecF b, VecF c) { return _mm512_fmadd_ps(a, b, c); }
+// Correctly rounded, as + - * / of vectors are.
+inline VecF f_sqrt(VecF v) { return _mm512_sqrt_ps(v); }
+inline VecF f_floor(VecF v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+inline VecF f_ceil(VecF v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+// To the nearest whole number, to the even one of two.
+inline VecF f_round(VecF v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// v 2^n for whole n in [-252, 254], 0 and infinity where that is too small or too large.
+inline VecF f_scale(VecF v, VecF n) { return _mm512_scalef_ps(v, n); }
+// v less its floor.
+inline VecF f_fraction(VecF v) { return _mm512_reduce_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+// v 2^floor(n) for n in [-126, 127].
+inline VecF f_scale_floor(VecF v, VecF n) { return _mm512_scalef_ps(v, n); }
+// 1 / v to about 1e-7 of it, for v in [1, 2^126].
+inline VecF f_reciprocal(VecF v) {
+    const VecF guess = _mm512_rcp14_ps(v);
+    return guess * _mm512_fnmadd_ps(v, guess, f_set(2.0f));
+}
+// The first n floats, n <= kFloatLanes, and zeros; the store writes no others.
+inline MaskF first_lanes(size_t n) { return static_cast<MaskF>((1u << n) - 1); }
+inline VecF f_load_first(const float* p, size_t n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+inline void f_store_first(float* p, VecF v, size_t n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+// The bits of floats as integers, and back.
+inline __m512i i32_of_bits(VecF v) { return _mm512_castps_si512(v); }
+inline VecF f_of_bits(__m512i v) { return _mm512_castsi512_ps(v); }
+
 // ---- integers: pixels
 
 constexpr int kShortLanes = 32;

@@ -51,6 +51,44 @@ inline uint32_t m_bits(MaskF m) {
     return vaddvq_u32(vandq_u32(m, weights));
 }
 
+// a b + c, rounded once where the ISA has it, else twice.
+inline VecF f_fma(VecF a, VecF b, VecF c) { return vfmaq_f32(c, a, b); }
+// Correctly rounded, as + - * / of vectors are.
+inline VecF f_sqrt(VecF v) { return vsqrtq_f32(v); }
+inline VecF f_floor(VecF v) { return vrndmq_f32(v); }
+inline VecF f_ceil(VecF v) { return vrndpq_f32(v); }
+// To the nearest whole number, to the even one of two.
+inline VecF f_round(VecF v) { return vrndnq_f32(v); }
+// v 2^n for whole n in [-252, 254], 0 and infinity where that is too small or too large.
+inline VecF f_scale(VecF v, VecF n) {
+    const VecF half = f_floor(n * f_set(0.5f));
+    return v * f_exp2_whole(half) * f_exp2_whole(f_sub(n, half));
+}
+// v less its floor.
+inline VecF f_fraction(VecF v) { return f_sub(v, f_floor(v)); }
+// v 2^floor(n) for n in [-126, 127].
+inline VecF f_scale_floor(VecF v, VecF n) { return v * f_exp2_whole(f_floor(n)); }
+// 1 / v to about 1e-7 of it, for v in [1, 2^126].
+inline VecF f_reciprocal(VecF v) {
+    VecF guess = vrecpeq_f32(v);
+    guess = guess * vrecpsq_f32(v, guess);
+    return guess * vrecpsq_f32(v, guess);
+}
+// The first n floats, n <= kFloatLanes, and zeros; the store writes no others.
+inline VecF f_load_first(const float* p, size_t n) {
+    float lanes[kFloatLanes] = {};
+    for (size_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return f_load(lanes);
+}
+inline void f_store_first(float* p, VecF v, size_t n) {
+    float lanes[kFloatLanes];
+    f_store(lanes, v);
+    for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+// The bits of floats as integers, and back.
+inline int32x4_t i32_of_bits(VecF v) { return vreinterpretq_s32_f32(v); }
+inline VecF f_of_bits(int32x4_t v) { return vreinterpretq_f32_s32(v); }
+
 // ---- integers: pixels
 
 constexpr int kShortLanes = 8;

@@ -39,6 +39,40 @@ inline MaskF m_or(MaskF a, MaskF b) { return _mm_or_ps(a, b); }
 // Bit i is lane i.
 inline uint32_t m_bits(MaskF m) { return static_cast<uint32_t>(_mm_movemask_ps(m)); }
 
+// a b + c, rounded once where the ISA has it, else twice.
+inline VecF f_fma(VecF a, VecF b, VecF c) { return a * b + c; }
+// Correctly rounded, as + - * / of vectors are.
+inline VecF f_sqrt(VecF v) { return _mm_sqrt_ps(v); }
+inline VecF f_floor(VecF v) { return _mm_round_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+inline VecF f_ceil(VecF v) { return _mm_round_ps(v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+// To the nearest whole number, to the even one of two.
+inline VecF f_round(VecF v) { return _mm_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+// v 2^n for whole n in [-252, 254], 0 and infinity where that is too small or too large.
+inline VecF f_scale(VecF v, VecF n) {
+    const VecF half = f_floor(n * f_set(0.5f));
+    return v * f_exp2_whole(half) * f_exp2_whole(f_sub(n, half));
+}
+// v less its floor.
+inline VecF f_fraction(VecF v) { return f_sub(v, f_floor(v)); }
+// v 2^floor(n) for n in [-126, 127].
+inline VecF f_scale_floor(VecF v, VecF n) { return v * f_exp2_whole(f_floor(n)); }
+// 1 / v to about 1e-7 of it, for v in [1, 2^126].
+inline VecF f_reciprocal(VecF v) { return f_set(1.0f) / v; }
+// The first n floats, n <= kFloatLanes, and zeros; the store writes no others.
+inline VecF f_load_first(const float* p, size_t n) {
+    float lanes[kFloatLanes] = {};
+    for (size_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return f_load(lanes);
+}
+inline void f_store_first(float* p, VecF v, size_t n) {
+    float lanes[kFloatLanes];
+    f_store(lanes, v);
+    for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+// The bits of floats as integers, and back.
+inline __m128i i32_of_bits(VecF v) { return _mm_castps_si128(v); }
+inline VecF f_of_bits(__m128i v) { return _mm_castsi128_ps(v); }
+
 // ---- integers: pixels
 
 constexpr int kShortLanes = 8;
