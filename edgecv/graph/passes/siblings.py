@@ -1,0 +1,228 @@
+"""Convolutions of the same input become one, where that fills lanes which would hold padding.
+
+Blocked storage holds channels by the lanes of a vector: four outputs of 1, 4, 1 and 10 channels take four
+blocks apart and one together. A part that begins inside a block costs its readers a copy, but for those that
+read channel by channel (convolutions) or copy anyway (Reshape, Transpose, Concat, outputs).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from edgecv.graph.passes.base import (
+    DOMAIN,
+    Pass,
+    Rewrite,
+    attribute,
+    attributes,
+    constant,
+    integers,
+    is_float32,
+    shape,
+)
+from edgecv.graph.passes.fused import ENDING, activation, has_activation, is_depthwise
+
+# The most lanes of any ISA: a part that begins at a multiple of them begins at a block on every one.
+_LANES = 16
+# Parts that begin at blocks are joined where each is of no more channels: a tile of the kernel takes four
+# blocks, and rereads its input for each tile.
+_FEW = 32
+_READERS = frozenset(("Reshape", "Transpose", "Concat", "Split", "Slice", "Gather", "Gemm", "MatMul"))
+
+
+def merge_siblings(rewrite: Rewrite) -> None:
+    """Convolutions of the same input, kernel and activation become one, with a Split after it."""
+    groups: dict[tuple[Any, ...], list[ir.Node]] = {}
+    for node in rewrite.nodes():
+        if node.op_type == "Conv" and node.domain in ("", DOMAIN) and _is_plain(node):
+            groups.setdefault((id(node.inputs[0]), *_settings(node)), []).append(node)
+    merged: list[ir.Node] = []
+    for siblings in groups.values():
+        if len(siblings) < 2:
+            continue
+        why = _why_not(siblings)
+        if why:
+            rewrite.miss(siblings[0], why)
+            continue
+        merged.append(_merge(rewrite, siblings))
+    for node in merged:
+        _merge_depthwise(rewrite, node)
+
+
+def _is_plain(node: ir.Node) -> bool:
+    operands = node.inputs[1:]
+    return (
+        attribute(node, "group", 1) == 1
+        and not attribute(node, "has_residual", 0)
+        and is_float32(node.inputs[0])
+        and all(value is not None and constant(value) is not None for value in operands)
+        and shape(node.outputs[0]) is not None
+    )
+
+
+def _window(node: ir.Node) -> tuple[Any, ...]:
+    names = ("kernel_shape", "strides", "pads", "dilations")
+    return tuple(tuple(attribute(node, name) or ()) for name in names)
+
+
+def _settings(node: ir.Node) -> tuple[Any, ...]:
+    ending = (
+        attribute(node, "activation", "none"),
+        attribute(node, "alpha", 0.0),
+        attribute(node, "beta", 0.0),
+    )
+    return (*_window(node), *ending, len(shape(node.outputs[0]) or ()))
+
+
+def _channels(node: ir.Node) -> int:
+    return (shape(node.outputs[0]) or (0, 0))[1]
+
+
+def _blocks(channels: int) -> int:
+    return -(-channels // _LANES)
+
+
+def _why_not(siblings: list[ir.Node]) -> str:
+    counts = [_channels(node) for node in siblings]
+    ragged = [node for node, count in zip(siblings, counts, strict=True) if count % _LANES]
+    if len(ragged) < 2:
+        if max(counts) > _FEW:
+            return f"{len(siblings)} convolutions of one input have {counts} channels: none is short of work"
+        return ""
+    saved = sum(map(_blocks, counts)) - _blocks(sum(counts))
+    if saved <= 0:
+        return f"{len(siblings)} convolutions of one input have {counts} channels: no lane would be saved"
+    for node in ragged:
+        reader = _unaligned_reader(node)
+        if reader is not None:
+            return (
+                f"{len(siblings)} convolutions of one input have {counts} channels: "
+                f"{reader.op_type} {reader.name} would need a copy"
+            )
+    return ""
+
+
+def _unaligned_reader(node: ir.Node) -> ir.Node | None:
+    """What reads a convolution's output and could not take it from the middle of a block."""
+    for use in node.outputs[0].uses():
+        reader = use.node
+        if reader.op_type in _READERS:
+            continue
+        if reader.op_type == "Conv" and (attribute(reader, "group", 1) == 1 or is_depthwise(reader)):
+            continue
+        return reader
+    return None
+
+
+def _merge(rewrite: Rewrite, siblings: list[ir.Node]) -> ir.Node:
+    # Those of whole blocks first, so that they begin at blocks.
+    ordered = sorted(siblings, key=lambda node: _channels(node) % _LANES != 0)
+    name = "+".join(node.name or "" for node in ordered)
+    first = siblings[0]
+    weights = np.concatenate([np.asarray(constant(node.inputs[1])) for node in ordered])
+    inputs = [first.inputs[0], rewrite.constant(weights, f"{name}/weights")]
+    if any(len(node.inputs) > 2 for node in ordered):
+        biases = [
+            np.asarray(constant(node.inputs[2]))
+            if len(node.inputs) > 2
+            else np.zeros(_channels(node), np.float32)
+            for node in ordered
+        ]
+        inputs.append(rewrite.constant(np.concatenate(biases), f"{name}/bias"))
+    merged = _split_after(rewrite, first, inputs, ordered, name)
+    counts = [_channels(node) for node in ordered]
+    blocks = sum(map(_blocks, counts)), _blocks(sum(counts))
+    rewrite.note(
+        f"one convolution of {counts} channels: {blocks[1]} blocks of {_LANES} for {blocks[0]}", ordered
+    )
+    for node in ordered:
+        rewrite.drop(node)
+    return merged
+
+
+def _split_after(
+    rewrite: Rewrite, at: ir.Node, inputs: list[ir.Value | None], parts: list[ir.Node], name: str, **more: Any
+) -> ir.Node:
+    """A convolution in front of `at`, and a Split that takes the place of the parts' outputs."""
+    batch, _, *pixels = shape(parts[0].outputs[0]) or ()
+    counts = [_channels(node) for node in parts]
+    whole = ir.Value(shape=ir.Shape((batch, sum(counts), *pixels)), type=parts[0].outputs[0].type, name=name)
+    settings = {**attributes(parts[0]), **more}
+    domain = DOMAIN if has_activation(parts[0]) else ""
+    if not domain:
+        settings = {k: v for k, v in settings.items() if k not in (*ENDING, "has_residual")}
+    conv = rewrite.node(at, "Conv", inputs, settings, domain=domain, like=whole, name=name)
+    sizes = rewrite.operand(counts, f"{name}/split")
+    split = rewrite.node(
+        at, "Split", [conv.outputs[0], sizes], {"axis": 1}, outputs=len(parts), name=f"{name}/split"
+    )
+    for node, part in zip(parts, split.outputs, strict=True):
+        rewrite.replace(node.outputs[0], part)
+    return conv
+
+
+def _merge_depthwise(rewrite: Rewrite, conv: ir.Node) -> None:
+    """Depthwise convolutions of all parts become one of the whole."""
+    uses = tuple(conv.outputs[0].uses())
+    if len(uses) != 1 or uses[0].node.op_type != "Split":
+        return
+    split = uses[0].node
+    readers: list[ir.Node] = []
+    for part in split.outputs:
+        of_part = tuple(part.uses())
+        if len(of_part) != 1 or part.is_graph_output():
+            return
+        readers.append(of_part[0].node)
+    counts = integers(split.inputs[1]) or ()
+    if not all(_is_part_of_depthwise(reader, count) for reader, count in zip(readers, counts, strict=True)):
+        rewrite.miss(split, "its parts are not all read by depthwise convolutions, or only by them")
+        return
+    if len({_window(reader) for reader in readers}) > 1:
+        rewrite.miss(split, "the depthwise convolutions of its parts differ")
+        return
+    if len({_settings(reader) for reader in readers}) > 1:
+        readers = [_without_activation(rewrite, reader) for reader in readers]
+    name = "+".join(reader.name or "" for reader in readers)
+    weights = np.concatenate([np.asarray(constant(reader.inputs[1])) for reader in readers])
+    biases = [
+        np.asarray(constant(r.inputs[2])) if len(r.inputs) > 2 else np.zeros(_channels(r), np.float32)
+        for r in readers
+    ]
+    inputs: list[ir.Value | None] = [
+        conv.outputs[0],
+        rewrite.constant(weights, f"{name}/weights"),
+        rewrite.constant(np.concatenate(biases), f"{name}/bias"),
+    ]
+    rewrite.note(f"one depthwise convolution of {list(counts)} channels", readers)
+    _split_after(rewrite, split, inputs, readers, name, group=sum(counts))
+    for reader in readers:
+        rewrite.drop(reader)
+
+
+def _without_activation(rewrite: Rewrite, conv: ir.Node) -> ir.Node:
+    """The convolution with its activation as a node of its own: the parts end with different ones."""
+    if not has_activation(conv):
+        return conv
+    ending = [attribute(conv, name) for name in ("activation", "alpha", "beta")]
+    settings = {k: v for k, v in attributes(conv).items() if k not in (*ENDING, "has_residual")}
+    plain = rewrite.node(conv, "Conv", list(conv.inputs), settings, like=conv.outputs[0])
+    rewrite.replace(conv.outputs[0], activation(rewrite, conv, ending[0], plain.outputs[0], *ending[1:]))
+    return plain
+
+
+def _is_part_of_depthwise(conv: ir.Node, channels: int) -> bool:
+    """Whether a node is a depthwise convolution of so many channels to as many; one to one is that too."""
+    weights = shape(conv.inputs[1]) if conv.op_type == "Conv" else None
+    return (
+        weights is not None
+        and weights[:2] == (channels, 1)
+        and attribute(conv, "group", 1) == channels
+        and not attribute(conv, "has_residual", 0)
+        and all(constant(value) is not None for value in conv.inputs[1:])
+    )
+
+
+SIBLINGS = Pass("siblings", merge_siblings)

@@ -1,0 +1,126 @@
+"""Convolutions of one input as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from edgecv.graph.passes.base import attribute, integers, shape
+from edgecv.graph.passes.fused import ACTIVATE
+from edgecv.graph.passes.normalize import NORMALIZE
+from edgecv.graph.passes.recognize import OPERATORS
+from edgecv.graph.passes.siblings import SIBLINGS
+from tests.graph.little import Net, alone, ops, optimized, why
+
+
+def _convs(net: Net, x: str, counts: Sequence[int], kernel: int = 1, bias: bool = True) -> list[str]:
+    side = kernel // 2
+    return [
+        net("Conv", x, net.weight(n, 8, kernel, kernel), *([net.weight(n)] if bias else []), pads=[side] * 4)
+        for n in counts
+    ]
+
+
+def test_a_head_of_four() -> None:
+    net = Net()
+    parts = _convs(net, net.input(2, 8, 6, 6), (1, 4, 1, 10))
+    graph, report = alone(net.model(*parts), SIBLINGS)
+    assert ops(graph) == ["Conv", "Split"]
+    conv, split = graph.graph
+    assert shape(conv.inputs[1]) == (16, 8, 1, 1)
+    assert integers(split.inputs[1]) == (1, 4, 1, 10)
+    assert [c.what for c in report.changes] == [
+        "one convolution of [1, 4, 1, 10] channels: 1 blocks of 16 for 4"
+    ]
+
+
+def test_kernels_of_three_and_activations() -> None:
+    net = Net()
+    x = net.input(1, 8, 6, 6)
+    parts = [net("Relu", y) for y in _convs(net, x, (6, 10), 3)]
+    graph, _ = alone(net.model(*parts), NORMALIZE, OPERATORS, ACTIVATE, SIBLINGS)
+    assert ops(graph) == ["Conv+relu", "Split"]
+
+
+def test_one_has_no_bias() -> None:
+    net = Net()
+    x = net.input(1, 8, 6, 6)
+    graph, _ = alone(net.model(*_convs(net, x, (3, 5)), *_convs(net, x, (4,), bias=False)), SIBLINGS)
+    assert ops(graph) == ["Conv", "Split"]
+
+
+def test_whole_blocks_come_first() -> None:
+    net = Net()
+    parts = _convs(net, net.input(1, 8, 6, 6), (5, 16, 32))
+    graph, _ = alone(net.model(*parts), SIBLINGS)
+    assert integers(list(graph.graph)[1].inputs[1]) == (16, 32, 5)
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ((64, 48), "2 convolutions of one input have [64, 48] channels: none is short of work"),
+        ((20, 13), "2 convolutions of one input have [20, 13] channels: no lane would be saved"),
+    ],
+    ids=["large", "no lane saved"],
+)
+def test_those_that_stay(counts: Sequence[int], reason: str) -> None:
+    net = Net()
+    graph, report = alone(net.model(*_convs(net, net.input(1, 8, 6, 6), counts)), SIBLINGS)
+    assert ops(graph) == ["Conv", "Conv"]
+    assert why(report, "siblings") == [reason]
+
+
+def test_a_reader_that_needs_whole_blocks() -> None:
+    net = Net()
+    first, second = _convs(net, net.input(1, 8, 6, 6), (6, 10))
+    graph, report = alone(net.model(net("MaxPool", first, kernel_shape=[2, 2]), second), SIBLINGS)
+    assert ops(graph) == ["Conv", "Conv", "MaxPool"]
+    assert why(report, "siblings") == [
+        "2 convolutions of one input have [6, 10] channels: MaxPool MaxPool2 would need a copy"
+    ]
+
+
+@pytest.mark.parametrize("difference", ["kernel", "activation", "input", "weights"])
+def test_no_siblings(difference: str) -> None:
+    net = Net()
+    x = net.input(1, 8, 6, 6)
+    first, second = {
+        "kernel": lambda: (*_convs(net, x, (6,)), *_convs(net, x, (6,), 3)),
+        "activation": lambda: (net("Relu", *_convs(net, x, (6,))), *_convs(net, x, (6,))),
+        "input": lambda: (*_convs(net, x, (6,)), *_convs(net, net("Abs", x), (6,))),
+        "weights": lambda: (*_convs(net, x, (6,)), net("Conv", x, net.input(6, 8, 1, 1, name="w"))),
+    }[difference]()
+    graph, report = alone(net.model(first, second), NORMALIZE, OPERATORS, ACTIVATE, SIBLINGS)
+    assert "Split" not in ops(graph)
+    assert not why(report, "siblings")
+
+
+def _depthwise(net: Net, x: str, channels: int, kernel: int = 3) -> str:
+    side = kernel // 2
+    weights = net.weight(channels, 1, kernel, kernel)
+    return net("Conv", x, weights, net.weight(channels), group=channels, pads=[side] * 4)
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["alike", "activations differ"])
+def test_depthwise_convolutions_of_the_parts(same: bool) -> None:
+    net = Net()
+    counts = (1, 4, 1, 10)
+    parts = _convs(net, net.input(2, 8, 6, 6), counts)
+    ends = [_depthwise(net, part, n) for part, n in zip(parts, counts, strict=True)]
+    ends = [net("Sigmoid", y) if same or n == 1 else y for y, n in zip(ends, counts, strict=True)]
+    graph, _ = optimized(net.model(*ends))
+    assert ops(graph)[:3] == (["Conv", "Conv+sigmoid", "Split"] if same else ["Conv", "Conv", "Split"])
+    assert ops(graph)[3:] == ([] if same else ["sigmoid", "sigmoid"])
+    depthwise = list(graph.graph)[1]
+    assert attribute(depthwise, "group") == 16
+
+
+def test_depthwise_convolutions_that_differ() -> None:
+    net = Net()
+    parts = _convs(net, net.input(2, 8, 6, 6), (6, 10))
+    ends = [_depthwise(net, parts[0], 6, 3), _depthwise(net, parts[1], 10, 5)]
+    graph, report = alone(net.model(*ends), SIBLINGS, rounds=1)
+    assert ops(graph) == ["Conv", "Split", "Conv", "Conv"]
+    assert why(report, "siblings") == ["the depthwise convolutions of its parts differ"]
