@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-DEBUG = os.environ.get("EDGECV_DEBUG") == "1"
+SANITIZE = os.environ.get("EDGECV_SANITIZE") == "1"
+DEBUG = SANITIZE or os.environ.get("EDGECV_DEBUG") == "1"
+# Objects of one kind of build are of no use to another.
+BUILD = Path("build", "sanitize" if SANITIZE else "debug") if DEBUG else Path("build")
 # The target decides, not the machine that builds: a cross build names it.
 MACHINE = os.environ.get("EDGECV_TARGET_MACHINE", platform.machine()).lower()
 
@@ -26,8 +33,19 @@ ISA_FLAGS = {
     "aarch64": {"neon": ["-march=armv8-a"]},
 }
 # -ffp-contract=off: a fused multiply-add rounds once where the baseline rounds twice.
-COMMON_FLAGS = ["-std=c++17", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+COMMON_FLAGS = [
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+]
 COMMON_FLAGS += ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+# Their reports name the line; the first one ends the process.
+SANITIZE_FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if SANITIZE else []
+COMMON_FLAGS += SANITIZE_FLAGS
+LINK_FLAGS = ["-pthread", *SANITIZE_FLAGS]
 KERNEL_FLAGS = ["-fno-lto", "-fno-exceptions", "-fno-rtti"]
 DIRECTIVES = {
     "language_level": 3,
@@ -46,61 +64,132 @@ if MACHINE not in ISA_FLAGS:
     sys.exit(f"edgecv: no kernels for {MACHINE}; it builds for {', '.join(ISA_FLAGS)}")
 
 
-# Kernel files of each module. Kept apart from the Extension, which cythonize() makes anew.
+# Sources and kernel files of each module, as they are written below: cythonize() makes the Extension anew.
+SOURCES: dict[str, list[str]] = {}
 KERNELS: dict[str, list[str]] = {}
 
 
-def native_module(name: str, sources: list[str], kernels: list[str], headers: list[str]) -> Extension:
+def native_module(name: str, sources: list[str], kernels: list[str]) -> Extension:
     """A Cython module over C++ sources of baseline code, and kernel files compiled once per ISA.
 
     A kernel file reads `ECV_ISA`, the ISA's name, and exports one symbol that carries it.
     """
+    SOURCES[name] = sources
     KERNELS[name] = kernels
     return Extension(
         name,
         sources,
-        include_dirs=["ext/isa", *sorted({str(Path(s).parent) for s in sources})],
-        extra_compile_args=COMMON_FLAGS + BASELINE_FLAGS[MACHINE],
-        depends=[*headers, *kernels],
+        extra_link_args=LINK_FLAGS,
         language="c++",
     )
 
 
+@dataclass(frozen=True)
+class Job:
+    """One object: where it goes, and what it is made of."""
+
+    source: str
+    folder: str
+    flags: tuple[str, ...]
+    macros: tuple[tuple[str, str], ...] = ()
+
+
 class BuildNative(build_ext):
-    """Compiles the kernel files of each module before the module itself, and links them in."""
+    """Compiles each source of the modules and each kernel file for each ISA, where it has changed."""
 
-    def initialize_options(self) -> None:
-        super().initialize_options()
-        self.kernel_objects: dict[tuple[str, str], list[str]] = {}
+    def build_extensions(self) -> None:
+        jobs = {ext.name: self.jobs(ext) for ext in self.extensions}
+        # A source that modules share is compiled once.
+        every = {(job.source, job.folder): job for of_one in jobs.values() for job in of_one}
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            objects = dict(zip(every, threads.map(self.compile, every.values()), strict=True))
+        for ext in self.extensions:
+            ext.sources = []
+            ext.extra_objects = [objects[job.source, job.folder] for job in jobs[ext.name]]
+            ext.depends = ext.extra_objects
+        super().build_extensions()
 
-    def build_extension(self, ext: Extension) -> None:
-        ext.extra_objects = [
-            object
-            for isa in ISA_FLAGS[MACHINE]
-            for kernel in KERNELS[ext.name]
-            for object in self.compile_kernel(ext, kernel, isa)
-        ]
-        super().build_extension(ext)
+    def jobs(self, ext: Extension) -> list[Job]:
+        """The objects of a module."""
+        # For #include "..." alone: no header here may stand in for one of the system.
+        folders = sorted({"ext/isa", *(str(Path(source).parent) for source in SOURCES[ext.name])})
+        quoted = [flag for folder in folders for flag in ("-iquote", folder)]
+        baseline = tuple(COMMON_FLAGS + BASELINE_FLAGS[MACHINE] + quoted)
+        # Kept between builds: setuptools' own folder is a new one for each editable install.
+        folder = str(BUILD / "modules" / f"{MACHINE}-{sys.implementation.cache_tag}")
+        jobs = [Job(source, folder, baseline) for source in ext.sources]
+        for isa, isa_flags in ISA_FLAGS[MACHINE].items():
+            # In one place for every kind of build, where tests look at their symbols.
+            folder = str(BUILD / "kernels" / MACHINE / isa)
+            flags = tuple(COMMON_FLAGS + KERNEL_FLAGS + isa_flags + quoted)
+            macros = (("ECV_ISA", isa),)
+            jobs += [Job(kernel, folder, flags, macros) for kernel in KERNELS[ext.name]]
+        return jobs
 
-    def compile_kernel(self, ext: Extension, kernel: str, isa: str) -> list[str]:
-        """The object of a kernel file for one ISA; modules that share it share the object."""
-        if (kernel, isa) not in self.kernel_objects:
-            self.kernel_objects[kernel, isa] = self.compiler.compile(
-                [kernel],
-                # In one place for every kind of build, where tests look at their symbols.
-                output_dir=str(Path("build", "kernels", MACHINE, isa)),
-                macros=[("ECV_ISA", isa)],
-                include_dirs=ext.include_dirs,
-                extra_postargs=COMMON_FLAGS + KERNEL_FLAGS + ISA_FLAGS[MACHINE][isa],
-                depends=ext.depends,
+    def compile(self, job: Job) -> str:
+        """The object of a job, compiled unless it is newer than all that it was made of."""
+        (name,) = self.compiler.object_filenames([job.source], output_dir=job.folder)
+        parts, command = Path(f"{name}.d"), Path(f"{name}.command")
+        environment = [os.environ.get(key) for key in ("CC", "CXX", "CPPFLAGS", "CFLAGS", "CXXFLAGS")]
+        line = repr((job, environment))
+        if self.force or not is_current(Path(name), parts) or command.read_text() != line:
+            command.unlink(missing_ok=True)
+            started = time.time()
+            self.compiler.compile(
+                [job.source],
+                output_dir=job.folder,
+                macros=list(job.macros),
+                extra_postargs=[*job.flags, "-MMD", "-MF", str(parts)],
             )
-        return self.kernel_objects[kernel, isa]
+            os.utime(name, (started, started))  # what is edited meanwhile is newer
+            command.write_text(line)
+        return str(name)
 
 
-ISA_HEADERS = ["ext/isa/isa.h", "ext/isa/vec.h", "ext/isa/vec_math.h"]
-ISA_HEADERS += [f"ext/isa/vec_{isa}.h" for flags in ISA_FLAGS.values() for isa in flags]
+def is_current(target: Path, parts: Path) -> bool:
+    """Whether a target is newer than the files that the compiler listed in `parts` when it made it."""
+    if not target.exists() or not parts.exists() or not Path(f"{target}.command").exists():
+        return False
+    _, _, listed = parts.read_text().replace("\\\n", " ").partition(": ")
+    made = target.stat().st_mtime
+    files = [Path(file) for file in listed.split()]
+    return all(file.exists() and file.stat().st_mtime < made for file in files)
+
+
+def translated(module: Extension) -> Extension:
+    """The module with C++ in place of Cython.
+
+    Cython's own check also looks at its declarations, which pip installs anew for each build.
+    """
+    source, *others = module.sources
+    target = BUILD / "cython" / Path(source).with_suffix(".cpp")
+    if is_translated(target):
+        module.sources = [str(target), *others]
+        return module
+    done: list[Extension] = cythonize(
+        [module],
+        compiler_directives=DIRECTIVES,
+        include_path=["ext/isa"],
+        build_dir=str(BUILD / "cython"),
+        force=True,
+    )
+    return done[0]
+
+
+def is_translated(target: Path) -> bool:
+    """Whether this Cython made a file after the last change of all that it may have been made of."""
+    if not target.exists():
+        return False
+    parts = [ROOT / "setup.py", *ROOT.glob("ext/**/*.pyx"), *ROOT.glob("ext/**/*.px[di]")]
+    with target.open() as file:
+        by = file.readline()
+    return by.startswith(f"/* Generated by Cython {Cython.__version__} ") and all(
+        part.stat().st_mtime < target.stat().st_mtime for part in parts
+    )
+
+
 MODULES = [
-    native_module("edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[], headers=ISA_HEADERS),
+    native_module("edgecv._isa", ["ext/isa/_isa.pyx", "ext/isa/isa.cpp"], kernels=[]),
     native_module(
         "edgecv._image",
         [
@@ -112,13 +201,6 @@ MODULES = [
             "ext/isa/isa.cpp",
         ],
         kernels=["ext/image/kernels.cpp"],
-        headers=[
-            *ISA_HEADERS,
-            "ext/image/image.h",
-            "ext/image/plan.h",
-            "ext/image/plan_state.h",
-            "ext/image/taps.h",
-        ],
     ),
     native_module(
         "edgecv._boxes",
@@ -133,7 +215,6 @@ MODULES = [
             "ext/isa/isa.cpp",
         ],
         kernels=["ext/boxes/kernels.cpp"],
-        headers=[*ISA_HEADERS, "ext/boxes/boxes.h", "ext/boxes/workspace.h"],
     ),
     native_module(
         "edgecv._rois",
@@ -147,7 +228,47 @@ MODULES = [
             "ext/isa/isa.cpp",
         ],
         kernels=["ext/rois/kernels.cpp", "ext/boxes/kernels.cpp"],
-        headers=[*ISA_HEADERS, "ext/rois/rois.h", "ext/boxes/boxes.h", "ext/boxes/workspace.h"],
+    ),
+    native_module(
+        "edgecv._simd",
+        [
+            "ext/simd/_simd.pyx",
+            "ext/simd/catalog.cpp",
+            "ext/simd/data_gather.cpp",
+            "ext/simd/data_nms.cpp",
+            "ext/simd/data_planes.cpp",
+            "ext/simd/data_pool.cpp",
+            "ext/simd/data_scatter.cpp",
+            "ext/simd/data_topk.cpp",
+            "ext/simd/dispatch.cpp",
+            "ext/simd/elements_convert.cpp",
+            "ext/simd/elements_runs.cpp",
+            "ext/simd/examine_blocked.cpp",
+            "ext/simd/examine_conv.cpp",
+            "ext/simd/examine_data.cpp",
+            "ext/simd/examine_strided.cpp",
+            "ext/simd/memory.cpp",
+            "ext/simd/plan.cpp",
+            "ext/simd/pool.cpp",
+            "ext/simd/strided_copy.cpp",
+            "ext/simd/strided_map.cpp",
+            "ext/simd/strided_reduce.cpp",
+            "ext/simd/strided_reduce_wide.cpp",
+            "ext/simd/strided_softmax.cpp",
+            "ext/simd/walk.cpp",
+            "ext/isa/isa.cpp",
+        ],
+        kernels=[
+            "ext/simd/kernels/blocked_map.cpp",
+            "ext/simd/kernels/blocked_planes.cpp",
+            "ext/simd/kernels/blocked_pool.cpp",
+            "ext/simd/kernels/blocked_resize.cpp",
+            "ext/simd/kernels/conv.cpp",
+            "ext/simd/kernels/depthwise.cpp",
+            "ext/simd/kernels/strided_copy.cpp",
+            "ext/simd/kernels/strided_map.cpp",
+            "ext/simd/kernels/strided_reduce.cpp",
+        ],
     ),
 ]
 
@@ -161,8 +282,6 @@ setup(
         "edgecv.models": ["*/*"],
     },
     exclude_package_data={"edgecv.models": ["*/*.py"]},
-    ext_modules=cythonize(
-        MODULES, compiler_directives=DIRECTIVES, include_path=["ext/isa"], build_dir="build/cython"
-    ),
+    ext_modules=[translated(module) for module in MODULES],
     cmdclass={"build_ext": BuildNative},
 )

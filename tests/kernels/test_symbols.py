@@ -12,27 +12,37 @@ import pytest
 from edgecv import _isa
 
 ROOT = Path(__file__).parents[2]
-OBJECTS = {
-    (isa, path.parent.name): path
-    for isa in _isa.built()
-    for path in sorted(ROOT.glob(f"build/kernels/*/{isa}/ext/*/kernels.o"))
-}
 NM = os.environ.get("NM", "nm")
+
+
+def kernel_objects() -> dict[tuple[str, str], Path]:
+    """(ISA, source without its suffix) of each kernel object, and where it is."""
+    found = {}
+    for isa in _isa.built():
+        for folder in ROOT.glob(f"build/kernels/*/{isa}"):
+            for path in sorted(folder.rglob("*.o")):
+                source = path.relative_to(folder).with_suffix("")
+                if not (ROOT / "ext").exists() or (ROOT / source).with_suffix(".cpp").exists():
+                    found[isa, str(source)] = path
+    return found
+
+
+OBJECTS = kernel_objects()
 
 
 def test_there_are_kernel_objects() -> None:
     if not OBJECTS:
         pytest.skip("no build folder beside the tests: edgecv was built elsewhere")
-    modules = {module for _, module in OBJECTS}
-    assert {"image", "boxes", "rois"} <= modules
-    assert set(OBJECTS) == {(isa, module) for isa in _isa.built() for module in modules}
+    sources = {source for _, source in OBJECTS}
+    assert {"ext/image/kernels", "ext/boxes/kernels", "ext/rois/kernels", "ext/simd/kernels/conv"} <= sources
+    assert set(OBJECTS) == {(isa, source) for isa in _isa.built() for source in sources}
 
 
-@pytest.mark.parametrize(("isa", "module"), OBJECTS, ids=[f"{m}-{i}" for i, m in OBJECTS])
-def test_one_strong_symbol_and_no_weak_one(isa: str, module: str) -> None:
+@pytest.mark.parametrize(("isa", "source"), OBJECTS, ids=[f"{s}-{i}" for i, s in OBJECTS])
+def test_one_strong_symbol_and_no_weak_one(isa: str, source: str) -> None:
     if shutil.which(NM) is None:
         pytest.skip(f"{NM} is not installed")
-    path = OBJECTS[isa, module]
+    path = OBJECTS[isa, source]
     listing = subprocess.run(
         [NM, "--defined-only", "--extern-only", "--demangle", str(path)],
         capture_output=True,

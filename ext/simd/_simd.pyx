@@ -1,0 +1,406 @@
+"""The boundary to the native CPU engine: checks arguments, releases the GIL, calls, raises.
+
+A program is a flat int64 array: an op's position in `OPS`, its fields, the next op… `ext/simd/ops.h`
+describes what every field means.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+
+from isa cimport isa_from_label, isa_is_supported
+from simd cimport (
+    Names,
+    NativePlan,
+    NativePool,
+    PlanProblem,
+    PlanSpec,
+    PlanStatus,
+    PoolStatus,
+    RunResult,
+    RunStatus,
+    StepStatus,
+    choice_names,
+    kAlignment,
+    kMostThreads,
+    map_nd_supported,
+    op_names,
+    plan_begin,
+    plan_cancel,
+    plan_create,
+    plan_end,
+    plan_free,
+    plan_run,
+    plan_scratch_bytes,
+    plan_steps,
+    pool_begin,
+    pool_close,
+    pool_create,
+    pool_end,
+    pool_free,
+    reduce_nd_supported,
+    simd_lanes,
+    usable_cpus,
+)
+
+import numpy as np
+
+from edgecv import _isa
+from edgecv.errors import (
+    BackendError,
+    CancelledError,
+    DeadlineError,
+    InputError,
+    ModelFileError,
+    SessionBusyError,
+    UnavailableError,
+)
+
+
+cdef dict _catalog(Names (*names_at)(int) noexcept nogil):
+    cdef Names names
+    cdef int i, position = 0
+    found = {}
+    while True:
+        names = names_at(position)
+        if names.name == NULL:
+            return found
+        found[names.name.decode()] = tuple([names.items[i].decode() for i in range(names.count)])
+        position += 1
+
+
+OPS = _catalog(&op_names)
+CHOICES = _catalog(&choice_names)
+
+
+cdef int _isa_index(object label) except -1:
+    cdef int index = isa_from_label(label.encode()) if isinstance(label, str) else -1
+    if index < 0:
+        raise InputError(f"isa: expected one of {', '.join(_isa.built())}, got {label!r}")
+    return index
+
+
+def lanes(isa):
+    """Lanes of float32 of an ISA, by its label: those of the blocked storage of its programs."""
+    return simd_lanes(_isa_index(isa))
+
+
+cdef int64_t _choice(str name, object item) except -1:
+    if item not in CHOICES[name]:
+        raise InputError(f"{name}: expected one of {', '.join(CHOICES[name])}, got {item!r}")
+    return CHOICES[name].index(item)
+
+
+def map_supported(op, dtype, y_dtype):
+    """Whether a `map_nd` step has the operation for these dtypes, all by their names in `CHOICES`."""
+    return bool(map_nd_supported(_choice("map_op", op), _choice("dtype", dtype), _choice("dtype", y_dtype)))
+
+
+def reduce_supported(kind, dtype):
+    """Whether a `reduce_nd` step has the kind for this dtype, both by their names in `CHOICES`."""
+    return bool(reduce_nd_supported(_choice("reduce_kind", kind), _choice("dtype", dtype)))
+
+
+cdef class Pool:
+    """Threads that share the steps of a run: the caller and workers that sleep between runs.
+
+    threads: 1 to 256, the caller included. cpus: how many of them may run at a time (affinity, a
+    container's quota); with fewer than threads, waiting threads do not spin. By default the CPUs that the
+    calling thread may use. A pool serves one run at a time, of any plan.
+    """
+
+    cdef NativePool* pool
+    cdef readonly int threads
+
+    def __cinit__(self, threads, *, cpus=None):
+        cdef PoolStatus status
+        cdef int most = usable_cpus()
+        self.threads = _whole("threads", threads, 1, kMostThreads)
+        if cpus is not None:
+            most = _whole("cpus", cpus, 1, 1 << 30)
+        with nogil:
+            status = pool_create(self.threads, most, &self.pool)
+        self._check(status)
+
+    def __dealloc__(self):
+        pool_free(self.pool)
+
+    def close(self):
+        """End the workers. A closed pool runs nothing any more; closing it again does nothing."""
+        cdef PoolStatus status
+        with nogil:
+            status = pool_close(self.pool)
+        self._check(status)
+
+    cdef int _check(self, PoolStatus status) except -1:
+        if status == PoolStatus.busy:
+            raise SessionBusyError("pool: another thread is running on this one; make one for each thread")
+        if status == PoolStatus.closed:
+            raise BackendError("pool: it is closed; make a new one")
+        if status == PoolStatus.out_of_memory:
+            raise MemoryError("pool: no memory for the threads' scratch")
+        if status == PoolStatus.no_threads:
+            raise BackendError(f"pool: the system does not start {self.threads - 1} threads; ask for fewer")
+        return 0
+
+
+NO_BYTES = np.empty(0, np.uint8)
+
+
+cdef class Plan:
+    """A sound program in memory, ready to run; its sizes never change.
+
+    isa: label of the ISA that the program is packed for. steps: int64 (n,), ops and their fields. labels: a
+    name for each step, for errors. constants, weights: uint8 (n,), kept by reference where they are 64-byte
+    aligned; they must not change. Tables are read from the constants alone. input_bytes, output_bytes: sizes of the arrays that a run brings.
+    Raises ModelFileError for a program that is not sound, InputError for arguments that are not of these
+    types, UnavailableError for an ISA that this CPU lacks, MemoryError.
+    """
+
+    cdef NativePlan* plan
+    cdef Py_buffer* views  # of the inputs and outputs of the run in progress
+    cdef char** io
+    cdef int64_t[::1] io_bytes
+    cdef Py_ssize_t n_inputs, n_io, taken
+    cdef object constants
+    cdef object weights
+    cdef tuple labels
+    cdef readonly str isa
+    cdef readonly int64_t arena_bytes, state_bytes, constant_bytes, weight_bytes
+
+    def __cinit__(
+        self,
+        *,
+        isa,
+        steps,
+        labels,
+        constants,
+        state_bytes,
+        arena_bytes,
+        input_bytes,
+        output_bytes,
+        weights=NO_BYTES,
+    ):
+        cdef PlanSpec spec
+        cdef PlanProblem problem
+        cdef PlanStatus status
+        cdef const int64_t[::1] program
+        cdef const unsigned char[::1] constant_view
+        cdef const unsigned char[::1] weight_view
+        spec.isa = _isa_index(isa)
+        if not isa_is_supported(spec.isa):
+            raise UnavailableError(
+                f"isa: {isa} is not supported by this CPU; usable here: {', '.join(_isa.usable())}"
+            )
+        self.isa = isa
+        program = _vector("steps", steps, np.int64)
+        self.constants = _aligned(_vector("constants", constants, np.uint8))
+        self.weights = _aligned(_vector("weights", weights, np.uint8))
+        constant_view, weight_view = self.constants, self.weights
+        if not isinstance(labels, tuple):
+            raise InputError(f"labels: expected a tuple, got {type(labels).__name__}")
+        self.labels = labels
+        self.io_bytes = np.concatenate(
+            [_sizes("input_bytes", input_bytes), _sizes("output_bytes", output_bytes)]
+        )
+        self.n_inputs, self.n_io = len(input_bytes), len(input_bytes) + len(output_bytes)
+        self.constant_bytes = constant_view.shape[0]
+        self.weight_bytes = weight_view.shape[0]
+        self.state_bytes = _whole("state_bytes", state_bytes, 0, 1 << 48)
+        self.arena_bytes = _whole("arena_bytes", arena_bytes, 0, 1 << 48)
+        self.views = <Py_buffer*>calloc(self.n_io + 1, sizeof(Py_buffer))
+        self.io = <char**>calloc(self.n_io + 1, sizeof(char*))
+        if self.views == NULL or self.io == NULL:
+            raise MemoryError("no memory for the plan")
+        spec.program_size = program.shape[0]
+        spec.program = &program[0] if spec.program_size else NULL
+        spec.constant_bytes = self.constant_bytes
+        spec.constants = <char*>&constant_view[0] if self.constant_bytes else NULL
+        spec.weight_bytes = self.weight_bytes
+        spec.weights = <char*>&weight_view[0] if self.weight_bytes else NULL
+        spec.state_bytes = self.state_bytes
+        spec.arena_bytes = self.arena_bytes
+        spec.n_inputs, spec.n_outputs = self.n_inputs, self.n_io - self.n_inputs
+        spec.io_bytes = &self.io_bytes[0] if self.n_io else NULL
+        with nogil:
+            status = plan_create(spec, &self.plan, &problem)
+        if status == PlanStatus.unsound:
+            where = "program" if problem.step < 0 else self._step(problem.step)
+            raise ModelFileError(f"{where}: {problem.what.decode()}")
+        if status == PlanStatus.out_of_memory:
+            raise MemoryError(f"no memory for a plan of {self.arena_bytes + self.state_bytes} bytes")
+        if plan_steps(self.plan) != len(labels):
+            raise InputError(f"labels: expected one a step, {plan_steps(self.plan)}, got {len(labels)}")
+
+    def __dealloc__(self):
+        plan_free(self.plan)
+        free(self.views)
+        free(self.io)
+
+    @property
+    def scratch_bytes(self):
+        """Scratch that each thread of the pool needs."""
+        return plan_scratch_bytes(self.plan)
+
+    def run(self, Pool pool not None, tuple inputs not None, tuple outputs not None, deadline_ns=0):
+        """Run the program: C-contiguous arrays of the plan's sizes in, others of them written.
+
+        deadline_ns: of time.monotonic_ns(), 0 for none; checked before each step.
+        Raises DeadlineError, CancelledError, SessionBusyError, InputError for arrays that do not fit or
+        values that the program cannot work on. The plan remains usable after any of them; the outputs are
+        then unspecified.
+        """
+        cdef RunResult result
+        cdef int64_t deadline = _whole("deadline_ns", deadline_ns, 0, (1 << 63) - 1)
+        self._begin(pool)
+        try:
+            self._take(inputs, outputs)
+            with nogil:
+                result = plan_run(self.plan, pool.pool, self.io, deadline, NULL)
+        finally:
+            self._end(pool)
+        self._check(result)
+
+    def step_times(self, Pool pool not None, tuple inputs not None, tuple outputs not None, repeats):
+        """Least time of each step in ns over `repeats` runs, float64 (steps,)."""
+        cdef RunResult result
+        cdef int64_t runs = _whole("repeats", repeats, 1, 1 << 30)
+        cdef int64_t i
+        cdef Py_ssize_t steps = len(self.labels)
+        times = np.full(steps + 1, INFINITY)
+        cdef double[::1] view = times
+        self._begin(pool)
+        try:
+            self._take(inputs, outputs)
+            with nogil:
+                for i in range(runs):
+                    result = plan_run(self.plan, pool.pool, self.io, 0, &view[0])
+                    if result.status != RunStatus.ok:
+                        break
+        finally:
+            self._end(pool)
+        self._check(result)
+        return times[:steps]
+
+    def cancel(self):
+        """End the run in progress, if there is one, before its next step; it raises CancelledError.
+
+        From any thread.
+        """
+        plan_cancel(self.plan)
+
+    cdef str _step(self, int64_t step):
+        label = f" ({self.labels[step]})" if step < len(self.labels) else ""
+        return f"step {step}{label}"
+
+    cdef int _begin(self, Pool pool) except -1:
+        cdef PoolStatus status
+        if not plan_begin(self.plan):
+            raise SessionBusyError("plan: another thread is running this one; make one for each thread")
+        status = pool_begin(pool.pool, plan_scratch_bytes(self.plan))
+        if status != PoolStatus.ok:
+            plan_end(self.plan)
+            pool._check(status)
+        return 0
+
+    cdef int _end(self, Pool pool) except -1:
+        cdef Py_ssize_t i
+        for i in range(self.taken):
+            PyBuffer_Release(&self.views[i])
+        self.taken = 0
+        pool_end(pool.pool)
+        plan_end(self.plan)
+        return 0
+
+    cdef int _take(self, tuple inputs, tuple outputs) except -1:
+        cdef Py_ssize_t i, k
+        cdef Py_buffer* view
+        if len(inputs) != self.n_inputs or len(outputs) != self.n_io - self.n_inputs:
+            raise InputError(
+                f"arrays: expected {self.n_inputs} inputs and {self.n_io - self.n_inputs} outputs, "
+                f"got {len(inputs)} and {len(outputs)}"
+            )
+        for i in range(self.n_io):
+            if i < self.n_inputs:
+                self._take_one(i, inputs[i], PyBUF_SIMPLE)
+            else:
+                self._take_one(i, outputs[i - self.n_inputs], PyBUF_WRITABLE)
+                view = &self.views[i]
+                for k in range(i):
+                    if (
+                        <uintptr_t>view.buf < <uintptr_t>self.views[k].buf + self.views[k].len
+                        and <uintptr_t>self.views[k].buf < <uintptr_t>view.buf + view.len
+                    ):
+                        raise InputError(
+                            f"{self._array(i)}: expected memory of its own, got that of {self._array(k)}"
+                        )
+        return 0
+
+    cdef str _array(self, Py_ssize_t i):
+        return f"input {i}" if i < self.n_inputs else f"output {i - self.n_inputs}"
+
+    cdef int _take_one(self, Py_ssize_t i, object array, int access) except -1:
+        cdef Py_buffer* view = &self.views[i]
+        try:
+            PyObject_GetBuffer(array, view, PyBUF_C_CONTIGUOUS | access)
+        except (TypeError, BufferError, ValueError) as error:
+            kind = "a C-contiguous array" if access == PyBUF_SIMPLE else "a writable C-contiguous array"
+            raise InputError(
+                f"{self._array(i)}: expected {kind}, got {type(array).__name__} ({error})"
+            ) from None
+        self.taken = i + 1
+        if view.len != self.io_bytes[i]:
+            raise InputError(f"{self._array(i)}: expected {self.io_bytes[i]} bytes, got {view.len}")
+        if view.itemsize > 0 and <uintptr_t>view.buf % view.itemsize != 0:
+            raise InputError(f"{self._array(i)}: expected an aligned array, got a misaligned one; pass a copy()")
+        self.io[i] = <char*>view.buf
+        return 0
+
+    cdef int _check(self, RunResult result) except -1:
+        if result.status == RunStatus.ok:
+            return 0
+        where = self._step(result.step)
+        if result.status == RunStatus.cancelled:
+            raise CancelledError(f"{where}: the run was cancelled before it")
+        if result.status == RunStatus.late:
+            raise DeadlineError(f"{where}: the deadline passed before it, of {len(self.labels)} steps")
+        if result.answer == StepStatus.index_outside:
+            raise InputError(f"{where}: an index lies outside of what it points into")
+        if result.answer == StepStatus.division_by_zero:
+            raise InputError(f"{where}: a whole number is divided by zero")
+        raise BackendError(f"{where}: more results than there is room for")
+
+
+cdef int64_t _whole(str name, object value, int64_t least, int64_t most) except? -1:
+    if isinstance(value, bool) or not hasattr(value, "__index__") or not least <= value <= most:
+        raise InputError(f"{name}: expected a whole number from {least} to {most}, got {value!r}")
+    return value
+
+
+cdef object _vector(str name, object value, object dtype):
+    if not isinstance(value, np.ndarray) or value.dtype != dtype or value.ndim != 1:
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise InputError(f"{name}: expected {np.dtype(dtype)} (n,), got {got}")
+    return np.ascontiguousarray(value)
+
+
+cdef object _aligned(object constants):
+    if constants.ctypes.data % kAlignment == 0:
+        return constants
+    room = np.empty(constants.size + kAlignment, np.uint8)
+    start = -room.ctypes.data % kAlignment
+    room[start : start + constants.size] = constants
+    return room[start : start + constants.size]
+
+
+cdef object _sizes(str name, object sizes):
+    if not isinstance(sizes, tuple):
+        raise InputError(f"{name}: expected a tuple, got {type(sizes).__name__}")
+    return np.array([_whole(name, size, 0, 1 << 48) for size in sizes], np.int64)

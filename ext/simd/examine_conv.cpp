@@ -1,0 +1,161 @@
+// What convolutions need of memory and of their tables.
+#include "refs.h"
+#include "steps.h"
+
+namespace ecv {
+namespace {
+
+#define X(name) +1
+constexpr int64_t kActivations = ECV_ACTIVATIONS(X);
+#undef X
+
+constexpr int64_t kMostBlocks = 4;
+constexpr int64_t kTileFields = 4;
+// Counts, distances and padding below this, two of which may be multiplied without a check.
+constexpr int64_t kMost = int64_t{1} << 30;
+
+Examined unsound(const char* problem) { return {problem, 0, 0}; }
+
+bool is_padding(int64_t n) { return is_count(n, -kMost, kMost); }
+
+// What the tiles of a convolution reach.
+struct TileReach {
+    int64_t blocks;         // of all tiles
+    int64_t weight_floats;  // from the first one on
+};
+
+// Whether the tiles stay inside their offsets.
+bool reach_of(const int64_t* tiles, const ConvStep& step, int lanes, TileReach* reach) {
+    *reach = {0, 0};
+    for (int64_t i = 0; i < step.n_tiles; ++i, tiles += kTileFields) {
+        const int64_t blocks = tiles[0], taps = tiles[1], offset = tiles[2], weight = tiles[3];
+        if (!is_count(blocks, 1, kMostBlocks) || !is_count(taps, 0, step.n_offsets) ||
+            !is_count(offset, 0, step.n_offsets - taps))
+            return false;
+        const int64_t end = plus(weight, times(taps, blocks * lanes));
+        if (end < 0) return false;
+        if (end > reach->weight_floats) reach->weight_floats = end;
+        reach->blocks += blocks;
+    }
+    return true;
+}
+
+// One past the last float from the first place on, where one of `size` floats is at every place; -1 where a
+// distance is negative or too large.
+int64_t extent_of(const ConvStep& step, int64_t runs, int64_t pixel, int64_t run, int64_t size) {
+    return plus(plus(times(step.pixels - 1, pixel), times(runs - 1, run)), size);
+}
+
+// Whether pixels, runs and blocks of y do not lie in each other's lanes.
+bool is_output(const ConvStep& step, int64_t blocks, int lanes) {
+    return (step.pixels == 1 || step.y_pixel >= lanes) && (step.runs == 1 || step.y_run >= lanes) &&
+           (blocks == 1 || step.y_block >= lanes);
+}
+
+bool is_window(const ConvStep& step, int lanes) {
+    return is_count(step.n_planes, 0, kMost) && (step.plane_lanes == 1 || step.plane_lanes == lanes) &&
+           is_count(step.in_h, 0, kMost) && is_count(step.in_w, 0, kMost) &&
+           is_count(step.window_w, 1, kMost) && is_count(step.stride_y, 0, kMost) &&
+           is_count(step.extent_y, 1, kMost) && is_padding(step.pad_top) && is_padding(step.pad_left);
+}
+
+bool are_planes(const ConvStep& step, const Memory& memory) {
+    const auto* planes = table<int64_t>(memory, step.planes, step.n_planes);
+    if (planes == nullptr) return false;
+    const int64_t row = times(step.in_w, step.plane_lanes);
+    const int64_t floats = step.in_h == 0 ? 0 : plus(times(step.in_h - 1, step.plane_row), row);
+    for (int64_t i = 0; i < step.n_planes; ++i)
+        if (!can_read(memory, planes[i], floats, sizeof(float))) return false;
+    return true;
+}
+
+}  // namespace
+
+Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
+    const ConvStep& step = *static_cast<const ConvStep*>(fields);
+    if (!is_count(step.activation, 0, kActivations - 1)) return unsound("its activation is unknown");
+    if (!is_count(step.pixels, 1, kMost) || !is_count(step.runs, 1, kMost))
+        return unsound("it has no pixels");
+    if (!is_count(step.n_tiles, 1, kMost) || !is_count(step.n_offsets, 0, kMost))
+        return unsound("it has no tiles");
+    if (!is_count(step.chunk_runs, 1, step.runs) || !is_count(step.chunk_pixels, 1, step.pixels) ||
+        !is_count(step.chunk_tiles, 1, step.n_tiles))
+        return unsound("its chunks are empty or larger than it is");
+
+    const auto* tiles = table<int64_t>(memory, step.tiles, step.n_tiles * kTileFields);
+    TileReach reach;
+    if (tiles == nullptr || !reach_of(tiles, step, lanes, &reach)) return unsound("a tile is none");
+    if (!can_read(memory, step.weights, reach.weight_floats, sizeof(float)) ||
+        !can_read(memory, step.bias, reach.blocks * lanes, sizeof(float)))
+        return unsound("its weights lie outside their memory");
+
+    const auto* offsets = table<int32_t>(memory, step.offsets, step.n_offsets);
+    if (offsets == nullptr) return unsound("its offsets lie outside the constants");
+    int64_t least = 0, most = 0;
+    for (int64_t i = 0; i < step.n_offsets; ++i) {
+        if (i == 0 || offsets[i] < least) least = offsets[i];
+        if (i == 0 || offsets[i] > most) most = offsets[i];
+    }
+
+    int64_t scratch = 0;
+    if (step.n_planes != 0) {
+        if (!is_window(step, lanes)) return unsound("its window is none");
+        if (!are_planes(step, memory)) return unsound("a plane lies outside its memory");
+        const int64_t rows = plus(times(step.chunk_runs - 1, step.stride_y), step.extent_y);
+        const int64_t floats = times(times(step.n_planes, rows), times(step.window_w, step.plane_lanes));
+        const int64_t extent = extent_of(step, step.chunk_runs, step.x_pixel, step.x_run, 1);
+        scratch = times(floats, sizeof(float));
+        if (scratch < 0 || extent < 0 || least < 0 || (step.n_offsets > 0 && most > floats - extent))
+            return unsound("an offset lies outside the window");
+    } else if (step.n_offsets > 0) {
+        // From the first float that is read to the last one.
+        const int64_t extent = extent_of(step, step.runs, step.x_pixel, step.x_run, most - least + 1);
+        const int64_t bytes = least * static_cast<int64_t>(sizeof(float));
+        if (step.x < 0 || extent < 0 || ref_offset(step.x) < -bytes ||
+            (bytes > 0 && ref_offset(step.x) + bytes >= int64_t{1} << kOffsetBits) ||
+            !can_read(memory, step.x + bytes, extent, sizeof(float)))
+            return unsound("an offset lies outside the memory of x");
+    }
+
+    const int64_t last_block = times(reach.blocks - 1, step.y_block);
+    const int64_t floats = plus(last_block, extent_of(step, step.runs, step.y_pixel, step.y_run, lanes));
+    if (!is_output(step, reach.blocks, lanes)) return unsound("its outputs overlap");
+    if (!can_write(memory, step.y, floats, sizeof(float))) return unsound("y lies outside its memory");
+    if (step.residual != 0 && !can_read(memory, step.residual, floats, sizeof(float)))
+        return unsound("the residual lies outside its memory");
+
+    const int64_t parts =
+        step.runs > 1 ? ceil_div(step.runs, step.chunk_runs) : ceil_div(step.pixels, step.chunk_pixels);
+    return {nullptr, times(ceil_div(step.n_tiles, step.chunk_tiles), parts), scratch};
+}
+
+Examined examine_depthwise(const void* fields, const Memory& memory, int lanes) {
+    const DepthwiseStep& step = *static_cast<const DepthwiseStep*>(fields);
+    if (!is_count(step.activation, 0, kActivations - 1)) return unsound("its activation is unknown");
+    // So bounded, no place of a tap comes near the ends of int64.
+    constexpr int64_t kMostSide = 1 << 20;
+    const int64_t sides[] = {step.kernel_h,   step.kernel_w, step.stride_y, step.stride_x, step.dilation_y,
+                             step.dilation_x, step.in_h,     step.in_w,     step.out_h,    step.out_w};
+    for (const int64_t side : sides)
+        if (!is_count(side, 1, kMostSide)) return unsound("a side is not in 1 to 2^20");
+    if ((step.out_h - 1) * step.stride_y > kMost || (step.out_w - 1) * step.stride_x > kMost)
+        return unsound("its outputs lie too far outside its inputs");
+    if (!is_padding(step.pad_top) || !is_padding(step.pad_left)) return unsound("its padding is too large");
+    if (!is_count(step.n_blocks, 1, kMost)) return unsound("it has no blocks");
+    if (!is_count(step.chunk_blocks, 1, step.n_blocks) || !is_count(step.chunk_rows, 1, step.out_h))
+        return unsound("its chunks are empty or larger than it is");
+
+    const auto* blocks = table<int64_t>(memory, step.blocks, step.n_blocks * 2);
+    if (blocks == nullptr) return unsound("its blocks lie outside the constants");
+    for (int64_t i = 0; i < step.n_blocks; ++i)
+        if (!can_read(memory, blocks[2 * i], step.in_h * step.in_w * lanes, sizeof(float)) ||
+            !can_write(memory, blocks[2 * i + 1], step.out_h * step.out_w * lanes, sizeof(float)))
+            return unsound("a block lies outside its memory");
+    const int64_t floats = step.n_blocks * lanes;
+    if (!can_read(memory, step.weights, times(floats, step.kernel_h * step.kernel_w), sizeof(float)) ||
+        !can_read(memory, step.bias, floats, sizeof(float)))
+        return unsound("its weights lie outside their memory");
+    return {nullptr, ceil_div(step.n_blocks, step.chunk_blocks) * ceil_div(step.out_h, step.chunk_rows), 0};
+}
+
+}  // namespace ecv

@@ -1,0 +1,195 @@
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "denormals.h"
+#include "kernels.h"
+#include "memory.h"
+#include "refs.h"
+#include "steps.h"
+
+namespace ecv {
+namespace {
+
+struct Op {
+    int64_t fields;
+    Examined (*examine)(const void* step, const Memory& memory, int lanes);
+    Kernel SimdKernels::* kernel;
+};
+
+const Op kOps[] = {
+#define X(op, Step, FIELDS) {sizeof(Step) / sizeof(int64_t), examine_##op, &SimdKernels::op},
+    ECV_SIMD_STEPS(X)
+#undef X
+};
+constexpr int64_t kOpCount = sizeof kOps / sizeof kOps[0];
+
+constexpr int64_t kMostSlots = 1 << 14;
+constexpr int64_t kMostSlotBytes = int64_t{1} << kOffsetBits;
+
+struct Step {
+    Kernel run;
+    const void* fields;
+    int64_t chunks;
+};
+
+enum Phase : int { kIdle, kRunning, kCancelled };
+
+struct Free {
+    void operator()(void* data) const { free(data); }
+};
+using Buffer = std::unique_ptr<char, Free>;
+
+int64_t now_ns() {
+    timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * int64_t{1000000000} + t.tv_nsec;
+}
+
+}  // namespace
+
+struct NativePlan {
+    std::vector<Step> steps;
+    std::vector<char*> bases;
+    std::vector<int64_t> sizes;
+    Memory memory = {};
+    Buffer program, state, arena;
+    int64_t scratch_bytes = 0;
+    std::atomic<int> phase{kIdle};
+    uint32_t forks_seen = 0;
+};
+
+namespace {
+
+// Lays out the slots; false where a size is one that no Ref can name.
+bool lay_out(const PlanSpec& spec, NativePlan* plan) {
+    const int64_t io = plus(spec.n_inputs, spec.n_outputs);
+    if (io < 0 || io > kMostSlots) return false;
+    plan->bases.assign(static_cast<size_t>(kFirstInput + io), nullptr);
+    plan->sizes = {0, spec.constant_bytes, spec.state_bytes, spec.arena_bytes, spec.weight_bytes};
+    plan->sizes.insert(plan->sizes.end(), spec.io_bytes, spec.io_bytes + io);
+    for (const int64_t size : plan->sizes)
+        if (!is_count(size, 0, kMostSlotBytes)) return false;
+    plan->bases[kConstants] = spec.constants;
+    plan->bases[kWeights] = spec.weights;
+    plan->memory = {plan->bases.data(), plan->sizes.data(), kFirstInput + io, kFirstInput + spec.n_inputs};
+    return true;
+}
+
+// Cuts the program into steps and examines each; nullptr, or what is wrong with the last one looked at.
+const char* take_steps(const PlanSpec& spec, const SimdKernels& kernels, NativePlan* plan) {
+    const size_t bytes = static_cast<size_t>(spec.program_size) * sizeof(int64_t);
+    plan->program.reset(static_cast<char*>(malloc(bytes ? bytes : 1)));
+    if (!plan->program) throw std::bad_alloc();
+    if (bytes) memcpy(plan->program.get(), spec.program, bytes);
+    const int lanes = simd_lanes(spec.isa);
+    for (int64_t i = 0; i < spec.program_size;) {
+        plan->steps.push_back({});
+        const int64_t code = spec.program[i++];
+        if (code < 0 || code >= kOpCount) return "its op is unknown";
+        const Op& op = kOps[code];
+        if (op.fields > spec.program_size - i) return "the program ends within its fields";
+        const void* fields = plan->program.get() + i * static_cast<int64_t>(sizeof(int64_t));
+        i += op.fields;
+        const Examined examined = op.examine(fields, plan->memory, lanes);
+        if (examined.problem) return examined.problem;
+        if (!is_count(examined.chunks, 0, kMostChunks)) return "it has too many chunks";
+        if (!is_count(examined.scratch, 0, kMostSlotBytes)) return "it needs too much scratch";
+        if (examined.scratch > plan->scratch_bytes) plan->scratch_bytes = examined.scratch;
+        plan->steps.back() = {kernels.*op.kernel, fields, examined.chunks};
+    }
+    return nullptr;
+}
+
+bool allocate(int64_t bytes, Buffer* buffer) {
+    buffer->reset(allocate_zeroed(bytes));
+    return bytes == 0 || *buffer != nullptr;
+}
+
+PlanStatus build(const PlanSpec& spec, NativePlan* plan, PlanProblem* problem) {
+    *problem = {-1, nullptr};
+    if (!lay_out(spec, plan)) {
+        problem->what = "a size of its memory is out of range";
+        return PlanStatus::unsound;
+    }
+    problem->what = take_steps(spec, simd_kernels(spec.isa), plan);
+    if (problem->what) {
+        problem->step = static_cast<int64_t>(plan->steps.size()) - 1;
+        return PlanStatus::unsound;
+    }
+    // Pages are touched at once: a size that a damaged file states must not bring the machine down.
+    if (spec.state_bytes + spec.arena_bytes + plan->scratch_bytes > physical_memory())
+        return PlanStatus::out_of_memory;
+    if (!allocate(spec.state_bytes, &plan->state) || !allocate(spec.arena_bytes, &plan->arena))
+        return PlanStatus::out_of_memory;
+    plan->bases[kState] = plan->state.get();
+    plan->bases[kArena] = plan->arena.get();
+    plan->forks_seen = fork_count();
+    return PlanStatus::ok;
+}
+
+}  // namespace
+
+PlanStatus plan_create(const PlanSpec& spec, NativePlan** result, PlanProblem* problem) {
+    try {
+        auto plan = std::make_unique<NativePlan>();
+        const PlanStatus status = build(spec, plan.get(), problem);
+        if (status == PlanStatus::ok) *result = plan.release();
+        return status;
+    } catch (const std::bad_alloc&) {
+        return PlanStatus::out_of_memory;
+    }
+}
+
+void plan_free(NativePlan* plan) { delete plan; }
+
+int64_t plan_steps(const NativePlan* plan) { return static_cast<int64_t>(plan->steps.size()); }
+
+int64_t plan_scratch_bytes(const NativePlan* plan) { return plan->scratch_bytes; }
+
+bool plan_begin(NativePlan* plan) {
+    // A run that was in progress when the process was forked did not come along.
+    if (plan->forks_seen != fork_count()) {
+        plan->forks_seen = fork_count();
+        plan->phase.store(kIdle, std::memory_order_relaxed);
+    }
+    int idle = kIdle;
+    return plan->phase.compare_exchange_strong(idle, kRunning, std::memory_order_acquire);
+}
+
+void plan_end(NativePlan* plan) { plan->phase.store(kIdle, std::memory_order_release); }
+
+void plan_cancel(NativePlan* plan) {
+    int running = kRunning;
+    plan->phase.compare_exchange_strong(running, kCancelled, std::memory_order_relaxed);
+}
+
+RunResult plan_run(NativePlan* plan, NativePool* pool, char* const* io, int64_t deadline_ns, double* times) {
+    const FlushDenormals mode;
+    for (int64_t i = kFirstInput; i < plan->memory.n_slots; ++i)
+        plan->bases[static_cast<size_t>(i)] = io[i - kFirstInput];
+    const int64_t n = plan_steps(plan);
+    for (int64_t i = 0; i < n; ++i) {
+        if (plan->phase.load(std::memory_order_relaxed) == kCancelled)
+            return {RunStatus::cancelled, i, StepStatus::ok};
+        const int64_t start = deadline_ns || times ? now_ns() : 0;
+        if (deadline_ns && start >= deadline_ns) return {RunStatus::late, i, StepStatus::ok};
+        const Step& step = plan->steps[static_cast<size_t>(i)];
+        const StepStatus answer = pool_run(pool, {step.run, step.fields, &plan->memory, step.chunks});
+        if (answer != StepStatus::ok) return {RunStatus::failed, i, answer};
+        if (times) {
+            const double spent = static_cast<double>(now_ns() - start);
+            if (spent < times[i]) times[i] = spent;
+        }
+    }
+    return {RunStatus::ok, n, StepStatus::ok};
+}
+
+}  // namespace ecv

@@ -1,0 +1,59 @@
+// A program, examined once, with the memory that it works in; and its runs.
+#pragma once
+
+#include "ops.h"
+#include "pool.h"
+
+namespace ecv {
+
+// Everything is copied but the constants and the weights, which the caller keeps alive and unchanged, 64-byte
+// aligned. Plans of one model for other shapes share the weights; tables are among the constants.
+struct PlanSpec {
+    int isa;
+    const int64_t* program;  // op, its fields, op, its fields…
+    int64_t program_size;    // in int64
+    char* constants;
+    char* weights;
+    int64_t constant_bytes, weight_bytes, state_bytes, arena_bytes;
+    const int64_t* io_bytes;  // of the inputs, then of the outputs
+    int64_t n_inputs, n_outputs;
+};
+
+enum class PlanStatus : int { ok, unsound, out_of_memory };
+
+// What is wrong with a program: one line, and the step it is in, -1 for the program as a whole.
+struct PlanProblem {
+    int64_t step;
+    const char* what;
+};
+
+struct NativePlan;
+
+PlanStatus plan_create(const PlanSpec& spec, NativePlan** plan, PlanProblem* problem);
+void plan_free(NativePlan* plan);
+
+int64_t plan_steps(const NativePlan* plan);
+// Scratch of one thread; a pool has as much for each of its own.
+int64_t plan_scratch_bytes(const NativePlan* plan);
+
+enum class RunStatus : int { ok, failed, cancelled, late };
+
+struct RunResult {
+    RunStatus status;
+    int64_t step;       // that failed, or that did not start
+    StepStatus answer;  // of the step that failed
+};
+
+// A run holds the plan from begin to end. False where another one does.
+bool plan_begin(NativePlan* plan);
+void plan_end(NativePlan* plan);
+
+// io: where the inputs, then the outputs lie. deadline_ns: of CLOCK_MONOTONIC, 0 for none. times: nullptr, or
+// for each step the least time seen so far in ns, of which this run makes the least. The caller holds the
+// plan and the pool.
+RunResult plan_run(NativePlan* plan, NativePool* pool, char* const* io, int64_t deadline_ns, double* times);
+
+// The run in progress, if there is one, ends before its next step. From any thread.
+void plan_cancel(NativePlan* plan);
+
+}  // namespace ecv

@@ -1,0 +1,46 @@
+// Threads that share the chunks of a step: the caller and workers, which claim chunks one by one, so that a
+// thread that a busy neighbor slows down does less.
+#pragma once
+
+#include "ops.h"
+
+namespace ecv {
+
+constexpr int kMostThreads = 256;
+constexpr int64_t kMostChunks = INT32_MAX;
+
+struct NativePool;
+
+enum class PoolStatus : int { ok, busy, closed, out_of_memory, no_threads };
+
+// What a step is to the threads that run it.
+struct Task {
+    Kernel run;
+    const void* step;
+    const Memory* memory;
+    int64_t chunks;
+};
+
+// threads: 1 to kMostThreads, the caller included. cpus: how many of them can run at a time; where they are
+// fewer, waiting threads do not spin. Workers inherit the affinity of the calling thread.
+PoolStatus pool_create(int threads, int cpus, NativePool** pool);
+
+// Ends the workers; busy where a run holds the pool. The pool remains, closed, until it is freed.
+PoolStatus pool_close(NativePool* pool);
+void pool_free(NativePool* pool);
+
+// A run holds the pool from begin to end. begin allocates only where a run needs more scratch than all before
+// it, and starts workers anew only in a process that was forked.
+PoolStatus pool_begin(NativePool* pool, int64_t scratch_bytes);
+void pool_end(NativePool* pool);
+
+// Runs all chunks of a step; the caller holds the pool. What the last chunk that failed answered, or ok.
+StepStatus pool_run(NativePool* pool, const Task& task);
+
+// CPUs that the calling thread may run on.
+int usable_cpus();
+
+// How many times this process is a fork of one that used this module: threads and locks did not come along.
+uint32_t fork_count();
+
+}  // namespace ecv
