@@ -1,0 +1,71 @@
+"""The arena: memory shared by values that are never alive at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# A cache line, and the widest vector.
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Span:
+    """bytes: size. first, last: the first and the last step that touch it."""
+
+    bytes: int
+    first: int
+    last: int
+
+
+def pack(spans: Mapping[int, Span], aliases: Iterable[tuple[int, int]] = ()) -> tuple[dict[int, int], int]:
+    """Offsets in bytes for spans of memory, and the size of the whole.
+
+    Largest first, each at the lowest place that nothing alive at the same time covers. aliases: (result,
+    source): the result may lie where the source does, if the source is not needed after the step that makes
+    the result.
+    """
+    merged, members = _merge(spans, aliases)
+    offsets: dict[int, int] = {}
+    total = 0
+    for key in sorted(merged, key=lambda k: (-merged[k].bytes, merged[k].first, k)):
+        span = merged[key]
+        busy = sorted(
+            (offsets[other], offsets[other] + _padded(merged[other].bytes))
+            for other in offsets
+            if merged[other].first <= span.last and span.first <= merged[other].last
+        )
+        place = 0
+        for start, end in busy:
+            if place + _padded(span.bytes) <= start:
+                break
+            place = max(place, end)
+        offsets[key] = place
+        total = max(total, place + _padded(span.bytes))
+    return {number: offsets[key] for key, numbers in members.items() for number in numbers}, total
+
+
+def _merge(
+    spans: Mapping[int, Span], aliases: Iterable[tuple[int, int]]
+) -> tuple[dict[int, Span], dict[int, list[int]]]:
+    owner = {number: number for number in spans}
+    merged = dict(spans)
+    members = {number: [number] for number in spans}
+    for result, source in aliases:
+        if result not in spans or source not in spans:
+            continue
+        key = owner[source]
+        # Its own lifetime begins where everything that lies there ends.
+        if owner[result] != result or key == result or merged[key].last > spans[result].first:
+            continue
+        if len(members[result]) > 1 or merged[key].bytes < spans[result].bytes:
+            continue
+        owner[result] = key
+        merged[key] = Span(merged[key].bytes, merged[key].first, spans[result].last)
+        members[key].append(result)
+        del merged[result], members[result]
+    return merged, members
+
+
+def _padded(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

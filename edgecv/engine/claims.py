@@ -1,0 +1,289 @@
+"""What the engine claims to run: operators, with the element types and forms of each. One place.
+
+Compilation checks it, the documentation prints it, and the tests of the ONNX project are held against it.
+Opsets from `OLDEST_OPSET` to the newest of the installed onnx: passes write older forms of an operator in its
+newest one, which is the one that is meant here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgecv.errors import UnsupportedOperatorError
+from edgecv.graph.model import OnnxModel
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir
+
+    from edgecv.engine.lower.base import Node
+
+FLOAT32 = ("float32",)
+FLOATS = ("float32", "float64", "float16")
+NUMBERS = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+BOOL = ("bool",)
+ANY = (*NUMBERS, *BOOL)
+QUANTIZED = ("uint8", "int8", "uint16", "int16")
+# Numbers of ONNX's element types.
+_FLOAT, _UINT8, _STRING = 1, 2, 8
+# Operands of no more elements are told in errors.
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a claim leaves out. about: what it wants, in words; allows: whether a node keeps to it."""
+
+    about: str
+    allows: Callable[[Node], bool]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """dtypes: of the elements that the operator works on, which are those of input `operand`."""
+
+    dtypes: tuple[str, ...]
+    operand: int = 0
+    limits: tuple[Limit, ...] = ()
+
+
+def _rank(least: int, most: int) -> Limit:
+    pixels = f"{least - 2} to {most - 2} axes of pixels"
+    return Limit(pixels, lambda node: least <= len(node.input(0).shape) <= most)
+
+
+def _casts(node: Node) -> bool:
+    return _is_known_type(node, node.attribute("to"))
+
+
+def _names_type(node: Node) -> bool:
+    return node.attribute("dtype") is None or _is_known_type(node, node.attribute("dtype"))
+
+
+def _is_known_type(node: Node, number: int) -> bool:
+    from edgecv.engine.lower.quantize import dtype_of
+
+    return number != _STRING and dtype_of(node, number).name in ANY
+
+
+def _quantizes(node: Node) -> bool:
+    from edgecv.engine.lower.quantize import dtype_of
+
+    zero = node.optional(2)
+    number = node.attribute("output_dtype", 0) or _UINT8
+    made = zero.dtype if zero is not None else dtype_of(node, number)
+    return made.name in QUANTIZED
+
+
+def _has_float_scale(node: Node) -> bool:
+    made = node.attribute("output_dtype", 0) if node.op == "DequantizeLinear" else 0
+    numbers = (made, node.attribute("precision", 0))
+    return node.input(1).dtype.name == "float32" and all(number in (0, _FLOAT) for number in numbers)
+
+
+def _in_blocks(node: Node) -> bool:
+    block, shape = node.attribute("block_size", 0), node.input(0).shape
+    return not block or shape[node.attribute("axis", 1)] % block == 0
+
+
+def _is_not_training(node: Node) -> bool:
+    flag = node.optional(2)
+    return flag is None or (flag.constant is not None and not flag.constant.any())
+
+
+def _knows_grouped_weights(node: Node) -> bool:
+    """Those of a transposed convolution in groups, or of dilations that strides do not divide."""
+    is_known = node.input(1).constant is not None
+    dilations = node.attribute("dilations") or (1,)
+    return is_known or (node.attribute("group", 1) == 1 and all(d == 1 for d in dilations))
+
+
+def _finds_in_pictures(node: Node) -> bool:
+    has_indices = len(node.outputs) > 1 and node.outputs[1] != ""
+    x = node.input(0)
+    return not has_indices or (len(x.shape) in (3, 4) and x.dtype.name == "float32")
+
+
+def _has_tiled_rank(node: Node) -> bool:
+    repeats = node.input(1).constant
+    return repeats is not None and len(node.input(0).shape) + int((repeats != 1).sum()) <= 8
+
+
+_GROUPED = Limit("weights known, where they are in groups or dilated", _knows_grouped_weights)
+_SCALES = Limit("scales and results of float32", _has_float_scale)
+_BLOCKS = Limit("whole blocks", _in_blocks)
+
+
+def _all(operators: str, dtypes: tuple[str, ...], *limits: Limit, operand: int = 0) -> dict[str, Claim]:
+    return {operator: Claim(dtypes, operand, limits) for operator in operators.split()}
+
+
+# Operators that are lowered. Operands that say shapes, axes and counts are known before the run: where they
+# are inputs of the graph, their values belong to the plan.
+CLAIMS: dict[str, Claim] = {
+    # Re-indexing
+    **_all("Reshape Identity Transpose Split Slice Concat Expand Pad", ANY),
+    **_all("Gather GatherElements GatherND ScatterElements ScatterND Trilu", ANY),
+    **_all("Tile", ANY, Limit("at most 8 axes and repeats", _has_tiled_rank)),
+    **_all("Where", ANY, operand=1),
+    **_all("OneHot", ANY, operand=2),
+    **_all("EyeLike", ANY, Limit(f"of {', '.join(ANY)}", _names_type)),
+    **_all("ConstantOfShape", ("int64",)),
+    # Element by element
+    **_all("Add Sub Mul Div Max Min Mod Pow Neg Abs Sign PRelu Clip", NUMBERS),
+    **_all("Sqrt Exp Log Reciprocal Erf Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh", FLOATS),
+    **_all("Asinh Acosh Atanh IsNaN IsInf", FLOATS),
+    **_all("Relu LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Mish Elu Selu Softplus Softsign Gelu", FLOATS),
+    **_all("ThresholdedRelu", FLOATS),
+    **_all("Not And Or Xor", BOOL),
+    **_all("Equal", ANY),
+    **_all("Less LessOrEqual Greater GreaterOrEqual", NUMBERS),
+    **_all("Cast", ANY, Limit(f"to {', '.join(ANY)}", _casts)),
+    **_all("Dropout", FLOATS, Limit("no training", _is_not_training)),
+    **_all("edgecv::Activation edgecv::Affine", FLOAT32),
+    **_all("edgecv::Add edgecv::Sub edgecv::Mul edgecv::Div edgecv::Max edgecv::Min", FLOAT32),
+    # Convolutions and products
+    **_all("Conv edgecv::Conv", FLOAT32, _rank(3, 4)),
+    **_all("ConvTranspose edgecv::ConvTranspose", FLOAT32, _rank(3, 4), _GROUPED),
+    **_all("Gemm MatMul Einsum edgecv::Gemm edgecv::MatMul", FLOAT32),
+    # Windows
+    **_all(
+        "MaxPool",
+        ("float32", "uint8", "int8"),
+        _rank(3, 5),
+        Limit("indices of one or two axes of float32", _finds_in_pictures),
+    ),
+    **_all("AveragePool", FLOAT32, _rank(3, 5)),
+    **_all("MaxUnpool GlobalLpPool Resize", FLOAT32),
+    # Along axes
+    **_all("ReduceSum ReduceMean ReduceProd ReduceL1 ReduceL2 ReduceSumSquare", NUMBERS),
+    **_all("ReduceLogSum ReduceLogSumExp ArgMax ArgMin TopK", NUMBERS),
+    **_all("ReduceMax ReduceMin", ANY),
+    **_all("Softmax LogSoftmax Hardmax", FLOAT32),
+    **_all("CumSum", ("float32", "float64", "int32", "int64", "uint32", "uint64")),
+    # Normalization, quantization, detection
+    **_all("LRN NonMaxSuppression", FLOAT32),
+    **_all("QuantizeLinear", FLOAT32, Limit(f"to {', '.join(QUANTIZED)}", _quantizes), _SCALES, _BLOCKS),
+    **_all("DequantizeLinear", (*QUANTIZED, "int32"), _SCALES, _BLOCKS),
+}
+
+# Operators that passes write as others of the table, or compute before the run.
+REWRITTEN: dict[str, str] = {
+    **dict.fromkeys(("Constant", "Shape", "Size", "Range"), "a constant"),
+    **dict.fromkeys(("Flatten", "Squeeze", "Unsqueeze"), "Reshape"),
+    **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), "Reshape, Transpose"),
+    **dict.fromkeys(("Sum", "Mean"), "Add, Mul"),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), "ReduceMean, ReduceMax"),
+    **dict.fromkeys(("InstanceNormalization", "LpNormalization"), "reductions and arithmetic"),
+    **dict.fromkeys(
+        ("LayerNormalization", "GroupNormalization", "RMSNormalization", "MeanVarianceNormalization"),
+        "reductions and arithmetic",
+    ),
+    **dict.fromkeys(("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"), "their definition"),
+    **dict.fromkeys(("Celu", "Shrink", "Swish", "SwiGLU", "RotaryEmbedding"), "their definition"),
+    **dict.fromkeys(("BlackmanWindow", "HammingWindow", "HannWindow"), "their definition"),
+    "BatchNormalization": "edgecv::Affine, or Mul and Add",
+    "CenterCropPad": "Slice, Pad",
+    "CastLike": "Cast",
+    "DynamicQuantizeLinear": "reductions and arithmetic",
+    "LpPool": "Abs, Pow, AveragePool",
+    "Scatter": "ScatterElements",
+    "Upsample": "Resize",
+    "If": "the branch that is taken, where the condition is known before the run",
+}
+
+# What tells the size of its input, whatever that holds.
+_SIZES_ONLY = ("Shape", "Size")
+
+
+def check_operators(nodes: Iterable[onnx_ir.Node]) -> None:
+    """Raise UnsupportedOperatorError for the first operator that is none of the table."""
+    for node in nodes:
+        name = _name(node)
+        if name not in CLAIMS and name not in REWRITTEN:
+            raise _unknown(node.name or "", name)
+
+
+def _name(node: onnx_ir.Node) -> str:
+    return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
+
+
+def check(node: Node, item: onnx_ir.Node) -> None:
+    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed."""
+    name = _name(item)
+    claim = CLAIMS.get(name)
+    given = _given(node)
+    if claim is None:
+        raise node.unsupported(f"{given}: not a form that becomes {REWRITTEN[name]}", "form not claimed")
+    operand = node.optional(claim.operand)
+    if operand is not None and operand.dtype.name not in claim.dtypes:
+        raise node.unsupported(
+            f"input {claim.operand} of {operand.dtype}: expected {' or '.join(claim.dtypes)}", "element type"
+        )
+    for limit in claim.limits:
+        if not limit.allows(node):
+            raise node.unsupported(f"expected {limit.about}, got {given}", "form not claimed")
+
+
+def check_model(model: OnnxModel) -> None:
+    """The same for a whole model before its shapes are known: operators that no pass can take away.
+
+    Raises UnsupportedOperatorError for the first that works on what the run brings.
+    """
+    graph = model.proto.graph
+    local = {(function.domain, function.name) for function in model.proto.functions}
+    known = {tensor.name for tensor in graph.initializer}
+    for node in graph.node:
+        is_random = node.op_type.startswith("Random")
+        is_known = node.op_type in _SIZES_ONLY or (_reads(node) <= known and not is_random)
+        if is_known:
+            known.update(node.output)
+        elif (node.domain, node.op_type) not in local and not _is_claimed(node):
+            name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+            raise _unknown(node.name or (node.output[0] if node.output else name), name)
+
+
+def _is_claimed(node: onnx.NodeProto) -> bool:
+    return node.domain in ("", "ai.onnx") and (node.op_type in CLAIMS or node.op_type in REWRITTEN)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """All values of the graph that a node reads; those of its branches may be among them."""
+    read = {name for name in node.input if name}
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            read |= _reads(inner) if attribute.HasField("g") else set()
+    return read
+
+
+def _given(node: Node) -> str:
+    """Shapes, small operands and attributes of a node."""
+    parts = []
+    for i, operand in enumerate(node.inputs):
+        if operand is not None:
+            known = operand.constant if operand.size <= _SHOWN else None
+            parts.append(f"input {i} {operand.shape if known is None else known.tolist()}")
+    return ", ".join([*parts, *(f"{name} {value}" for name, value in node.attributes.items())])
+
+
+def _unknown(node: str, operator: str) -> UnsupportedOperatorError:
+    return UnsupportedOperatorError(
+        f"node {node!r} ({operator}): an operator that it does not have", "operator not claimed"
+    )
+
+
+def table() -> Iterable[tuple[str, str, str]]:
+    """Rows for the documentation: operators, element types, what is left out or done with them."""
+    for names, claim in _grouped(CLAIMS):
+        yield names, ", ".join(claim.dtypes), "; ".join(limit.about for limit in claim.limits)
+    for names, becomes in _grouped(REWRITTEN):
+        yield names, "", becomes
+
+
+def _grouped(entries: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    groups: dict[Any, list[str]] = {}
+    for name, entry in entries.items():
+        groups.setdefault(entry, []).append(name)
+    return [(", ".join(names), entry) for entry, names in groups.items()]

@@ -1,0 +1,33 @@
+"""Normalization across channels; what has statistics of its own, passes write out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgecv.engine.lower.base import Lowering, Node, lowers, place
+
+
+@lowers("LRN")
+def local_response(lowering: Lowering, node: Node) -> None:
+    """Each element by the squares of its neighbours in other channels."""
+    x = node.input(0)
+    if x.dtype != np.float32:
+        raise node.unsupported(f"input of {x.dtype}: expected float32")
+    target = lowering.new_strided(node.outputs[0], x.shape, x.dtype)
+    if target.size:
+        lowering.program.add(
+            "lrn",
+            node.name,
+            x=place(lowering.as_contiguous(x)),
+            y=place(target),
+            outer=x.shape[0],
+            channels=x.shape[1],
+            inner=math.prod(x.shape[2:]),
+            size=node.attribute("size"),
+            alpha=float(node.attribute("alpha", 1e-4)),
+            beta=float(node.attribute("beta", 0.75)),
+            bias=float(node.attribute("bias", 1.0)),
+        )
+    lowering.set(node.outputs[0], target)

@@ -1,0 +1,221 @@
+"""Pooling over one, two or three axes of pixels, and its reversal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, place
+from edgecv.engine.lower.compose import FLOAT, blockwise, cast, chunk_rows, shaped
+from edgecv.engine.lower.movement import set_view
+from edgecv.engine.program import Ints
+from edgecv.engine.views import Shape, Strided
+
+
+@dataclass(frozen=True)
+class Window:
+    """Windows along one axis. made: how many; counts_pad: whether an average counts the padding."""
+
+    size: int
+    stride: int
+    dilation: int
+    begin: int
+    end: int
+    made: int
+    counts_pad: bool = False
+
+    def table(self, n: int) -> np.ndarray:
+        """For each window of n elements: the first, the end, and what it counts; int32 (made, 3)."""
+        first = np.arange(self.made) * self.stride - self.begin
+        taps = first[:, None] + np.arange(self.size) * self.dilation
+        inside = (taps >= 0) & (taps < n)
+        counted = taps < n + self.end if self.counts_pad else inside
+        # Where padding is skipped, whole dilations are.
+        skipped = np.maximum(-(first // self.dilation), 0)
+        low = first + skipped * self.dilation
+        high = np.where(inside, taps + 1, 0).max(1)
+        empty = ~inside.any(1)
+        columns = (np.where(empty, 0, low), np.where(empty, 0, high), counted.sum(1))
+        return np.stack(columns, 1).astype(np.int32)
+
+
+def windows_of(node: Node, shape: Shape, made: Shape) -> list[Window]:
+    """The windows along each axis of pixels. made: the output's shape."""
+    axes = len(shape) - 2
+    if axes not in (1, 2, 3):
+        raise node.unsupported(f"input of shape {shape}: expected one to three axes of pixels")
+    if node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise node.unsupported(f"auto_pad {node.attribute('auto_pad')}: expected explicit pads")
+    kernel = node.attribute("kernel_shape")
+    strides = node.attribute("strides") or (1,) * axes
+    dilations = node.attribute("dilations") or (1,) * axes
+    pads = node.attribute("pads") or (0,) * (2 * axes)
+    counts = bool(node.attribute("count_include_pad", 0))
+    return [
+        Window(kernel[i], strides[i], dilations[i], pads[i], pads[axes + i], made[2 + i], counts)
+        for i in range(axes)
+    ]
+
+
+@lowers("MaxPool")
+def max_pool(lowering: Lowering, node: Node) -> None:
+    """The largest of each window and, where asked for, where it is."""
+    x = node.input(0)
+    windows = windows_of(node, x.shape, node.shape())
+    if len(node.outputs) > 1 and node.outputs[1]:
+        _with_indices(lowering, node, x, windows)
+        return
+    if x.dtype not in (np.float32, np.uint8, np.int8):
+        raise node.unsupported(f"input of {x.dtype}: expected float32, uint8 or int8")
+    # Integers of eight bits are exact as float32.
+    result = _pooled(lowering, node, "max", cast(lowering, node, x, FLOAT), windows)
+    if x.dtype == np.float32:
+        _set(lowering, node, result)
+    else:
+        cast(lowering, node, result, x.dtype, node.outputs[0])
+
+
+@lowers("AveragePool")
+def average_pool(lowering: Lowering, node: Node) -> None:
+    """The mean of each window; whether it counts the padding tells an attribute."""
+    x = node.input(0)
+    if x.dtype != np.float32:
+        raise node.unsupported(f"input of {x.dtype}: expected float32")
+    windows = windows_of(node, x.shape, node.shape())
+    _set(lowering, node, _pooled(lowering, node, "average", x, windows))
+
+
+def _set(lowering: Lowering, node: Node, result: Tensor) -> None:
+    if result.view is None:
+        raise AssertionError("a result has a place")
+    set_view(lowering, node, result.view, result.dtype)
+
+
+def _pooled(lowering: Lowering, node: Node, kind: str, x: Tensor, windows: list[Window]) -> Tensor:
+    """The last two axes in one step; one before them in a step of its own, over what that gives."""
+    n, c, *pixels = x.shape
+    # An axis of one pixel where there is only one.
+    one = Window(1, 1, 1, 0, 0, 1)
+    rows, columns = windows[-2] if len(windows) > 1 else one, windows[-1]
+    depth = pixels[0] if len(pixels) == 3 else 1
+    h, w = pixels[-2] if len(pixels) > 1 else 1, pixels[-1]
+    result = _step(lowering, node, kind, shaped(lowering, x, (n, c * depth, h, w)), rows, columns)
+    if len(windows) == 3:
+        first = windows[0]
+        flat = shaped(lowering, result, (n, c, depth, rows.made * columns.made))
+        every = replace(one, made=rows.made * columns.made)
+        result = _step(lowering, node, kind, flat, first, every)
+    return shaped(lowering, result, (n, c, *(window.made for window in windows)))
+
+
+def _step(lowering: Lowering, node: Node, kind: str, x: Tensor, rows: Window, columns: Window) -> Tensor:
+    image = lowering.as_blocked(x)
+    if image is None:
+        raise AssertionError("four axes are an image")
+    result, places = blockwise(lowering, image, rows.made, columns.made, node.outputs[0])
+    work = columns.made * min(rows.size * columns.size, rows.size + columns.size + 2)
+    lowering.program.add(
+        "pool",
+        node.name,
+        blocks=lowering.program.refs(places),
+        n_blocks=len(places),
+        kind=choice("pool_kind", kind),
+        rows=lowering.program.constant(rows.table(image.h)),
+        columns=lowering.program.constant(columns.table(image.w)),
+        dilation_y=rows.dilation,
+        dilation_x=columns.dilation,
+        in_h=image.h,
+        in_w=image.w,
+        out_h=rows.made,
+        out_w=columns.made,
+        chunk_blocks=lowering.chunk(len(places), rows.made * work),
+        chunk_rows=chunk_rows(lowering, len(places), rows.made, work),
+    )
+    return Tensor(f"{node.outputs[0]} (pooled)", result.shape, FLOAT, view=result)
+
+
+def _with_indices(lowering: Lowering, node: Node, x: Tensor, windows: list[Window]) -> None:
+    if x.dtype != np.float32 or len(windows) > 2:
+        raise node.unsupported(
+            f"indices of {len(windows)} axes of {x.dtype}: expected one or two axes of float32"
+        )
+    one = Window(1, 1, 1, 0, 0, 1)
+    rows, columns = windows[0] if len(windows) > 1 else one, windows[-1]
+    h, w = x.shape[2] if len(windows) > 1 else 1, x.shape[-1]
+    shape = (*x.shape[:2], *(window.made for window in windows))
+    values = lowering.new_strided(node.outputs[0], shape, x.dtype)
+    indices = lowering.new_strided(node.outputs[1], shape, np.dtype(np.int64))
+    lowering.program.add(
+        "pool_indices",
+        node.name,
+        x=place(lowering.as_contiguous(x)),
+        y=place(values),
+        indices=place(indices),
+        planes=math.prod(x.shape[:2]),
+        rows=lowering.program.constant(rows.table(h)),
+        columns=lowering.program.constant(columns.table(w)),
+        dilation_y=rows.dilation,
+        dilation_x=columns.dilation,
+        in_h=h,
+        in_w=w,
+        out_h=rows.made,
+        out_w=columns.made,
+        by_columns=node.attribute("storage_order", 0),
+    )
+    if node.outputs[0]:
+        lowering.set(node.outputs[0], values)
+    lowering.set(node.outputs[1], indices, np.int64)
+
+
+@lowers("MaxUnpool")
+def max_unpool(lowering: Lowering, node: Node) -> None:
+    """Values back to where MaxPool found them, zeros elsewhere."""
+    x, indices = node.input(0), node.input(1)
+    if x.dtype != np.float32 or indices.dtype != np.int64:
+        raise node.unsupported(f"input of {x.dtype}: expected float32")
+    axes = len(x.shape) - 2
+    kernel = node.attribute("kernel_shape")
+    strides = node.attribute("strides") or (1,) * axes
+    pads = node.attribute("pads") or (0,) * (2 * axes)
+    inner = (
+        *x.shape[:2],
+        *((x.shape[2 + i] - 1) * strides[i] - pads[i] - pads[axes + i] + kernel[i] for i in range(axes)),
+    )
+    shape: Shape = inner
+    if node.optional(2) is not None:
+        shape = tuple(int(n) for n in _sizes(node))
+    # The indices count in the shape that the attributes tell; a larger one has it in its corner.
+    name = node.outputs[0]
+    small = lowering.new_strided(name if shape == inner else "", inner, x.dtype)
+    lowering.program.add(
+        "unpool",
+        node.name,
+        x=place(lowering.as_contiguous(x)),
+        indices=place(lowering.as_contiguous(indices)),
+        y=place(small),
+        n=x.size,
+        y_n=small.size,
+    )
+    lowering.set(name, small if shape == inner else _in_corner(lowering, node, small, shape))
+
+
+def _sizes(node: Node) -> Ints:
+    operand = node.input(2)
+    if operand.constant is None:
+        raise node.unsupported(f"input 2 ({operand.name!r}) is computed in the run: expected a constant")
+    return np.asarray(operand.constant, np.int64).reshape(-1)
+
+
+def _in_corner(lowering: Lowering, node: Node, small: Strided, shape: Shape) -> Strided:
+    if any(whole < part for whole, part in zip(shape, small.shape, strict=True)):
+        raise node.unsupported(f"output_shape {shape}: expected at least {small.shape}")
+    target = lowering.new_strided(node.outputs[0], shape, small.dtype)
+    zero = lowering.program.constant(np.zeros(1, small.dtype))
+    lowering.copy(Strided(zero.place, small.dtype, (), ()).broadcast(shape), target, f"{node.name} (fill)")
+    corner = target
+    for axis, n in enumerate(small.shape):
+        corner = corner.index(axis, slice(0, n))
+    lowering.copy(small, corner, node.name)
+    return target

@@ -1,0 +1,409 @@
+"""Weights of convolutions packed tile by tile, and the steps that run them.
+
+A tile is up to four blocks of output channels that share a list of taps. Dense, grouped and transposed
+convolutions and products of matrices differ only in their lists.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecv.engine.lower.base import Array, Lowering, Tensor, choice
+from edgecv.engine.program import Ints, Place, Storage
+from edgecv.engine.views import Planes, Strided
+
+# Blocks of output channels in a tile: as many accumulators as the registers of the ISA hold.
+TILE_BLOCKS = {"avx512": 4, "avx2": 3, "neon": 4, "sse42": 3}
+# The rows that a chunk gathers should stay in the second cache beside the weights.
+MAX_WINDOW_BYTES = 512 * 1024
+
+# What a step without a window leaves at 0.
+_WINDOW_FIELDS = (
+    *("planes", "n_planes", "plane_lanes", "in_h", "in_w", "plane_row"),
+    *("pad_top", "pad_left", "window_w", "stride_y", "extent_y"),
+)
+
+Weights = Array | Strided
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What follows the sum: a residual, an activation."""
+
+    activation: str = "none"
+    alpha: float = 0.0
+    beta: float = 0.0
+    residual: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """first: its first output block. channels: of the input, each with all taps, in the order of weights."""
+
+    first: int
+    blocks: int
+    channels: Ints
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights and bias of a convolution. where: the place of each output channel among lanes of blocks.
+
+    products: multiplications for one pixel of all outputs, padded lanes and zeros between groups not counted.
+    """
+
+    tiles: tuple[Tile, ...]
+    taps: int
+    weights: Storage
+    starts: tuple[int, ...]  # each tile's first weight, floats
+    bias: Storage
+    where: Ints
+    products: int
+
+    @property
+    def blocks(self) -> int:
+        """Output blocks of all tiles."""
+        return sum(tile.blocks for tile in self.tiles)
+
+
+def pack(lowering: Lowering, weights: Weights, bias: Weights | None, group: int, name: str) -> Packed:
+    """Pack weights (outputs, inputs of a group, taps y, taps x) and a bias (outputs,).
+
+    Weights that are known are constants of the program; others are packed again in every run.
+    """
+    lanes = lowering.lanes
+    outputs, inputs = weights.shape[:2]
+    each = outputs // group
+    # Groups that fill only part of a vector go together; the weights between them are zeros.
+    together = min(max(lanes // each, 1), group) if lanes % each == 0 else 1
+    taps = math.prod(weights.shape[2:])
+    tiles: list[Tile] = []
+    starts: list[int] = []
+    parts: list[tuple[slice, int, int, int]] = []  # outputs, first float, row, column of a tile
+    pitches: list[int] = []
+    where = np.empty(outputs, np.int64)
+    block = size = 0
+    for first in range(0, group, together):
+        groups = range(first, min(first + together, group))
+        channels = np.arange(first * inputs, groups.stop * inputs, dtype=np.int64)
+        done, count = groups.start * each, len(groups) * each
+        where[done : done + count] = block * lanes + np.arange(count)
+        blocks = -(-count // lanes)
+        for run in _balanced(blocks, TILE_BLOCKS[lowering.program.isa]):
+            width = min(run * lanes, count)
+            tiles.append(Tile(block, run, channels))
+            starts.append(size)
+            for g in groups:
+                low = max(g * each, done)
+                high = min((g + 1) * each, done + width)
+                if low < high:
+                    parts.append((slice(low, high), size, (g - first) * inputs, low - done))
+                    pitches.append(run * lanes)
+            size += len(channels) * taps * run * lanes
+            block += run
+            done, count = done + width, count - width
+    storage = _fill_weights(lowering, weights, parts, pitches, size, name)
+    return Packed(
+        tuple(tiles),
+        taps,
+        storage,
+        tuple(starts),
+        _fill_bias(lowering, bias, where, block, name),
+        where,
+        outputs * inputs * taps,
+    )
+
+
+def _balanced(blocks: int, most: int) -> list[int]:
+    count = -(-blocks // most)
+    return [blocks * (i + 1) // count - blocks * i // count for i in range(count)]
+
+
+def _fill_weights(
+    lowering: Lowering,
+    weights: Weights,
+    parts: Sequence[tuple[slice, int, int, int]],
+    pitches: Sequence[int],
+    size: int,
+    name: str,
+) -> Storage:
+    inputs, ny, nx = weights.shape[1:]
+    if isinstance(weights, Strided):
+        storage = lowering.program.state(size * 4, f"{name} (packed)")
+        for (outs, start, row, column), pitch in zip(parts, pitches, strict=True):
+            view = weights.apply(_rows_of(outs))
+            first = storage.place + 4 * (start + row * ny * nx * pitch + column)
+            strides = (ny * nx * pitch, nx * pitch, pitch, 1)
+            lowering.copy(view, Strided(first, view.dtype, view.shape, strides), f"{name} (pack)")
+        return storage
+    packed = np.zeros(size, np.float32)
+    for (outs, start, row, column), pitch in zip(parts, pitches, strict=True):
+        rows = inputs * ny * nx
+        first = start + row * ny * nx * pitch
+        matrix = packed[first : first + rows * pitch].reshape(rows, pitch)
+        count = outs.stop - outs.start
+        matrix[:, column : column + count] = weights[outs].reshape(count, rows).T
+    return lowering.program.packed(packed, f"{name} (packed)")
+
+
+def _rows_of(outs: slice) -> Callable[[Array], Array]:
+    return lambda a: a[outs].transpose(1, 2, 3, 0)
+
+
+def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: int, name: str) -> Storage:
+    size = blocks * lowering.lanes
+    if not isinstance(bias, Strided):
+        packed = np.zeros(size, np.float32)
+        if bias is not None:
+            packed[where] = bias
+        return lowering.program.constant(packed, f"{name} (bias)")
+    storage = lowering.program.state(size * 4, f"{name} (bias)")
+    # Runs of outputs that are neighbours in the blocks too.
+    edges = [0, *(np.flatnonzero(np.diff(where) != 1) + 1).tolist(), len(where)]
+    for low, high in itertools.pairwise(edges):
+        target = Strided(storage.place + 4 * int(where[low]), bias.dtype, (high - low,), (1,))
+        lowering.copy(bias.index(0, slice(low, high)), target, f"{name} (bias)")
+    return storage
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where outputs find their inputs.
+
+    Output (y, x) has its place at pixel (y stride - top, x stride - left), its taps at rows `ys` and columns
+    `xs` from there.
+    """
+
+    out_h: int
+    out_w: int
+    stride_y: int
+    stride_x: int
+    top: int
+    left: int
+    ys: tuple[int, ...]
+    xs: tuple[int, ...]
+
+    def reaches_out(self, h: int, w: int) -> bool:
+        """Whether any tap of any output lies outside of h x w pixels."""
+        if not self.ys or not self.xs:
+            return False
+        below = (self.out_h - 1) * self.stride_y - self.top + max(self.ys)
+        right = (self.out_w - 1) * self.stride_x - self.left + max(self.xs)
+        return min(self.ys) < self.top or min(self.xs) < self.left or below >= h or right >= w
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where results go: the place of output (0, 0) in block 0, and distances in floats."""
+
+    start: int
+    pixel: int
+    row: int
+    block: int
+
+
+def convolve(
+    lowering: Lowering,
+    label: str,
+    image: Planes,
+    refs: Ints,
+    packed: Packed,
+    grid: Grid,
+    target: Target,
+    epilogue: Epilogue,
+    residual: int,
+) -> None:
+    """The step for one image. refs: the places of its channels. residual: its place, or 0."""
+    if grid.reaches_out(image.h, image.w):
+        _windowed(lowering, label, image, refs, packed, grid, target, epilogue, residual)
+        return
+    start = (-grid.top * image.row - grid.left * image.pixel) * 4
+    dy, dx = np.meshgrid(grid.ys, grid.xs, indexing="ij")
+    steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64) + start
+    base, offsets, tiles = _shared_lists(lowering, packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
+    x_row = grid.stride_y * image.row
+    x_pixel = grid.stride_x * image.pixel
+    is_one_run = x_row == grid.out_w * x_pixel and target.row == grid.out_w * target.pixel
+    run_step(
+        lowering,
+        label,
+        packed,
+        tiles,
+        offsets,
+        x=base,
+        runs=1 if is_one_run else grid.out_h,
+        pixels=grid.out_h * grid.out_w if is_one_run else grid.out_w,
+        x_pixel=x_pixel,
+        x_run=x_row,
+        target=target,
+        epilogue=epilogue,
+        residual=residual,
+    )
+
+
+def _windowed(
+    lowering: Lowering,
+    label: str,
+    image: Planes,
+    refs: Ints,
+    packed: Packed,
+    grid: Grid,
+    target: Target,
+    epilogue: Epilogue,
+    residual: int,
+) -> None:
+    width = image.lanes or 1
+    starts = refs - refs % (4 * width) if width > 1 else refs
+    planes, plane_of = np.unique(starts, return_inverse=True)
+    lane_of = (refs - starts) // 4
+    top, left = grid.top - min(grid.ys), grid.left - min(grid.xs)
+    ys, xs = np.array(grid.ys) - min(grid.ys), np.array(grid.xs) - min(grid.xs)
+    extent_y, extent_x = int(ys.max()) + 1, int(xs.max()) + 1
+    window_w = (grid.out_w - 1) * grid.stride_x + extent_x
+    row_bytes = len(planes) * window_w * width * 4
+
+    def window_rows(runs: int) -> int:
+        return (runs - 1) * grid.stride_y + extent_y
+
+    runs = grid.out_h
+    work = grid.out_w * sum(t.blocks * len(t.channels) for t in packed.tiles) * packed.taps
+    runs = lowering.chunk(runs, work)
+    while runs > 1 and window_rows(runs) * row_bytes > MAX_WINDOW_BYTES:
+        runs = -(-runs // 2)
+    rows = window_rows(runs)
+    dy, dx = np.meshgrid(ys, xs, indexing="ij")
+    within = ((dy * window_w + dx) * width).reshape(-1)
+
+    def offsets_of(channels: Ints) -> Ints:
+        first = plane_of.reshape(-1)[channels] * rows * window_w * width + lane_of[channels]
+        found: Ints = (first[:, None] + within).reshape(-1)
+        return found
+
+    table, tiles = _lists(packed, offsets_of)
+    run_step(
+        lowering,
+        label,
+        packed,
+        tiles,
+        Place(lowering.program.constant(table.astype(np.int32)).place),
+        x=Place(0),
+        runs=grid.out_h,
+        pixels=grid.out_w,
+        x_pixel=grid.stride_x * width,
+        x_run=grid.stride_y * window_w * width,
+        target=target,
+        epilogue=epilogue,
+        residual=residual,
+        chunk_runs=runs,
+        planes=lowering.program.refs(planes),
+        n_planes=len(planes),
+        plane_lanes=width,
+        in_h=image.h,
+        in_w=image.w,
+        plane_row=image.row,
+        pad_top=top,
+        pad_left=left,
+        window_w=window_w,
+        stride_y=grid.stride_y,
+        extent_y=extent_y,
+    )
+
+
+def run_step(
+    lowering: Lowering,
+    label: str,
+    packed: Packed,
+    tiles: Sequence[tuple[int, int, int, int]],
+    offsets: Place,
+    *,
+    x: Place,
+    runs: int,
+    pixels: int,
+    x_pixel: int,
+    x_run: int,
+    target: Target,
+    epilogue: Epilogue,
+    residual: int,
+    chunk_runs: int | None = None,
+    **window: Any,
+) -> None:
+    """Append a step `conv`. Without `window` it reads its input where it lies."""
+    fields: dict[str, Any] = dict.fromkeys(_WINDOW_FIELDS, 0)
+    fields.update(window)
+    work = sum(t.blocks * len(t.channels) for t in packed.tiles) * packed.taps
+    chunk_tiles, chunk_pixels = len(tiles), pixels
+    if chunk_runs is None:
+        chunk_runs = lowering.chunk(runs, pixels * work)
+        if runs == 1:
+            chunk_pixels = lowering.chunk(pixels, work, 8)
+        if chunk_runs == runs and chunk_pixels == pixels:
+            chunk_tiles = lowering.chunk(len(tiles), runs * pixels * work / max(len(tiles), 1))
+    lowering.program.add(
+        "conv",
+        label,
+        x=x,
+        weights=packed.weights,
+        bias=packed.bias,
+        residual=Place(residual),
+        y=Place(target.start),
+        tiles=lowering.integers(tiles),
+        n_tiles=len(tiles),
+        offsets=offsets,
+        n_offsets=max((t[1] + t[2] for t in tiles), default=0),
+        pixels=pixels,
+        runs=runs,
+        x_pixel=x_pixel,
+        x_run=x_run,
+        y_pixel=target.pixel,
+        y_run=target.row,
+        y_block=target.block,
+        activation=choice("activation", epilogue.activation),
+        alpha=float(epilogue.alpha),
+        beta=float(epilogue.beta),
+        chunk_runs=chunk_runs,
+        chunk_pixels=chunk_pixels,
+        chunk_tiles=chunk_tiles,
+        flops=2.0 * packed.products * runs * pixels,
+        **fields,
+    )
+
+
+def _lists(
+    packed: Packed, offsets_of: Callable[[Ints], Ints]
+) -> tuple[Ints, list[tuple[int, int, int, int]]]:
+    """All offsets, and the rows of the table of tiles; tiles of the same channels share their list."""
+    known: dict[bytes, tuple[int, int]] = {}
+    lists: list[Ints] = []
+    tiles: list[tuple[int, int, int, int]] = []
+    end = 0
+    for tile, start in zip(packed.tiles, packed.starts, strict=True):
+        key = tile.channels.tobytes()
+        if key not in known:
+            offsets = offsets_of(tile.channels)
+            known[key] = (end, len(offsets))
+            lists.append(offsets)
+            end += len(offsets)
+        first, taps = known[key]
+        tiles.append((tile.blocks, taps, first, start))
+    return (np.concatenate(lists) if lists else np.zeros(0, np.int64)), tiles
+
+
+def _shared_lists(
+    lowering: Lowering, packed: Packed, places_of: Callable[[Ints], Ints]
+) -> tuple[Place, Place, list[tuple[int, int, int, int]]]:
+    places, tiles = _lists(packed, places_of)
+    base, table = lowering.program.distances(places)
+    return base, table, tiles
+
+
+def known_or_strided(lowering: Lowering, tensor: Tensor | None) -> Weights | None:
+    """An operand as an array where it is known, else with strides."""
+    if tensor is None:
+        return None
+    return tensor.constant if tensor.constant is not None else lowering.as_strided(tensor)
