@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecv import backends, importers, machine, zoo
 from edgecv import card as cards
-from edgecv.backends.base import CompileOptions, Session
+from edgecv.backends.base import CompileOptions, Session, Shapes
 from edgecv.card import ModelCard
 from edgecv.errors import CardError, InputError, ModelNotFoundError
 from edgecv.graph.model import OnnxModel
@@ -151,9 +151,12 @@ def start(
         settings = _settings(card, conf, iou, max_det, classes, multi_label)
     blob_wh = _blob_wh(loaded, imgsz)
     options = _options(device, threads, precision)
+    shapes = _blob_shapes(loaded, blob_wh)
     with ExitStack() as opened:
         sessions = {
-            name: opened.enter_context(backends.compile_model(network, backend, options))
+            name: opened.enter_context(
+                backends.compile_model(network, backend, options, shapes if network is loaded.model else None)
+            )
             for name, network in loaded.networks.items()
         }
         pipeline = _pipeline(card, sessions, settings, blob_wh)
@@ -426,6 +429,15 @@ def _class_id(card: ModelCard, wanted: int | str) -> int:
     if number < 0 or (card.labels and number >= len(card.labels)):
         raise InputError(f"classes: expected 0 to {len(card.labels) - 1}, got {number}")
     return number
+
+
+def _blob_shapes(loaded: Loaded, blob_wh: tuple[int, int]) -> Shapes | None:
+    """What the network that takes the frame is prepared for; None where its input is not the card's."""
+    entry, inputs = loaded.card.image_input, loaded.model.facts.inputs
+    if len(inputs) != 1 or inputs[0].name != entry.name or len(inputs[0].shape) != 4:
+        return None
+    batch = inputs[0].shape[0]
+    return {entry.name: (batch if isinstance(batch, int) else 1, entry.channels, blob_wh[1], blob_wh[0])}
 
 
 def _blob_wh(loaded: Loaded, imgsz: int | tuple[int, int] | None) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -91,13 +92,23 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Found:
+    """tie_iou: from which overlap on one of a class drives out another; over 1 where none does.
+    most: how many there can be.
+    """
+
     xyxy: FloatArray
     confidence: FloatArray
     class_id: NDArray[np.int32]
+    tie_iou: float = 2.0
+    most: float = math.inf
 
     @classmethod
-    def of(cls, found: Candidates | Detections) -> _Found:
-        return cls(found.xyxy, found.confidence, found.class_id)
+    def of(cls, found: Candidates | Detections, tie_iou: float = 2.0, most: float = math.inf) -> _Found:
+        return cls(found.xyxy, found.confidence, found.class_id, tie_iou, most)
+
+    def take(self, index: NDArray[np.int64]) -> _Found:
+        """Some of them."""
+        return _Found(self.xyxy[index], self.confidence[index], self.class_id[index], self.tie_iou, self.most)
 
     def clear(self) -> _Found:
         """The most confident that lie clearly over the threshold and have an area."""
@@ -105,7 +116,7 @@ class _Found:
         fit = (self.confidence > CONF + CONFIDENCE_TOLERANCE) & (width > 0) & (height > 0)
         keep = np.flatnonzero(fit & np.isfinite(self.xyxy).all(axis=1))
         keep = keep[np.argsort(-self.confidence[keep], kind="stable")[:MAX_MATCHED]]
-        return _Found(self.xyxy[keep], self.confidence[keep], self.class_id[keep])
+        return self.take(keep)
 
 
 def verify(
@@ -206,7 +217,9 @@ def _stages(pipeline: Pipeline[Any], name: str, frame: NDArray[np.uint8]) -> _Ru
         outputs,
         {
             "candidates": _Found.of(candidates),
-            "detections": _Found.of(pipeline.postprocess(first, transform)),
+            "detections": _Found.of(
+                pipeline.postprocess(first, transform), pipeline.settings.iou, pipeline.settings.max_det
+            ),
         },
     )
 
@@ -317,13 +330,21 @@ def _compare_arrays(
 
 
 def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Found) -> Check:
-    """Match both ways: what is clearly over the threshold in one must be in the other."""
-    largest, compared, missing = 0.0, 0, []
+    """Match both ways: what is clearly over the threshold in one must be in the other.
+
+    Where two that overlap are as good as each other, either may have driven out the other one; and of equals
+    at the end of a full list either may have been cut off.
+    """
+    largest, compared, ties, missing = 0.0, 0, 0, []
     for label, one, other in ((reference_name, a, b), (name, b, a)):
         clear = one.clear()
         gaps = _gaps(clear, other)
         compared += len(gaps)
         lost = np.flatnonzero(gaps > CONFIDENCE_TOLERANCE)
+        is_tie = _gaps(clear.take(lost), other, clear.tie_iou) <= CONFIDENCE_TOLERANCE
+        if len(other.confidence) >= other.most:
+            is_tie |= clear.confidence[lost] <= other.confidence.min() + CONFIDENCE_TOLERANCE
+        ties, lost = ties + int(is_tie.sum()), lost[~is_tie]
         if len(lost):
             i = int(lost[0])
             box = ", ".join(f"{value:.1f}" for value in clear.xyxy[i])
@@ -339,11 +360,11 @@ def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Fo
         "diverged" if missing else "ok",
         largest,
         CONFIDENCE_TOLERANCE,
-        "; ".join(missing) or f"{compared} matched",
+        "; ".join(missing) or f"{compared - ties} matched" + (f", {ties} ties" if ties else ""),
     )
 
 
-def _gaps(one: _Found, other: _Found) -> FloatArray:
+def _gaps(one: _Found, other: _Found, least_iou: float = MATCH_IOU) -> FloatArray:
     """For each object of `one`, the least confidence gap to one of `other` at its place; inf if none."""
     gaps = np.full(len(one.confidence), np.inf, np.float32)
     for class_id in np.unique(one.class_id):
@@ -352,7 +373,7 @@ def _gaps(one: _Found, other: _Found) -> FloatArray:
         if len(theirs):
             overlap = boxes.iou(one.xyxy[mine], other.xyxy[theirs])
             gap = np.abs(one.confidence[mine][:, None] - other.confidence[theirs][None, :])
-            gaps[mine] = np.where(overlap >= MATCH_IOU, gap, np.inf).min(axis=1)
+            gaps[mine] = np.where(overlap >= least_iou, gap, np.inf).min(axis=1)
     return gaps
 
 

@@ -18,6 +18,7 @@ PACKAGE = Path(edgecv.__file__).parent
 # numbers are the levels of the design; a fraction orders what it puts on one level.
 LEVELS = {
     "errors": 0.0,
+    "version": 0.0,
     "settings": 0.1,
     "types": 0.1,
     "_isa": 0.2,
@@ -25,6 +26,7 @@ LEVELS = {
     "_image": 0.3,
     "_boxes": 0.3,
     "_rois": 0.3,
+    "_simd": 0.3,
     "image": 1.0,
     "boxes": 1.0,
     "rois": 1.0,
@@ -32,6 +34,7 @@ LEVELS = {
     "image_reference": 1.1,
     "heads": 2,
     "graph": 2,
+    "engine": 3,
     "card": 3,
     "importers": 4,
     "zoo": 4,
@@ -43,6 +46,7 @@ LEVELS = {
     "bench": 8,
     "verify": 8,
     "convert": 8,
+    "explain": 8,
     "demo": 9,
     "cli": 10,
     "__init__": 11,

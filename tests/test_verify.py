@@ -17,7 +17,7 @@ from edgecv.backends.onnxruntime import OnnxRuntimeSession
 from edgecv.errors import BackendUnavailableError, CardError, ChecksumError
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.pipelines.detector import Detector
-from edgecv.verify import VerifyReport, golden_tensors, verify
+from edgecv.verify import VerifyReport, _compare_found, _Found, golden_tensors, verify
 from tests.networks import tiny_yolov8
 
 pytestmark = pytest.mark.skipif(
@@ -227,3 +227,25 @@ def test_no_backend_is_not_a_pass(card: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(backend, "unavailable", lambda: "gone in this test")
     with pytest.raises(BackendUnavailableError, match="gone in this test"):
         verify(card)
+
+
+def found(confidence: list[float], xyxy: list[list[float]], most: float = 300) -> _Found:
+    boxes = np.array(xyxy, np.float32)
+    return _Found(boxes, np.array(confidence, np.float32), np.zeros(len(boxes), np.int32), 0.5, most)
+
+
+def test_either_of_two_equals_may_have_driven_out_the_other() -> None:
+    one, other = [0.0, 0.0, 10.0, 10.0], [0.0, 2.0, 10.0, 12.0]
+    a, b = found([0.9], [one]), found([0.9 - 1e-6], [other])
+    check = _compare_found("detections", "a", "b", a, b)
+    assert (check.status, check.detail) == ("ok", "0 matched, 2 ties")
+    worse = found([0.8], [other])
+    assert _compare_found("detections", "a", "b", a, worse).status == "diverged"
+
+
+def test_of_equals_at_the_end_of_a_full_list_either_may_be_cut_off() -> None:
+    first, second, third = [0.0, 0.0, 9.0, 9.0], [20.0, 0.0, 29.0, 9.0], [40.0, 0.0, 49.0, 9.0]
+    a, b = found([0.9, 0.5], [first, second], 2), found([0.9, 0.5], [first, third], 2)
+    assert _compare_found("detections", "a", "b", a, b).status == "ok"
+    a, b = found([0.9, 0.5], [first, second]), found([0.9, 0.5], [first, third])
+    assert _compare_found("detections", "a", "b", a, b).status == "diverged"

@@ -8,16 +8,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from edgecv.backends.base import Backend, CompileOptions, Session, check_input_bytes
+from edgecv.backends import probe
+from edgecv.backends.base import Backend, CompileOptions, Session, Shapes, check_input_bytes
 from edgecv.backends.onnxruntime import OnnxRuntimeBackend
 from edgecv.backends.opencv import OpenCVBackend
-from edgecv.errors import BackendError, BackendUnavailableError, InputError, UnavailableError
+from edgecv.backends.simd import SimdBackend
+from edgecv.errors import (
+    BackendError,
+    BackendUnavailableError,
+    InputError,
+    UnavailableError,
+    UnsupportedOperatorError,
+)
 from edgecv.graph.model import OnnxModel
 
 __all__ = ["BACKENDS", "Backend", "CompileOptions", "Session", "compile_model", "parse_names", "usable"]
 
 # In the order in which `backend=None` tries them.
-BACKENDS: dict[str, Backend] = {b.name: b for b in (OnnxRuntimeBackend(), OpenCVBackend())}
+BACKENDS: dict[str, Backend] = {b.name: b for b in (OnnxRuntimeBackend(), OpenCVBackend(), SimdBackend())}
 
 
 def usable() -> list[str]:
@@ -36,11 +44,14 @@ def parse_names(text: str) -> list[str]:
     return names
 
 
-def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions) -> Session[Any]:
+def compile_model(
+    model: OnnxModel, backend: str | None, options: CompileOptions, shapes: Shapes | None = None
+) -> Session[Any]:
     """A session on the first backend of the list that can run the model as asked for.
 
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
-    the first usable one. Raises what the only or last backend raised, with all reasons.
+    the first usable one. shapes: of the inputs, to prepare for, so that what a backend cannot do with them
+    counts here too. Raises what the only or last backend raised, with all reasons.
     """
     for spec in model.facts.inputs:
         if spec.is_static:
@@ -50,15 +61,15 @@ def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions
         if not names:
             reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
             raise BackendUnavailableError(f"no backend is usable here: {reasons}")
-        return _compile_on(names[0], model, options)
+        return _strictly(names[0], model, options, shapes)
     names = parse_names(backend)
+    if len(names) == 1:
+        return _strictly(names[0], model, options, shapes)
     failures: list[tuple[str, str]] = []
     for name in names:
         try:
-            session = _compile_on(name, model, options)
+            session = _compile_on(name, model, options, shapes)
         except (UnavailableError, BackendError) as error:
-            if len(names) == 1:
-                raise
             failures.append((name, str(error)))
         else:
             session.placement = replace(session.placement, fallbacks=tuple(failures))
@@ -67,8 +78,26 @@ def compile_model(model: OnnxModel, backend: str | None, options: CompileOptions
     raise BackendUnavailableError(f"none of the backends {backend} can run this model: {reasons}")
 
 
-def _compile_on(name: str, model: OnnxModel, options: CompileOptions) -> Session[Any]:
+def _compile_on(name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None) -> Session[Any]:
     reason = BACKENDS[name].unavailable()
     if reason is not None:
         raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")
-    return BACKENDS[name].compile(model, options)
+    session = BACKENDS[name].compile(model, options)
+    if shapes is not None:
+        try:
+            session.prepare(shapes)
+        except BaseException:
+            session.close()
+            raise
+    return session
+
+
+def _strictly(name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None) -> Session[Any]:
+    """As `_compile_on`; the error about an operator also says which other backends take the model."""
+    try:
+        return _compile_on(name, model, options, shapes)
+    except UnsupportedOperatorError as error:
+        others = [other for other in usable() if other != name]
+        able = ", ".join(probe.that_compile(model, others, options))
+        able = able or "none of the others that are usable here"
+        raise UnsupportedOperatorError(f"{error}; backends that can run it: {able}", error.reason) from error

@@ -83,6 +83,8 @@ class Backend(ABC):
 
 
 PlanT = TypeVar("PlanT")
+# Shapes in the order of the inputs, and the values of inputs that say shapes.
+_Key = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
 
 
 class Session(ABC, Generic[PlanT]):
@@ -97,7 +99,7 @@ class Session(ABC, Generic[PlanT]):
         self.outputs: tuple[TensorSpec, ...] = model.facts.outputs
         self.placement = placement
         self._model = model
-        self._plans: OrderedDict[tuple[tuple[int, ...], ...], PlanT] = OrderedDict()
+        self._plans: OrderedDict[_Key, PlanT] = OrderedDict()
         self._exclusive = Exclusive("session")
 
     @property
@@ -106,8 +108,15 @@ class Session(ABC, Generic[PlanT]):
         """Bytes of weights and arena, None where the backend does not tell."""
 
     @abstractmethod
-    def _make_plan(self, shapes: Shapes) -> PlanT:
-        """Everything that one set of input shapes needs; run once before the first frame."""
+    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> PlanT:
+        """Everything that one set of input shapes needs; run once before the first frame.
+
+        operands: the inputs that `_plan_operands` named, by value.
+        """
+
+    def _plan_operands(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Those inputs whose values, such as a shape, a plan is made for; none by default."""
+        return {}
 
     @abstractmethod
     def _execute(
@@ -129,7 +138,7 @@ class Session(ABC, Generic[PlanT]):
         """
         with self._exclusive:
             key = self._check_shapes({name: tuple(shape) for name, shape in shapes.items()})
-            self._plan(key, make=True)
+            self._plan(key, {}, make=True)
 
     def run(
         self,
@@ -146,7 +155,7 @@ class Session(ABC, Generic[PlanT]):
         """
         with self._exclusive:
             key = self._check_inputs(inputs)
-            plan = self._plan(key, make=replan)
+            plan = self._plan(key, self._plan_operands(inputs), make=replan)
             if out is not None:
                 self._check_out(plan, out)
             return self._execute(plan, inputs, out)
@@ -187,16 +196,21 @@ class Session(ABC, Generic[PlanT]):
         if all(spec.is_static for spec in self.inputs):
             self.prepare({s.name: tuple(n for n in s.shape if isinstance(n, int)) for s in self.inputs})
 
-    def _plan(self, key: tuple[tuple[int, ...], ...], *, make: bool) -> PlanT:
+    def _plan(
+        self, shapes_in_order: tuple[tuple[int, ...], ...], operands: dict[str, Array], *, make: bool
+    ) -> PlanT:
+        key = (shapes_in_order, tuple(value.tobytes() for value in operands.values()))
         plan = self._plans.get(key)
         if plan is None:
-            shapes = {spec.name: shape for spec, shape in zip(self.inputs, key, strict=True)}
+            shapes = {spec.name: shape for spec, shape in zip(self.inputs, shapes_in_order, strict=True)}
             if not make:
+                values = f", with these values of {', '.join(operands)}," if operands else ""
+                remedy = "run(replan=True)" if operands else "call prepare() with them, or run(replan=True)"
                 raise InputError(
-                    f"input shapes {_listed(shapes)} are not prepared; prepared: "
-                    f"{'; '.join(self._prepared()) or 'none'}: call prepare() with them, or run(replan=True)"
+                    f"input shapes {_listed(shapes)}{values} are not prepared; prepared: "
+                    f"{'; '.join(self._prepared()) or 'none'}: {remedy}"
                 )
-            plan = self._make_plan(shapes)
+            plan = self._make_plan(shapes, operands)
             self._plans[key] = plan
             if len(self._plans) > MAX_PLANS:
                 self._plans.popitem(last=False)
@@ -205,8 +219,8 @@ class Session(ABC, Generic[PlanT]):
 
     def _prepared(self) -> list[str]:
         return [
-            _listed({spec.name: shape for spec, shape in zip(self.inputs, key, strict=True)})
-            for key in self._plans
+            _listed({spec.name: shape for spec, shape in zip(self.inputs, shapes, strict=True)})
+            for shapes, _ in self._plans
         ]
 
     def _check_names(self, names: Mapping[str, object]) -> None:
@@ -219,7 +233,7 @@ class Session(ABC, Generic[PlanT]):
         for spec in self.inputs:
             shape = shapes[spec.name]
             fits = len(shape) == len(spec.shape) and all(
-                got > 0 and (not isinstance(want, int) or want == got)
+                (got > 0 or want == 0) and (not isinstance(want, int) or want == got)
                 for want, got in zip(spec.shape, shape, strict=False)
             )
             if not fits:

@@ -138,7 +138,7 @@ class OnnxRuntimeSession(Session[_Plan]):
         if got != expected:
             raise BackendError(f"onnxruntime: outputs {got} differ from the model's {expected}")
 
-    def _make_plan(self, shapes: Shapes) -> _Plan:
+    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
         plan = _Plan(self._session.io_binding(), self._model.output_shapes(shapes))
         zeros = {spec.name: np.zeros(shapes[spec.name], spec.dtype) for spec in self.inputs}
         self._execute(plan, zeros, None)

@@ -196,7 +196,7 @@ class OpenCVSession(Session[_Plan]):
         backend_name, targets = DEVICES[options.device_kind]
         return f"classic engine, {backend_name}, {targets[options.precision]}"
 
-    def _make_plan(self, shapes: Shapes) -> _Plan:
+    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
         plan = _Plan(shapes, self._model.output_shapes(shapes))
         self._execute(plan, {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}, None)
         return plan
@@ -218,6 +218,8 @@ class OpenCVSession(Session[_Plan]):
             raise BackendError(f"opencv: the run failed: {_reason(error)}") from error
         results: dict[str, Array] = {}
         for spec, array in zip(self.outputs, arrays, strict=True):
+            if array is None:
+                raise BackendError(f"opencv: the run gave no output {spec.name!r}; use another backend")
             expected = plan.output_shapes[spec.name]
             is_told = expected != (None,)
             if is_told and (

@@ -28,6 +28,7 @@ VERBS = {
     "bench": "Measure a model's latency on this machine.",
     "verify": "Compare preprocessing and backends with the card's golden tensors, stage by stage.",
     "convert": "Turn a Caffe, Darknet or ONNX network into ONNX with a card.",
+    "compile": "Compile a network for the simd engine, and tell what it became.",
     "demo": "Detect parts on a generated belt, on every usable backend, and report.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",

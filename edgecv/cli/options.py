@@ -69,16 +69,21 @@ def placement_options(function: F) -> F:
             click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …"),
             click.option("--precision", default="fp32", show_default=True, help="fp32, fp16 or int8."),
             weights_option,
-            click.option(
-                "--imgsz",
-                metavar="SIZE|WxH",
-                callback=_parse_imgsz,
-                help="Blob size, for a model with a dynamic input.",
-            ),
+            imgsz_option,
         )
     ):
         function = option(function)
     return function
+
+
+def imgsz_option(function: F) -> F:
+    """--imgsz."""
+    return click.option(
+        "--imgsz",
+        metavar="SIZE|WxH",
+        callback=_parse_imgsz,
+        help="Blob size, for a model with a dynamic input.",
+    )(function)
 
 
 def weights_option(function: F) -> F:

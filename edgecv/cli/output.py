@@ -61,14 +61,22 @@ def progress_bar(description: str) -> Iterator[ProgressBar]:
         yield ProgressBar(progress, description)
 
 
-def print_table(table: object) -> None:
-    """A rich table on stdout, at the terminal's width, or wide enough for a file."""
+def stdout() -> Console:
+    """For tables: as wide as the terminal, or wide enough for a file."""
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    console.print(table)
+    return console if console.is_terminal else Console(width=160)
+
+
+def width() -> int:
+    """Columns of a table on stdout."""
+    return stdout().width
+
+
+def print_table(table: object) -> None:
+    """A rich table on stdout."""
+    stdout().print(table)
 
 
 def check_html(path: str | None, inputs: Iterable[str]) -> None:
