@@ -13,7 +13,7 @@ PHOTO ?=
 OUT ?= demo
 EXTRAS ?= all,dev
 
-.PHONY: help setup oracle demo test lint test-arm format clean
+.PHONY: help setup oracle demo test lint test-arm test-sanitize format clean
 
 help:
 	@echo 'make demo                   set up, detect parts on a generated belt, write demo/'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test                   set up, with the oracle, and run the tests'
 	@echo 'make oracle                 OpenCV 4.14 in $(ORACLE), which tests compare imported networks with'
 	@echo 'make test-arm               run the native tests as ARMv8.0-A under emulation'
+	@echo 'make test-sanitize          run the native tests under AddressSanitizer and UBSan'
 	@echo 'make lint                   ruff, mypy and clang-format'
 	@echo 'make format                 let ruff and clang-format rewrite the sources'
 
@@ -52,6 +53,9 @@ test: setup oracle
 
 test-arm: setup
 	tools/test_arm.sh
+
+test-sanitize: setup
+	tools/test_sanitize.sh
 
 lint: setup
 	$(BIN)/ruff check .

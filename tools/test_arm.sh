@@ -119,4 +119,5 @@ export EDGECV_TEST_PROFILE=emulated NM=aarch64-linux-gnu-nm PYTHONDONTWRITEBYTEC
 unset EDGECV_ISA
 exec "$arm/python" -m pytest -p no:cacheprovider \
     tests/test_image.py tests/test_image_errors.py tests/test_boxes.py tests/test_boxes_errors.py \
-    tests/test_rois.py tests/test_rois_errors.py tests/test_isa.py tests/kernels "$@"
+    tests/test_rois.py tests/test_rois_errors.py tests/test_isa.py tests/kernels \
+    tests/engine/test_engine_plan.py tests/engine/test_engine_pool.py "$@"

@@ -16,6 +16,9 @@ ROOT = Path(__file__).parents[2]
 BOOK = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(BOOK.glob("*.md"))]
 
+# What the compilers made. It stays current in a copy, since times are copied too.
+COMPILED = [Path("build", name) for name in ("cython", "kernels", "modules")]
+
 # The directive of blocks that are about a machine on which nothing is installed yet.
 FRESH_CLONE = "fresh-clone"
 
@@ -62,7 +65,10 @@ def newcomer_env(bin_folder: Path, clone: Path) -> dict[str, str]:
 
 
 def copy_project(target: Path) -> None:
-    """The project as git sees it, with what is not committed yet; skips where it is no checkout."""
+    """The project as git sees it, with what is not committed yet; skips where it is no checkout.
+
+    With it goes what has been compiled, which would take minutes each time.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -77,6 +83,9 @@ def copy_project(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    for folder in COMPILED:
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, target / folder)
 
 
 def why_no_packages(env: Mapping[str, str], folder: Path) -> str | None:
