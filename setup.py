@@ -41,7 +41,8 @@ COMMON_FLAGS = [
     "-Wall",
     "-Wextra",
 ]
-COMMON_FLAGS += ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3"]
+# Python's own flags ask for debug information, ten times the size of the code.
+COMMON_FLAGS += ["-O1", "-g", "-fno-omit-frame-pointer"] if DEBUG else ["-O3", "-g0"]
 # Their reports name the line; the first one ends the process.
 SANITIZE_FLAGS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] if SANITIZE else []
 COMMON_FLAGS += SANITIZE_FLAGS
@@ -233,6 +234,7 @@ MODULES = [
         "edgecv._simd",
         [
             "ext/simd/_simd.pyx",
+            "ext/simd/band.cpp",
             "ext/simd/catalog.cpp",
             "ext/simd/data_gather.cpp",
             "ext/simd/data_nms.cpp",

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from edgecv import _simd
 from edgecv.engine import claims
+from edgecv.engine.bands import LIMITS, Limits, join_bands
 from edgecv.engine.lower import Lowering, Node, Tensor, lowering_of
+from edgecv.engine.outputs import Output
 from edgecv.engine.program import Encoded, Program, Step, Storage
 from edgecv.engine.targets import share_places
 from edgecv.engine.views import Shape, Strided
@@ -31,20 +33,6 @@ _COUNTED = ("NonMaxSuppression",)
 
 # Operators of which each result is made of a window of pixels.
 _WINDOWS = ("Conv", "MaxPool", "AveragePool")
-
-
-@dataclass(frozen=True)
-class Output:
-    """An output of a plan. shape: of the array that a run writes.
-
-    rows: index among the plan's outputs of an int64 that tells how many rows of this one are results; None
-    where all of them are.
-    """
-
-    name: str
-    shape: Shape
-    dtype: np.dtype[Any]
-    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,11 +75,13 @@ def compile_model(
     threads: int = 1,
     operands: Mapping[str, Array] | None = None,
     weights: Weights | None = None,
+    bands: Limits | None = LIMITS,
 ) -> Compiled:
     """Compile for these input shapes and, of the inputs that say shapes themselves, these values.
 
     isa: label of the instruction set. threads: those that runs will use; results do not depend on them.
-    weights: what plans of the same model for other shapes have packed already.
+    weights: what plans of the same model for other shapes have packed already. bands: which steps
+    are joined to bands, None for none; results do not depend on that either.
     Raises UnsupportedOperatorError, which names the node, where an operator cannot be run.
     """
     graph, report = optimize(model, shapes, operands)
@@ -112,6 +102,8 @@ def compile_model(
         _check_pixels(node)
         lowering_of(item)(lowering, node)
     counts = _write_outputs(lowering, outputs)
+    if bands is not None:
+        join_bands(program, threads, bands)
     values = sum(s.bytes for s in program.storages if s.space == "arena" and s.first >= 0)
     return Compiled(program.finish(), counts, graph, report, tuple(program.steps), values)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecv import _simd, machine
+from edgecv import _isa, _simd, machine
 from edgecv.engine.compile import Compiled
-from edgecv.engine.program import Step
+from edgecv.engine.program import Step, lanes_of
 from edgecv.engine.views import Shape
 from edgecv.graph.model import OnnxModel
 
@@ -72,7 +72,7 @@ class Explanation:
     after_text: its nodes, one a line. changes: pass, nodes, what was done. missed: pass, node, why it was
     not. views: operators of the graph after the passes that need no step, since they only say where their
     results lie. values_bytes: of the values that share the arena, were they side by side. scratch_bytes: of
-    all threads.
+    all threads, None where this machine cannot run the plan.
     """
 
     origin: str
@@ -92,7 +92,7 @@ class Explanation:
     weight_bytes: int
     arena_bytes: int
     values_bytes: int
-    scratch_bytes: int
+    scratch_bytes: int | None
 
     @property
     def flops(self) -> float:
@@ -113,7 +113,7 @@ class Explanation:
     @property
     def memory_bytes(self) -> int:
         """All that a session of one plan holds."""
-        return self.weight_bytes + self.arena_bytes + self.scratch_bytes
+        return self.weight_bytes + self.arena_bytes + (self.scratch_bytes or 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
@@ -150,14 +150,16 @@ def explain(
     from edgecv.graph.passes import load, to_text
 
     before = load(model, shapes)
-    plan = compiled.plan
-    facts = _Facts(compiled, _simd.lanes(compiled.encoded.isa))
+    code = compiled.encoded
+    # The runtime examines what it can run; scratch is what it says.
+    plan = compiled.plan if code.isa in _isa.usable() else None
+    facts = _Facts(compiled, lanes_of(code.isa))
     times = (
         _step_times(model, compiled, shapes, threads, repeats) if repeats else [None] * len(compiled.steps)
     )
     return Explanation(
         origin=model.origin,
-        isa=compiled.encoded.isa,
+        isa=code.isa,
         lanes=facts.lanes,
         threads=threads,
         inputs={name: tuple(shape) for name, shape in shapes.items()},
@@ -170,10 +172,10 @@ def explain(
         changes=tuple((c.pass_name, c.nodes, c.what) for c in compiled.report.changes),
         missed=tuple((m.pass_name, m.node, m.why) for m in compiled.report.missed),
         steps=tuple(facts.of(step, ns) for step, ns in zip(compiled.steps, times, strict=True)),
-        weight_bytes=plan.constant_bytes + plan.weight_bytes + plan.state_bytes,
-        arena_bytes=plan.arena_bytes,
+        weight_bytes=code.constants.nbytes + code.weights.nbytes + code.state_bytes,
+        arena_bytes=code.arena_bytes,
         values_bytes=compiled.values_bytes,
-        scratch_bytes=plan.scratch_bytes * threads,
+        scratch_bytes=None if plan is None else plan.scratch_bytes * threads,
     )
 
 
@@ -213,15 +215,18 @@ class _Facts:
         self._nodes = {node.name or "": node for node in graph}
         self._values = {value.name or "": value for node in graph for value in node.outputs}
         self._values |= {value.name or "": value for value in (*graph.inputs, *graph.initializers.values())}
-        self._labels = {_PURPOSES.sub("", step.label) for step in compiled.steps}
+        parts = [part for step in compiled.steps for part in (step.members or (step,))]
+        self._labels = {_PURPOSES.sub("", part.label) for part in parts}
 
     def of(self, step: Step, ns: float | None) -> StepFacts:
+        last = step.members[-1] if step.members else step
+        how = " > ".join(f"{part.op} {self._how(part)}" for part in step.members)
         return StepFacts(
             op=step.op,
             label=step.label,
-            how=self._how(step),
-            result=self._result(step.label),
-            blocks=self.lanes if _lies_in_blocks(step, self.lanes) else 0,
+            how=how or self._how(step),
+            result=self._result(last.label),
+            blocks=self.lanes if _lies_in_blocks(last, self.lanes) else 0,
             flops=step.flops,
             bytes=step.bytes,
             ns=ns,

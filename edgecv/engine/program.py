@@ -20,11 +20,20 @@ from edgecv.engine.weights import SHARED_BYTES, Weights
 from edgecv.errors import InputError
 
 Ints = NDArray[np.int64]
-Space = Literal["constant", "state", "arena", "weights", "input", "output"]
+Space = Literal["constant", "state", "arena", "weights", "input", "output", "strip"]
 
 OFFSET_BITS = 48
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
 NOWHERE = 0
+# Of instruction sets that this build may have no kernels for: a program can be made for another machine.
+_LANES = {"sse42": 4, "avx2": 8, "avx512": 16, "neon": 4}
+
+
+def lanes_of(isa: str) -> int:
+    """Floats in a vector of an instruction set, by its label. Raises InputError for an unknown one."""
+    if isa not in _LANES:
+        raise InputError(f"isa: expected one of {', '.join(_LANES)}, got {isa!r}")
+    return _LANES[isa]
 
 
 @dataclass
@@ -61,12 +70,24 @@ class Place:
     table: Table | None = None
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Where a storage of a band is: bytes from one of its blocks to the next, outside and in the strip.
+
+    slot: which of the band's strips it is.
+    """
+
+    pitch: int
+    strip_pitch: int
+    slot: int
+
+
 @dataclass
 class Step:
     """One operation: its name in `_simd.OPS`, its fields, and what it is in the user's graph.
 
     flops: multiplications and additions of the operator, those of padded lanes not counted; 0 for what only
-    moves. bytes: read and written, weights included.
+    moves. bytes: read and written, weights included. members: of a band, the steps that it is made of.
     """
 
     op: str
@@ -75,6 +96,7 @@ class Step:
     storages: frozenset[int]
     flops: float
     bytes: int
+    members: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,7 +120,7 @@ class Program:
     def __init__(self, isa: str, weights: Weights | None = None) -> None:
         self.isa = isa
         self.weights = Weights() if weights is None else weights
-        self.lanes: int = _simd.lanes(isa)
+        self.lanes = lanes_of(isa)
         self.steps: list[Step] = []
         nothing = Storage(0, "constant", 0, "nothing")
         self.storages: list[Storage] = [nothing]
@@ -108,6 +130,7 @@ class Program:
         self._tables: list[Table] = []
         self._table_numbers: set[int] = set()
         self._aliases: list[tuple[int, int]] = []
+        self._strips: dict[int, Strip] = {}
         # Distances of a convolution's channels are from the arena's first byte.
         self.arena_start = self._storage("arena", 0, "arena")
 
@@ -174,6 +197,10 @@ class Program:
         if result.bytes == source.bytes and {result.space, source.space} == {"arena"}:
             self._aliases.append((result.number, source.number))
 
+    def value_of(self, place: Place) -> NDArray[Any]:
+        """The constant that a place is the start of."""
+        return self._constants[place.value >> OFFSET_BITS]
+
     # ---- steps
 
     def add(
@@ -217,6 +244,29 @@ class Program:
         self.steps.append(step)
         return step
 
+    def to_strip(self, storage: Storage, pitch: int, strip_pitch: int, slot: int) -> None:
+        """Move what is between two steps, in blocks, to the strip of that number of a band.
+
+        pitch, strip_pitch: bytes from one block to the next as they are, and in the strip.
+        """
+        storage.space = "strip"
+        self._strips[storage.number] = Strip(pitch, strip_pitch, slot)
+
+    def keep_apart(self, results: frozenset[int], sources: frozenset[int]) -> None:
+        """Storages that are not to share memory, since one is written while the other is still read."""
+        self._aliases = [(r, s) for r, s in self._aliases if r not in results or s not in sources]
+
+    def replace_steps(self, steps: Sequence[Step]) -> None:
+        """Other steps over the same memory."""
+        self.steps = list(steps)
+        for storage in self.storages:
+            storage.first = storage.last = -1
+        for index, step in enumerate(self.steps):
+            for number in step.storages:
+                storage = self.storages[number]
+                storage.first = index if storage.first < 0 else storage.first
+                storage.last = index
+
     def finish(self) -> Encoded:
         """Lay memory out, resolve every place, encode."""
         bases = np.zeros(len(self.storages), np.int64)
@@ -232,6 +282,8 @@ class Program:
                 bases[storage.number] = slot << OFFSET_BITS
                 runs[space].append(storage.bytes)
                 slot += 1
+        for number, strip in self._strips.items():
+            bases[number] = slot + strip.slot << OFFSET_BITS
         constants = np.zeros(constant_bytes, np.uint8)
         for number, value in self._constants.items():
             start = int(bases[number] & OFFSET_MASK)
@@ -243,9 +295,10 @@ class Program:
         words: list[int] = []
         index_of = {name: i for i, name in enumerate(_simd.OPS)}
         for step in self.steps:
-            words.append(index_of[step.op])
-            for item in step.fields.values():
-                words.append(_resolve(item.value, bases) if isinstance(item, Place) else item)
+            for part in (step, *step.members):
+                words.append(index_of[part.op])
+                for item in part.fields.values():
+                    words.append(_resolve(item.value, bases) if isinstance(item, Place) else item)
         return Encoded(
             isa=self.isa,
             steps=np.array(words, np.int64),
@@ -289,6 +342,11 @@ class Program:
 
     def _resolved_table(self, table: Table, bases: Ints) -> NDArray[Any]:
         places = table.places.reshape(-1)
+        for number in self._strips.keys() & set((places >> OFFSET_BITS).tolist()):
+            strip = self._strips[number]
+            blocks, within = np.divmod(places & OFFSET_MASK, strip.pitch)
+            moved = (number << OFFSET_BITS) + blocks * strip.strip_pitch + within
+            places = np.where(places >> OFFSET_BITS == number, moved, places)
         full: Ints = bases[places >> OFFSET_BITS] + (places & OFFSET_MASK)
         if table.unit == 0:
             return full

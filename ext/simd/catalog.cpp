@@ -9,6 +9,7 @@ namespace {
 #define ECV_LIST(name, LIST) const char* const name[] = {LIST(ECV_NAME)};
 #define X(op, Step, FIELDS) ECV_LIST(k_##op, FIELDS)
 ECV_SIMD_STEPS(X)
+ECV_SIMD_JOINTS(X)
 #undef X
 
 // X(name in Python, its list)
@@ -32,7 +33,7 @@ constexpr Names names(const char* name, const char* const (&items)[n]) {
 
 const Names kOps[] = {
 #define X(op, Step, FIELDS) names(#op, k_##op),
-    ECV_SIMD_STEPS(X)
+    ECV_SIMD_STEPS(X) ECV_SIMD_JOINTS(X)
 #undef X
 };
 

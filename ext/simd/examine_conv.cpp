@@ -115,6 +115,8 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
             (bytes > 0 && ref_offset(step.x) + bytes >= int64_t{1} << kOffsetBits) ||
             !can_read(memory, step.x + bytes, extent, sizeof(float)))
             return unsound("an offset lies outside the memory of x");
+    } else if (!can_read(memory, step.x, 0, sizeof(float))) {
+        return unsound("x lies outside its memory");
     }
 
     const int64_t last_block = times(reach.blocks - 1, step.y_block);

@@ -7,7 +7,7 @@
 // A field is an int64. Kinds of fields:
 //   Ref      a place in memory: slot << 48 | byte offset. Slots: 0 none, 1 constants, 2 state, 3 arena,
 //            4 weights,
-//            then the inputs, then the outputs of a run.
+//            then the inputs, then the outputs of a run; inside a band its strips after them.
 //   number   a count, or a distance in elements ("floats" where the step knows only those)
 //   bits     a float32 in the low 32 bits
 //
@@ -162,6 +162,15 @@
     F(x) F(y) F(indices) F(planes) F(rows) F(columns) F(dilation_y) F(dilation_x) F(in_h) F(in_w) F(out_h)   \
     F(out_w) F(by_columns)
 
+// n_steps steps, which follow as steps do, in turns. Rows of what one makes (conv, depthwise, pool) lie in a
+// strip, memory of the thread, until the next one (of the same ops) has read them. Each is cut into chunks of
+// whole rows, with all of its blocks or tiles.
+// strips: int64[n_steps - 1][3]: blocks, rows, floats of a row. A strip is [blocks][rows][row] floats, in which
+// steps name rows as if all were there: row r of block b is at floats (b rows + r) row. Strips are the slots
+// after the last output.
+// A chunk: `chunk` chunks of the last step.
+#define ECV_BAND_FIELDS(F) F(n_steps) F(strips) F(chunk)
+
 // X(op, type of its step, its fields)
 #define ECV_SIMD_STEPS(X) \
     X(conv, ConvStep, ECV_CONV_FIELDS) \
@@ -183,6 +192,9 @@
     X(lrn, LrnStep, ECV_LRN_FIELDS) \
     X(cumsum, CumsumStep, ECV_CUMSUM_FIELDS) \
     X(pool_indices, PoolIndicesStep, ECV_POOL_INDICES_FIELDS)
+
+// Steps that are made of steps; their codes follow.
+#define ECV_SIMD_JOINTS(X) X(band, BandStep, ECV_BAND_FIELDS)
 
 // ---- Choices. X-macros, so that Python reads the names from here. Order is value, from 0.
 
@@ -223,6 +235,7 @@ namespace ecv {
         FIELDS(ECV_FIELD)          \
     };
 ECV_SIMD_STEPS(ECV_STEP)
+ECV_SIMD_JOINTS(ECV_STEP)
 #undef ECV_STEP
 #undef ECV_FIELD
 

@@ -5,10 +5,12 @@
 #include <time.h>
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <new>
 #include <vector>
 
+#include "band.h"
 #include "denormals.h"
 #include "kernels.h"
 #include "memory.h"
@@ -30,6 +32,8 @@ const Op kOps[] = {
 #undef X
 };
 constexpr int64_t kOpCount = sizeof kOps / sizeof kOps[0];
+constexpr int64_t kBandCode = kOpCount;
+constexpr int64_t kBandFields = sizeof(BandStep) / sizeof(int64_t);
 
 constexpr int64_t kMostSlots = 1 << 14;
 constexpr int64_t kMostSlotBytes = int64_t{1} << kOffsetBits;
@@ -59,6 +63,7 @@ struct NativePlan {
     std::vector<Step> steps;
     std::vector<char*> bases;
     std::vector<int64_t> sizes;
+    std::deque<Band> bands;
     Memory memory = {};
     Buffer program, state, arena;
     int64_t scratch_bytes = 0;
@@ -77,36 +82,94 @@ bool lay_out(const PlanSpec& spec, NativePlan* plan) {
     plan->sizes.insert(plan->sizes.end(), spec.io_bytes, spec.io_bytes + io);
     for (const int64_t size : plan->sizes)
         if (!is_count(size, 0, kMostSlotBytes)) return false;
+    // Of bands, whose steps are examined by themselves first: nothing is too large for a strip.
+    plan->sizes.insert(plan->sizes.end(), kMostStrips, kMostSlotBytes - 1);
+    plan->bases.insert(plan->bases.end(), kMostStrips, nullptr);
     plan->bases[kConstants] = spec.constants;
     plan->bases[kWeights] = spec.weights;
     plan->memory = {plan->bases.data(), plan->sizes.data(), kFirstInput + io, kFirstInput + spec.n_inputs};
     return true;
 }
 
-// Cuts the program into steps and examines each; nullptr, or what is wrong with the last one looked at.
-const char* take_steps(const PlanSpec& spec, const SimdKernels& kernels, NativePlan* plan) {
-    const size_t bytes = static_cast<size_t>(spec.program_size) * sizeof(int64_t);
-    plan->program.reset(static_cast<char*>(malloc(bytes ? bytes : 1)));
-    if (!plan->program) throw std::bad_alloc();
-    if (bytes) memcpy(plan->program.get(), spec.program, bytes);
-    const int lanes = simd_lanes(spec.isa);
-    for (int64_t i = 0; i < spec.program_size;) {
-        plan->steps.push_back({});
-        const int64_t code = spec.program[i++];
-        if (code < 0 || code >= kOpCount) return "its op is unknown";
-        const Op& op = kOps[code];
-        if (op.fields > spec.program_size - i) return "the program ends within its fields";
-        const void* fields = plan->program.get() + i * static_cast<int64_t>(sizeof(int64_t));
-        i += op.fields;
-        const Examined examined = op.examine(fields, plan->memory, lanes);
-        if (examined.problem) return examined.problem;
+// Takes a program apart, step by step.
+class Reader {
+  public:
+    Reader(const PlanSpec& spec, const SimdKernels& kernels, NativePlan* plan)
+        : kernels_(kernels), plan_(plan), lanes_(simd_lanes(spec.isa)), left_(spec.program_size) {
+        const size_t bytes = static_cast<size_t>(spec.program_size) * sizeof(int64_t);
+        plan->program.reset(static_cast<char*>(malloc(bytes ? bytes : 1)));
+        if (!plan->program) throw std::bad_alloc();
+        if (bytes) memcpy(plan->program.get(), spec.program, bytes);
+        next_ = reinterpret_cast<const int64_t*>(plan->program.get());
+    }
+
+    // Examines each step; nullptr, or what is wrong with the last one looked at.
+    const char* take_steps() {
+        while (left_ > 0) {
+            plan_->steps.push_back({});
+            if (const char* problem = *next_ == kBandCode ? take_band() : take_step()) return problem;
+        }
+        return nullptr;
+    }
+
+  private:
+    const void* take(int64_t fields) {
+        if (fields > left_) return nullptr;
+        const int64_t* const first = next_;
+        next_ += fields;
+        left_ -= fields;
+        return first;
+    }
+
+    // A step of its own, or one of a band's, in whose memory there are strips.
+    const char* take_member(const Memory& memory, BandMember* member) {
+        if (left_ == 0) return "the program ends within a band";
+        member->op = *static_cast<const int64_t*>(take(1));
+        if (member->op < 0 || member->op >= kOpCount) return "its op is unknown";
+        const Op& op = kOps[member->op];
+        member->fields = take(op.fields);
+        if (!member->fields) return "the program ends within its fields";
+        member->run = kernels_.*op.kernel;
+        member->examined = op.examine(member->fields, memory, lanes_);
+        return member->examined.problem;
+    }
+
+    const char* take_step() {
+        BandMember member;
+        if (const char* problem = take_member(plan_->memory, &member)) return problem;
+        return add({member.run, member.fields, 0}, member.examined);
+    }
+
+    const char* take_band() {
+        take(1);
+        const void* fields = take(kBandFields);
+        if (!fields) return "the program ends within its fields";
+        plan_->bands.push_back({});
+        Band& band = plan_->bands.back();
+        band.step = *static_cast<const BandStep*>(fields);
+        if (!is_count(band.step.n_steps, 2, kMostStrips + 1)) return "it has too few or too many steps";
+        Memory memory = plan_->memory;
+        memory.n_slots += band.step.n_steps - 1;
+        for (int64_t i = 0; i < band.step.n_steps; ++i)
+            if (const char* problem = take_member(memory, &band.members[i])) return problem;
+        const Examined examined = examine_band(plan_->memory, lanes_, &band);
+        return examined.problem ? examined.problem : add({run_band, &band, 0}, examined);
+    }
+
+    const char* add(const Step& step, const Examined& examined) {
         if (!is_count(examined.chunks, 0, kMostChunks)) return "it has too many chunks";
         if (!is_count(examined.scratch, 0, kMostSlotBytes)) return "it needs too much scratch";
-        if (examined.scratch > plan->scratch_bytes) plan->scratch_bytes = examined.scratch;
-        plan->steps.back() = {kernels.*op.kernel, fields, examined.chunks};
+        if (examined.scratch > plan_->scratch_bytes) plan_->scratch_bytes = examined.scratch;
+        plan_->steps.back() = {step.run, step.fields, examined.chunks};
+        return nullptr;
     }
-    return nullptr;
-}
+
+    const SimdKernels& kernels_;
+    NativePlan* const plan_;
+    const int lanes_;
+    const int64_t* next_;
+    int64_t left_;
+};
 
 bool allocate(int64_t bytes, Buffer* buffer) {
     buffer->reset(allocate_zeroed(bytes));
@@ -119,7 +182,8 @@ PlanStatus build(const PlanSpec& spec, NativePlan* plan, PlanProblem* problem) {
         problem->what = "a size of its memory is out of range";
         return PlanStatus::unsound;
     }
-    problem->what = take_steps(spec, simd_kernels(spec.isa), plan);
+    const SimdKernels kernels = simd_kernels(spec.isa);
+    problem->what = Reader(spec, kernels, plan).take_steps();
     if (problem->what) {
         problem->step = static_cast<int64_t>(plan->steps.size()) - 1;
         return PlanStatus::unsound;

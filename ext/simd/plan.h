@@ -10,7 +10,7 @@ namespace ecv {
 // aligned. Plans of one model for other shapes share the weights; tables are among the constants.
 struct PlanSpec {
     int isa;
-    const int64_t* program;  // op, its fields, op, its fields…
+    const int64_t* program;  // op, its fields, op, its fields…; after a band's fields its steps
     int64_t program_size;    // in int64
     char* constants;
     char* weights;
