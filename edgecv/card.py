@@ -18,6 +18,8 @@ from edgecv.heads.base import HeadParams
 from edgecv.image import BlobSpec
 
 FILE_NAME = "model.json"
+# The one network of a model without stages.
+NETWORK = "network"
 # A card is text that a person writes; the largest label lists in use are a few hundred KB.
 MAX_CARD_BYTES = 4 << 20
 MAX_LABELS_BYTES = 4 << 20

@@ -1,16 +1,23 @@
-"""What the simd engine makes of a model that a user names."""
+"""What the simd engine makes of a model that a user names, to look at and to keep as a plan in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from edgecv import api, backends, importers, machine
+import msgspec
+
+from edgecv import _isa, api, backends, container, importers, machine
+from edgecv import card as cards
 from edgecv.backends.base import CompileOptions, Shapes, check_input_bytes
 from edgecv.card import ModelCard
+from edgecv.engine import saved
+from edgecv.engine.compile import Compiled
 from edgecv.engine.explain import Explanation, explain
-from edgecv.errors import HeadError, InputError, UnsupportedOperatorError
+from edgecv.engine.program import lanes_of
+from edgecv.errors import HeadError, InputError, UnavailableError, UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
+from edgecv.media import atomic
 from edgecv.types import TensorSpec
 
 
@@ -20,19 +27,31 @@ def explain_model(
     weights: str | None = None,
     imgsz: int | tuple[int, int] | None = None,
     threads: int | None = None,
+    isa: str | None = None,
     repeats: int = 0,
+    out: Path | None = None,
 ) -> dict[str, Explanation]:
     """Compile each network of a model for the simd engine and tell what it became; by stage.
 
     model, weights: as for `edgecv.load`, and any network that can be read, whatever its outputs mean. imgsz:
     size or (width, height) for a network with a dynamic input, by default the card's. threads: that runs
-    would use. repeats: runs of which each step's least time is told; 0 runs nothing. Raises
+    would use. isa: label of the instruction set, which may be that of another machine; None: the one that
+    runs here. repeats: runs of which each step's least time is told; 0 runs nothing. out: write the plan of a
+    model of one network there, which `edgecv.load` and `edgecv.compile` take. Raises
     UnsupportedOperatorError, which names the backends that can, where the engine cannot run it; InputError
-    for inputs without a size.
+    for inputs without a size; OutputError.
     """
     from edgecv import _simd
 
-    networks, card = _find(model, weights)
+    target = _isa.active() if isa is None else isa
+    lanes_of(target)
+    if repeats and target not in _isa.usable():
+        raise UnavailableError(
+            f"isa: a plan for {target} cannot be timed here; usable here: {', '.join(_isa.usable())}"
+        )
+    networks, card, paths = _find(model, weights)
+    if out is not None:
+        _check_out(out, model, networks, paths)
     count = machine.cpu_budget() if threads is None else threads
     options = CompileOptions(threads=count)
     # Refuses a count that runs would refuse.
@@ -42,23 +61,62 @@ def explain_model(
     for i, (stage, network) in enumerate(networks.items()):
         # A frame goes into the first stage.
         shapes = _shapes(network, wanted if i == 0 else None, card if i == 0 else None)
-        explanations[stage] = _explain(network, shapes, options, repeats)
+        compiled = _compile(network, shapes, options, target)
+        explanations[stage] = explain(network, compiled, shapes, count, repeats)
+        if out is not None:
+            atomic.write_whole(out, _to_bytes(network, compiled, shapes, card, count))
     return explanations
 
 
-def _find(model: str, weights: str | None) -> tuple[Mapping[str, OnnxModel], ModelCard | None]:
-    """The networks, and their card where there is one or the files make one."""
+def _find(
+    model: str, weights: str | None
+) -> tuple[Mapping[str, OnnxModel], ModelCard | None, Iterable[Path]]:
+    """The networks, their card where there is one or the files make one, and the files that were read."""
     try:
         loaded = api.resolve(model, weights)
     except HeadError:
         # What its outputs mean does not matter here.
         files = importers.locate(Path(model), None if weights is None else Path(weights))
-        return importers.read_networks(files), None
-    return loaded.networks, loaded.card
+        return importers.read_networks(files), None, files.paths
+    is_unread = loaded.is_drafted and loaded.card.task == "features"
+    return loaded.networks, None if is_unread else loaded.card, loaded.paths
 
 
-def _explain(network: OnnxModel, shapes: Shapes, options: CompileOptions, repeats: int) -> Explanation:
-    from edgecv import _isa
+def _check_out(out: Path, model: str, networks: Mapping[str, OnnxModel], paths: Iterable[Path]) -> None:
+    if out.suffix != container.SUFFIX:
+        raise InputError(f"out: expected a name that ends with {container.SUFFIX}, got {out}")
+    if len(networks) != 1:
+        raise InputError(
+            f"out: {model} runs as {len(networks)} networks ({', '.join(networks)}), and a plan holds one; "
+            "compile each of its files"
+        )
+    atomic.check_not_input(out, paths)
+    atomic.check_writable(out)
+
+
+def _to_bytes(
+    network: OnnxModel, compiled: Compiled, shapes: Shapes, card: ModelCard | None, threads: int
+) -> bytes:
+    """The container of a plan, its card stating the size that it is for."""
+    if card is not None:
+        shape = shapes.get(card.image_input.name, ())
+        first = card.image_input
+        if len(shape) == 4:
+            first = msgspec.structs.replace(first, size_wh=(shape[3], shape[2]))
+        # The golden tensors lie in a file beside the model's own card.
+        card = msgspec.structs.replace(card, inputs=(first, *card.inputs[1:]), golden=None)
+    return saved.to_bytes(
+        compiled.encoded,
+        [TensorSpec(spec.name, spec.dtype, shapes[spec.name]) for spec in network.facts.inputs],
+        compiled.outputs,
+        results=len(network.facts.outputs),
+        source=Path(network.origin).name,
+        threads=threads,
+        card=None if card is None else cards.dumps(card),
+    )
+
+
+def _compile(network: OnnxModel, shapes: Shapes, options: CompileOptions, isa: str) -> Compiled:
     from edgecv.engine import claims
     from edgecv.engine.compile import compile_model
     from edgecv.graph.passes import shape_operands
@@ -71,13 +129,12 @@ def _explain(network: OnnxModel, shapes: Shapes, options: CompileOptions, repeat
                 f"{network.origin}: a plan is made for the value of its input {operands[0]!r}, which says a "
                 "shape: in Python run(…, replan=True) takes one, or export the model with it fixed"
             )
-        compiled = compile_model(network, shapes, isa=_isa.active(), threads=options.threads)
+        return compile_model(network, shapes, isa=isa, threads=options.threads)
     except UnsupportedOperatorError:
         # The backend's own error also names those that can run it.
         precise = CompileOptions(threads=options.threads, precision=network.precision)
         backends.compile_model(network, "simd", precise, shapes).close()
         raise
-    return explain(network, compiled, shapes, options.threads, repeats)
 
 
 def _shapes(network: OnnxModel, wanted: tuple[int, int] | None, card: ModelCard | None) -> Shapes:

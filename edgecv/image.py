@@ -6,7 +6,6 @@ Every rounding is stated by `edgecv.image_reference`, and the result has the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgecv._image import Plan
 from edgecv.errors import InputError
+from edgecv.records import frozen
 from edgecv.types import FrameTransform
 
 MAX_SIDE = 32767
@@ -32,7 +32,7 @@ _LARGEST = 1e12
 _PLANS_KEPT = 8
 
 
-@dataclass(frozen=True)
+@frozen
 class BlobSpec:
     """What a network wants to see.
 

@@ -14,7 +14,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -385,6 +384,9 @@ def _library_version(name: str) -> str | None:
     loaded = getattr(sys.modules.get(name), "__version__", None)
     if isinstance(loaded, str):
         return loaded
+    # A dozen modules that nothing else here needs.
+    from importlib import metadata
+
     for distribution in DISTRIBUTIONS[name]:
         try:
             return metadata.version(distribution)

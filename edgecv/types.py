@@ -7,11 +7,13 @@ pixel is at 0.5. Boxes are xyxy: left, top, right, bottom.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgecv.records import frozen
 
 if TYPE_CHECKING:
     import supervision
@@ -20,7 +22,7 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]
 
 
-@dataclass(frozen=True)
+@frozen
 class TensorSpec:
     """Name, dtype and shape of a model's input or output.
 
@@ -41,7 +43,7 @@ class TensorSpec:
         return f"{self.name}: {self.dtype} ({axes})"
 
 
-@dataclass(frozen=True)
+@frozen
 class ModelFacts:
     """What a model file says about itself, for recognition.
 
@@ -57,7 +59,7 @@ class ModelFacts:
     operators: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
+@frozen
 class FrameTransform:
     """Where a frame lies in the blob that was made of it, and the exact way back.
 
@@ -107,7 +109,7 @@ class FrameTransform:
         return self.points_to_blob(xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
 
 
-@dataclass(frozen=True)
+@frozen
 class Candidates:
     """What a head reads from the raw outputs of one image, before NMS.
 
@@ -128,7 +130,7 @@ class Candidates:
         return len(self.confidence)
 
 
-@dataclass(frozen=True)
+@frozen
 class Timing:
     """Milliseconds that each stage of one frame took, on the monotonic clock.
 
@@ -145,7 +147,7 @@ class Timing:
         return self.preprocess_ms + self.inference_ms + self.postprocess_ms
 
 
-@dataclass(frozen=True)
+@frozen
 class Placement:
     """What runs where, at which precision: read back from the backend, not repeated from the request.
 
@@ -184,7 +186,7 @@ class Placement:
         return text
 
 
-@dataclass(frozen=True)
+@frozen
 class Memory:
     """Bytes that a session holds: weights, and the arena of intermediate tensors.
 
@@ -195,7 +197,7 @@ class Memory:
     arena: int | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Detections:
     """Objects found in one frame, best first.
 
@@ -265,7 +267,7 @@ class Detections:
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class Classification:
     """What one frame shows as a whole: its likeliest classes, best first.
 

@@ -5,27 +5,79 @@ A strict name fails with the reason; `"a,b"` is an ordered fallback that the pla
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from edgecv.backends import probe
 from edgecv.backends.base import Backend, CompileOptions, Session, Shapes, check_input_bytes
-from edgecv.backends.onnxruntime import OnnxRuntimeBackend
-from edgecv.backends.opencv import OpenCVBackend
-from edgecv.backends.simd import SimdBackend
 from edgecv.errors import (
     BackendError,
     BackendUnavailableError,
     InputError,
+    PlacementError,
     UnavailableError,
     UnsupportedOperatorError,
 )
-from edgecv.graph.model import OnnxModel
 
-__all__ = ["BACKENDS", "Backend", "CompileOptions", "Session", "compile_model", "parse_names", "usable"]
+if TYPE_CHECKING:
+    from edgecv.engine.saved import SavedPlan
+    from edgecv.graph.model import OnnxModel
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "CompileOptions",
+    "Session",
+    "compile_model",
+    "open_plan",
+    "parse_names",
+    "usable",
+]
+
+
+class _Backends(MutableMapping[str, Backend]):
+    """Backends by name, each made when it is first asked for: its module bears its name.
+
+    Of one that is not used nothing is imported.
+    """
+
+    def __init__(self, classes: Mapping[str, str]) -> None:
+        self._classes = dict(classes)
+        self._made: dict[str, Backend] = {}
+
+    def __getitem__(self, name: str) -> Backend:
+        if name not in self._made:
+            made = getattr(import_module(f"edgecv.backends.{name}"), self._classes[name])()
+            self._made[name] = made
+        return self._made[name]
+
+    def __setitem__(self, name: str, backend: Backend) -> None:
+        self._classes.setdefault(name, "")
+        self._made[name] = backend
+
+    def __delitem__(self, name: str) -> None:
+        del self._classes[name]
+        self._made.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
 
 # In the order in which `backend=None` tries them.
-BACKENDS: dict[str, Backend] = {b.name: b for b in (OnnxRuntimeBackend(), OpenCVBackend(), SimdBackend())}
+BACKENDS: MutableMapping[str, Backend] = _Backends(
+    {
+        "simd": "SimdBackend",
+        "onnxruntime": "OnnxRuntimeBackend",
+        "opencv": "OpenCVBackend",
+    }
+)
 
 
 def usable() -> list[str]:
@@ -50,19 +102,16 @@ def compile_model(
     """A session on the first backend of the list that can run the model as asked for.
 
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
-    the first usable one. shapes: of the inputs, to prepare for, so that what a backend cannot do with them
-    counts here too. Raises what the only or last backend raised, with all reasons.
+    all that are usable, in the same way. shapes: of the inputs, to prepare for, so that what a backend cannot
+    do with them counts here too. Raises what the only or last backend raised, with all reasons.
     """
     for spec in model.facts.inputs:
         if spec.is_static:
             check_input_bytes(spec, tuple(n for n in spec.shape if isinstance(n, int)))
-    if backend is None:
-        names = usable()
-        if not names:
-            reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
-            raise BackendUnavailableError(f"no backend is usable here: {reasons}")
-        return _strictly(names[0], model, options, shapes)
-    names = parse_names(backend)
+    names = usable() if backend is None else parse_names(backend)
+    if not names:
+        reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
+        raise BackendUnavailableError(f"no backend is usable here: {reasons}")
     if len(names) == 1:
         return _strictly(names[0], model, options, shapes)
     failures: list[tuple[str, str]] = []
@@ -75,7 +124,32 @@ def compile_model(
             session.placement = replace(session.placement, fallbacks=tuple(failures))
             return session
     reasons = "; ".join(f"{name}: {why}" for name, why in failures)
-    raise BackendUnavailableError(f"none of the backends {backend} can run this model: {reasons}")
+    raise BackendUnavailableError(f"none of the backends {', '.join(names)} can run this model: {reasons}")
+
+
+def open_plan(plan: SavedPlan, backend: str | None, options: CompileOptions) -> Session[Any]:
+    """A session on a plan that was compiled before, which only `simd` runs.
+
+    backend: as for `compile_model`; another one is a PlacementError, or a fallback that is recorded.
+    """
+    from edgecv.backends.simd import SimdBackend
+
+    simd = BACKENDS["simd"]
+    assert isinstance(simd, SimdBackend)
+    names = [simd.name] if backend is None else parse_names(backend)
+    whys = tuple((name, f"{plan.origin} is a plan of simd") for name in names if name != simd.name)
+    if simd.name not in names:
+        raise PlacementError(
+            f"backend: {backend} was asked for, and {plan.origin} is a plan of simd, which no other backend "
+            f"runs; ask for simd, or give the network that it was compiled from, {plan.source}"
+        )
+    reason = simd.unavailable()
+    if reason is not None:
+        raise BackendUnavailableError(f"backend simd is not usable here: {reason}")
+    session = simd.open(plan, options)
+    before = names.index(simd.name)
+    session.placement = replace(session.placement, fallbacks=whys[:before])
+    return session
 
 
 def _compile_on(name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None) -> Session[Any]:
@@ -97,6 +171,8 @@ def _strictly(name: str, model: OnnxModel, options: CompileOptions, shapes: Shap
     try:
         return _compile_on(name, model, options, shapes)
     except UnsupportedOperatorError as error:
+        from edgecv.backends import probe
+
         others = [other for other in usable() if other != name]
         able = ", ".join(probe.that_compile(model, others, options))
         able = able or "none of the others that are usable here"

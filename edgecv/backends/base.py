@@ -11,18 +11,20 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.errors import BackendError, InputError, PlacementError, SessionBusyError
-from edgecv.graph.model import OnnxModel
-from edgecv.types import Memory, Placement, TensorSpec
+from edgecv.records import frozen
+from edgecv.types import Memory, ModelFacts, Placement, TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv.graph.model import OnnxModel
 
 Array = NDArray[Any]
 Shapes = dict[str, tuple[int, ...]]
@@ -32,7 +34,7 @@ MAX_PLANS = 8
 MAX_INPUT_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@frozen
 class CompileOptions:
     """What the user asked for. device: "cpu", "cuda", "cuda:1"… precision: "fp32", "fp16", "int8"."""
 
@@ -87,6 +89,13 @@ PlanT = TypeVar("PlanT")
 _Key = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
 
 
+class Described(Protocol):
+    """What a session is made for, and tells the shapes and dtypes of its tensors."""
+
+    @property
+    def facts(self) -> ModelFacts: ...
+
+
 class Session(ABC, Generic[PlanT]):
     """A compiled model. Its state belongs to one thread at a time: a second concurrent run raises.
 
@@ -94,11 +103,10 @@ class Session(ABC, Generic[PlanT]):
     static shapes is prepared when it is compiled.
     """
 
-    def __init__(self, model: OnnxModel, placement: Placement) -> None:
+    def __init__(self, model: Described, placement: Placement) -> None:
         self.inputs: tuple[TensorSpec, ...] = model.facts.inputs
         self.outputs: tuple[TensorSpec, ...] = model.facts.outputs
         self.placement = placement
-        self._model = model
         self._plans: OrderedDict[_Key, PlanT] = OrderedDict()
         self._exclusive = Exclusive("session")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from edgecv.backends.base import (
     why_not_importable,
 )
 from edgecv.errors import BackendError, PlacementError
-from edgecv.graph.model import OnnxModel
 from edgecv.types import Memory, Placement, TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv.graph.model import OnnxModel
 
 # Device kind -> execution provider and its option for the device's index.
 PROVIDERS: dict[str, tuple[str, str | None]] = {
@@ -124,6 +126,7 @@ class OnnxRuntimeSession(Session[_Plan]):
                 engine=provider,
             ),
         )
+        self._model = model
         self._check_order()
         self._weights = model.weight_bytes
         self._prepare_static()

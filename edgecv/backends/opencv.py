@@ -8,8 +8,7 @@ runs: the dump of the network does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
 import numpy as np
@@ -24,9 +23,11 @@ from edgecv.backends.base import (
     why_not_importable,
 )
 from edgecv.errors import BackendError, PlacementError
-from edgecv.graph.model import OnnxModel
-from edgecv.graph.padding import with_padding_of_points
+from edgecv.records import frozen
 from edgecv.types import Memory, Placement
+
+if TYPE_CHECKING:
+    from edgecv.graph.model import OnnxModel
 
 MINIMUM = (4, 8)
 # Device kind -> name of the DNN backend, and of the target for each precision.
@@ -92,7 +93,7 @@ def _target(kind: str, precision: str) -> tuple[int, int] | None:
     return backend, target
 
 
-@dataclass(frozen=True)
+@frozen
 class _Plan:
     shapes: Shapes
     output_shapes: dict[str, tuple[int | None, ...]]
@@ -129,6 +130,7 @@ class OpenCVSession(Session[_Plan]):
                 engine=engine,
             ),
         )
+        self._model = model
         self._output_names = [spec.name for spec in self.outputs]
         self._weights = model.weight_bytes
         self._live.add(self)
@@ -167,6 +169,8 @@ class OpenCVSession(Session[_Plan]):
 
         if _has_new_engine():
             # OpenCV 5.0 leaves out the padding of a 1x1 convolution, and answers with other numbers.
+            from edgecv.graph.padding import with_padding_of_points
+
             model = with_padding_of_points(model)
         data = np.frombuffer(model.data, np.uint8)
         cannot = f"OpenCV {version} cannot compile {model.origin}"

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgecv import machine
-from edgecv.backends.base import Array, Backend, CompileOptions, Session, Shapes, require_precision
+from edgecv.backends.base import (
+    Array,
+    Backend,
+    CompileOptions,
+    Described,
+    Session,
+    Shapes,
+    require_precision,
+)
 from edgecv.errors import InputError, PlacementError, UnavailableError, UnsupportedOperatorError
-from edgecv.graph.model import OnnxModel
+from edgecv.records import frozen
 from edgecv.types import Memory, Placement
 from edgecv.version import VERSION
 
 if TYPE_CHECKING:
     from edgecv import _simd
-    from edgecv.engine.compile import Output
+    from edgecv.engine.outputs import Output
+    from edgecv.engine.saved import SavedPlan
+    from edgecv.graph.model import OnnxModel
 
 
 class SimdBackend(Backend):
@@ -44,8 +53,12 @@ class SimdBackend(Backend):
     def compile(self, model: OnnxModel, options: CompileOptions) -> SimdSession:
         return SimdSession(model, options, self.version())
 
+    def open(self, plan: SavedPlan, options: CompileOptions) -> SavedSession:
+        """A session on a plan that was compiled before; PlacementError where it does not run as asked for."""
+        return SavedSession(plan, options, self.version())
 
-@dataclass(frozen=True)
+
+@frozen
 class _Plan:
     """One set of shapes, ready to run."""
 
@@ -53,22 +66,16 @@ class _Plan:
     outputs: tuple[Output, ...]
 
 
-class SimdSession(Session[_Plan]):
-    """One model on the engine. A run with `out` allocates nothing.
+class _EngineSession(Session[_Plan]):
+    """Plans of one model on the engine. A run with `out` allocates nothing.
 
     deadline_ns: time.monotonic_ns() after which a run ends with DeadlineError, between steps; 0 is none.
     """
 
-    def __init__(self, model: OnnxModel, options: CompileOptions, version: str) -> None:
-        from edgecv import _isa, _simd
-        from edgecv.engine import claims
-        from edgecv.engine.weights import Weights
-        from edgecv.graph.passes import shape_operands
+    def __init__(self, model: Described, isa: str, options: CompileOptions, version: str) -> None:
+        from edgecv import _simd
 
-        if options.device != "cpu":
-            raise PlacementError(f"simd: device {options.device!r} was asked for; it runs on the cpu only")
-        require_precision("simd", model, options)
-        self._isa: str = _isa.active()
+        self._isa = isa
         self._threads = options.threads
         self.deadline_ns = 0
         super().__init__(
@@ -79,17 +86,11 @@ class SimdSession(Session[_Plan]):
                 device="cpu",
                 precision="fp32",
                 threads=options.threads,
-                engine=self._isa,
+                engine=isa,
             ),
         )
-        with self._naming_the_model():
-            claims.check_model(model)
-        self._operands = shape_operands(model)
         self._pool = _simd.Pool(options.threads, cpus=machine.cpu_budget())
-        self._weights = Weights()
         self._running: _simd.Plan | None = None
-        if not self._operands:
-            self._prepare_static()
 
     @property
     def memory(self) -> Memory:
@@ -107,32 +108,6 @@ class SimdSession(Session[_Plan]):
         plan = self._running
         if plan is not None:
             plan.cancel()
-
-    def _plan_operands(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: inputs[name] for name in self._operands}
-
-    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
-        from edgecv.engine.compile import compile_model
-
-        with self._naming_the_model():
-            compiled = compile_model(
-                self._model,
-                shapes,
-                isa=self._isa,
-                threads=self._threads,
-                operands=operands,
-                weights=self._weights,
-            )
-        return _Plan(compiled.plan, compiled.outputs)
-
-    @contextmanager
-    def _naming_the_model(self) -> Iterator[None]:
-        try:
-            yield
-        except UnsupportedOperatorError as error:
-            raise UnsupportedOperatorError(
-                f"simd {VERSION} cannot compile {self._model.origin}: {error}", error.reason
-            ) from error
 
     def _output_shapes(self, plan: _Plan) -> dict[str, tuple[int | None, ...]]:
         return {
@@ -162,3 +137,82 @@ class SimdSession(Session[_Plan]):
 
     def _release(self) -> None:
         self._pool.close()
+
+
+class SimdSession(_EngineSession):
+    """One model on the engine, which compiles it for each set of shapes."""
+
+    def __init__(self, model: OnnxModel, options: CompileOptions, version: str) -> None:
+        from edgecv import _isa
+        from edgecv.engine import claims
+        from edgecv.engine.weights import Weights
+        from edgecv.graph.passes import shape_operands
+
+        _check_device(options)
+        require_precision("simd", model, options)
+        self._model = model
+        with self._naming_the_model():
+            claims.check_model(model)
+        super().__init__(model, _isa.active(), options, version)
+        self._operands = shape_operands(model)
+        self._weights = Weights()
+        if not self._operands:
+            self._prepare_static()
+
+    def _plan_operands(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: inputs[name] for name in self._operands}
+
+    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
+        from edgecv.engine.compile import compile_model
+
+        with self._naming_the_model():
+            compiled = compile_model(
+                self._model,
+                shapes,
+                isa=self._isa,
+                threads=self._threads,
+                operands=operands,
+                weights=self._weights,
+            )
+        return _Plan(compiled.plan, compiled.outputs)
+
+    @contextmanager
+    def _naming_the_model(self) -> Iterator[None]:
+        try:
+            yield
+        except UnsupportedOperatorError as error:
+            raise UnsupportedOperatorError(
+                f"simd {VERSION} cannot compile {self._model.origin}: {error}", error.reason
+            ) from error
+
+
+class SavedSession(_EngineSession):
+    """One plan out of a file on the engine: for the shapes that it was compiled for, and no others."""
+
+    def __init__(self, saved: SavedPlan, options: CompileOptions, version: str) -> None:
+        _check_device(options)
+        if options.precision != saved.precision:
+            raise PlacementError(
+                f"simd: precision {options.precision} was asked for, and {saved.origin} is a plan in "
+                f"{saved.precision}; ask for precision={saved.precision}"
+            )
+        super().__init__(saved, saved.isa, options, version)
+        self._saved = saved
+        self._prepare_static()
+
+    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
+        return _Plan(self._saved.load(), self._saved.outputs)
+
+    def _check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        try:
+            return super()._check_shapes(shapes)
+        except InputError as error:
+            raise InputError(
+                f"{error}: {self._saved.origin} is a plan for its shapes alone; compile "
+                f"{self._saved.source} for others"
+            ) from None
+
+
+def _check_device(options: CompileOptions) -> None:
+    if options.device != "cpu":
+        raise PlacementError(f"simd: device {options.device!r} was asked for; it runs on the cpu only")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,16 @@ _NODE = 1
 @options.weights_option
 @options.imgsz_option
 @options.threads_option
+@click.option(
+    "--isa",
+    metavar="LABEL",
+    help="Instruction set to compile for: sse42, avx2, avx512 or neon. Default: the one that runs here.",
+)
+@click.option(
+    "--out",
+    metavar="FILE.ecv",
+    help="Write the plan, which loads in no time and without ONNX, and runs on simd.",
+)
 @click.option("--explain", is_flag=True, help="Tell every pass, fusion, step, layout and size.")
 @click.option("--time", "is_timed", is_flag=True, help="Run it too, on noise, and tell what each step takes.")
 @options.json_option
@@ -38,22 +49,32 @@ def command(
     weights: str | None,
     imgsz: tuple[int, int] | None,
     threads: int | None,
+    isa: str | None,
+    out: str | None,
     explain: bool,
     is_timed: bool,
     json_path: str | None,
 ) -> int:
-    """Compile MODEL for the simd engine and tell what it became.
+    """Compile MODEL for the simd engine, tell what it became, and keep it with --out.
 
     MODEL: a card's name, a card, or any network file that is read, whatever its outputs mean.
 
     --explain shows what was fused, and why something was not; for every step its kernel, how its result
     lies, its work and the bytes that it moves; and the graph before and after. --time adds to the steps the
-    least time of each in 50 runs. Nothing is written: a model is compiled when it is loaded.
+    least time of each in 50 runs.
+
+    A plan that is kept holds its weights, packed for one instruction set and cut for so many --threads, and
+    its card. It is for one size of input, and for the engine of this version of edgecv: another refuses it.
     """
     from edgecv.explain import explain_model
 
     repeats = REPEATS if is_timed else 0
-    found = explain_model(model, weights=weights, imgsz=imgsz, threads=threads, repeats=repeats)
+    path = None if out is None else Path(out)
+    found = explain_model(
+        model, weights=weights, imgsz=imgsz, threads=threads, isa=isa, repeats=repeats, out=path
+    )
+    if path is not None:
+        click.echo(f"edgecv: wrote {path}, {_mega(path.stat().st_size)}", err=True)
     if json_path:
         networks = [{"stage": stage, **explanation.as_dict()} for stage, explanation in found.items()]
         output.write_json(json_path, {"model": model, "networks": networks})
@@ -94,7 +115,7 @@ def _summary(explanation: Explanation) -> list[str]:
         (
             "memory",
             f"{_mega(explanation.memory_bytes)}: weights {_mega(explanation.weight_bytes)}, "
-            f"arena {_mega(explanation.arena_bytes)}, scratch {_mega(explanation.scratch_bytes)}",
+            f"arena {_mega(explanation.arena_bytes)}, scratch {_scratch(explanation)}",
         ),
         ("", f"the arena's values side by side would take {_mega(explanation.values_bytes)}"),
     ]
@@ -182,6 +203,11 @@ def _times(shape: tuple[int, ...]) -> str:
 
 def _giga(number: float) -> str:
     return f"{number / 1e9:.3f} G" if number >= 1e8 else f"{number / 1e6:.3f} M"
+
+
+def _scratch(explanation: Explanation) -> str:
+    size = explanation.scratch_bytes
+    return f"not known for {explanation.isa} here" if size is None else _mega(size)
 
 
 def _mega(size: int) -> str:

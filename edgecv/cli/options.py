@@ -58,7 +58,8 @@ def backend_option(function: F) -> F:
     return click.option(
         "--backend",
         metavar="NAME[,NAME]",
-        help="Backend to run on; with commas, an ordered fallback. Default: the first usable one.",
+        help="Backend to run on; with commas, an ordered fallback. Default: simd,onnxruntime,opencv, "
+        "as far as they are usable.",
     )(function)
 
 

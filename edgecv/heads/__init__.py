@@ -6,51 +6,58 @@ its task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, MutableMapping
+from importlib import import_module
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from edgecv.errors import CardError
-from edgecv.heads import (
-    classify,
-    detection,
-    detectnet,
-    faster_rcnn,
-    fastestdet,
-    nanodet,
-    region,
-    ssd,
-    yolo,
-    yolo_e2e,
-    yolov5,
-    yolov8,
-    yolox,
-    yunet,
-)
 from edgecv.heads.base import ClassificationHead, DetectionHead, Head, HeadParams
 from edgecv.types import ModelFacts
 
-_DETECTION: tuple[DetectionHead[Any], ...] = (
-    yolox,
-    yolov5,
-    yolov8,
-    yolo_e2e,
-    nanodet,
-    fastestdet,
-    yunet,
-    yolo,
-    region,
-    detection,
-    detectnet,
-    faster_rcnn,
-    ssd,
-)
-_CLASSIFICATION: tuple[ClassificationHead[Any], ...] = (classify,)
+HeadT = TypeVar("HeadT")
 
-DETECTION: dict[str, DetectionHead[Any]] = {module.TYPE: module for module in _DETECTION}
-CLASSIFICATION: dict[str, ClassificationHead[Any]] = {module.TYPE: module for module in _CLASSIFICATION}
-HEADS: dict[str, Head[Any]] = {**DETECTION, **CLASSIFICATION}
+
+class _Modules(MutableMapping[str, HeadT]):
+    """Heads by type, each the module of that name, imported when it is first asked for; or what was set."""
+
+    def __init__(self, *types: str) -> None:
+        self._heads: dict[str, HeadT | None] = dict.fromkeys(types)
+
+    def __getitem__(self, type: str) -> HeadT:
+        head = self._heads[type]
+        if head is None:
+            head = self._heads[type] = cast("HeadT", import_module(f"edgecv.heads.{type}"))
+        return head
+
+    def __setitem__(self, type: str, head: HeadT) -> None:
+        self._heads[type] = head
+
+    def __delitem__(self, type: str) -> None:
+        del self._heads[type]
+
+    def __contains__(self, type: object) -> bool:
+        return type in self._heads
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._heads)
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+
+# fmt: off
+_DETECTION = (
+    "yolox", "yolov5", "yolov8", "yolo_e2e", "nanodet", "fastestdet", "yunet", "yolo", "region", "detection",
+    "detectnet", "faster_rcnn", "ssd",
+)
+# fmt: on
+_CLASSIFICATION = ("classify",)
+
+DETECTION: MutableMapping[str, DetectionHead[Any]] = _Modules(*_DETECTION)
+CLASSIFICATION: MutableMapping[str, ClassificationHead[Any]] = _Modules(*_CLASSIFICATION)
+HEADS: MutableMapping[str, Head[Any]] = _Modules(*_DETECTION, *_CLASSIFICATION)
 BY_TASK: dict[str, Mapping[str, Head[Any]]] = {"detect": DETECTION, "classify": CLASSIFICATION}
 
 

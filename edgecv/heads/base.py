@@ -6,7 +6,6 @@ A head is a module with the members of `DetectionHead` or `ClassificationHead`; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgecv import boxes
 from edgecv.errors import HeadError
+from edgecv.records import frozen
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
@@ -25,7 +25,7 @@ class HeadParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Base of every head's parameters: plain values that a card can hold as JSON."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Query:
     """Which candidates to read.
 
@@ -114,7 +114,7 @@ class ClassificationHead(Head[P], Protocol[P]):
         ...
 
 
-@dataclass(frozen=True)
+@frozen
 class AtLeast:
     """An axis of `size` or more."""
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgecv.card import ModelCard
+from edgecv.card import NETWORK, ModelCard
 from edgecv.graph.model import OnnxModel
 
-# The one network of a model without stages.
-NETWORK = "network"
+__all__ = ["NETWORK", "Imported", "card_name"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ from edgecv.card import ModelCard
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
 from edgecv.pipelines.base import Array, Pipeline
+from edgecv.records import frozen
 from edgecv.types import Classification, FloatArray, FrameTransform, IntArray
 
 
-@dataclass(frozen=True)
+@frozen
 class ClassifierSettings:
     """top: how many classes a result lists; fewer where the model has fewer."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from edgecv.card import ModelCard
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams, Query
 from edgecv.pipelines.base import Array, Pipeline
+from edgecv.records import frozen
 from edgecv.types import Candidates, Detections, FloatArray, FrameTransform
 
 
-@dataclass(frozen=True)
+@frozen
 class DetectorSettings:
     """What counts as a detection.
 

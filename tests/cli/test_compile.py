@@ -236,3 +236,32 @@ def test_an_isa_that_is_none(edgecv: Run, network: Path, monkeypatch: pytest.Mon
     rows = {row["backend"]: row for row in edgecv("backends", "--json", "-").json["backends"]}
     assert not rows["simd"]["usable"]
     assert "EDGECV_ISA=abacus" in rows["simd"]["reason"]
+
+
+def test_plan_is_kept_and_runs(edgecv: Run, network: Path, picture: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plan.ecv"
+    result = edgecv("compile", network, "--threads", 1, "--out", path)
+    assert result.code == 0, result.err
+    assert f"wrote {path}, " in result.err
+    detected = edgecv("detect", path, picture, "--json", "-")
+    assert detected.code == 0, detected.err
+    assert detected.lines[0]["placement"]["backend"] == "simd"
+    refused = edgecv("detect", path, picture, "--backend", "onnxruntime")
+    assert (refused.code, len(refused.err.splitlines())) == (3, 1)
+    path.write_bytes(path.read_bytes()[:-1])
+    damaged = edgecv("detect", path, picture)
+    assert (damaged.code, len(damaged.err.splitlines())) == (2, 1)
+    assert "expected a container of edgecv" in damaged.err
+
+
+def test_plan_that_is_refused(edgecv: Run, network: Path, picture: Path, tmp_path: Path) -> None:
+    foreign = next(isa for isa in ("neon", "avx512", "avx2") if isa not in _isa.usable())
+    path = tmp_path / "plan.ecv"
+    result = edgecv("compile", network, "--isa", foreign, "--out", path)
+    assert result.code == 0, result.err
+    assert f"scratch not known for {foreign} here" in result.out
+    assert edgecv("compile", network, "--isa", foreign, "--time").code == 3
+    assert edgecv("detect", path, picture).code == 3
+    for wrong in (("--isa", "mmx"), ("--out", "plan.zip"), ("--out", tmp_path / "none" / "plan.ecv")):
+        result = edgecv("compile", network, *wrong)
+        assert (result.code, len(result.err.splitlines())) == (2, 1)

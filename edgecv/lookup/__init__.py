@@ -1,0 +1,160 @@
+"""What a user names to a card and what runs it: the networks of a model's files, or a plan out of a file.
+
+A plan needs neither the readers of networks nor ONNX: they are imported when a network is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecv import card as cards
+from edgecv import container
+from edgecv.card import ModelCard
+from edgecv.errors import InputError, ModelFileError
+from edgecv.records import frozen
+from edgecv.types import ModelFacts
+
+if TYPE_CHECKING:
+    from edgecv.engine.saved import SavedPlan
+    from edgecv.graph.model import OnnxModel
+
+# A card of this suffix stands for the model file of the same stem beside it.
+CARD_SUFFIX = ".model.json"
+
+
+@frozen
+class Loaded:
+    """A model found: its card, its networks, and the card's folder, None for a card without one.
+
+    networks: by stage, in the order in which they run; of most models one, `importers.NETWORK`.
+    paths: every file that was read, the one that was named first. is_drafted: whether there was no
+    card, so that one was drafted from the files. remarks, assumptions: see `importers.Imported`.
+    plan: what runs in place of networks, of which there are then none.
+    """
+
+    card: ModelCard
+    networks: Mapping[str, OnnxModel]
+    folder: Path | None
+    paths: tuple[Path, ...] = ()
+    is_drafted: bool = False
+    remarks: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    plan: SavedPlan | None = None
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Of what takes the frame: the network, the first stage, or the plan."""
+        return self.model.facts if self.plan is None else self.plan.facts
+
+    @property
+    def model(self) -> OnnxModel:
+        """The network that takes the frame: the only one, or the first stage."""
+        return next(iter(self.networks.values()))
+
+
+def resolve(
+    model: str | Path,
+    weights: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    mean: str | Path | Sequence[float] | None = None,
+    plans: bool = False,
+) -> Loaded:
+    """Find the card and the networks of what a user names; see `load`.
+
+    Which card: the one that is named; `<stem>.model.json` beside the file; the file's own metadata;
+    else one drafted from what the files say, which must leave no doubt. plans: whether a plan will do,
+    which brings its own card and no network; else it is an InputError.
+    """
+    path = Path(model)
+    if is_plan(path):
+        if not plans:
+            raise InputError(
+                f"{path}: a plan of the simd engine, and a network is wanted here: name the one that it was "
+                "compiled from"
+            )
+        for name, value in (("weights", weights), ("labels", labels), ("mean", mean)):
+            if value is not None:
+                raise InputError(
+                    f"{name}: {path} is a plan, which holds its weights and its card: compile it anew"
+                )
+        return _of_plan(path)
+    from edgecv.lookup import files
+
+    return files.resolve(model, weights, labels=labels, mean=mean)
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a path is that of a plan, by its name or by how the file begins."""
+    return path.suffix == container.SUFFIX or container.is_container(path)
+
+
+def _of_plan(path: Path) -> Loaded:
+    from edgecv.engine import saved
+
+    plan = saved.read(path)
+    beside = path.with_name(path.stem + CARD_SUFFIX)
+    if plan.card is not None:
+        card = cards.parse(plan.card, origin=f"{path}: {saved.CARD}")
+        if isinstance(card.labels, str):
+            raise ModelFileError(f"{path}: {saved.CARD}: `labels` names a file, and a plan holds its labels")
+    elif beside.is_file():
+        card = cards.read(beside)
+    else:
+        raise InputError(
+            f"{path}: a plan without a card, since it is not known what its outputs mean: edgecv.compile "
+            f"runs it; to detect or classify put a card beside it as {beside.name}"
+        )
+    return Loaded(card, {}, None, (path,), plan=plan)
+
+
+def check_task(loaded: Loaded, task: str | None = None) -> None:
+    """Raise InputError unless a pipeline does the card's task, and that is `task` where one is given."""
+    card = loaded.card
+    if card.task == "features" and loaded.is_drafted:
+        source = loaded.paths[0]
+        raise InputError(
+            f"{source}: what its outputs mean cannot be read from its files: put a card beside it as "
+            f"{source.stem}{CARD_SUFFIX} that states its task and its head; `edgecv convert` writes one to "
+            "start from"
+        )
+    if card.task not in ("detect", "classify"):
+        raise InputError(f"{card.name}: a model for the task {card.task}, which this version does not run")
+    if task is not None and card.task != task:
+        raise InputError(f"{card.name}: a model to {card.task}, not to {task}; `edgecv {card.task}` runs it")
+
+
+def announce(loaded: Loaded) -> None:
+    """Tell the log on what a drafted card rests: a warning where something was assumed."""
+    if not loaded.is_drafted:
+        return
+    import logging
+
+    log = logging.getLogger("edgecv")
+    card, source = loaded.card, loaded.paths[0]
+    log.log(
+        logging.WARNING if loaded.assumptions else logging.INFO,
+        "%s: no card, so one was drafted: head %s, input %s%s; `edgecv convert` writes such a card, and "
+        "%s%s beside the network takes its place",
+        source,
+        card.head.type if card.head else "none",
+        _described(card),
+        "".join(f"; assumed: {line}" for line in loaded.assumptions),
+        source.stem,
+        CARD_SUFFIX,
+    )
+    for remark in loaded.remarks:
+        log.info("%s: %s", source, remark)
+
+
+def _described(card: ModelCard) -> str:
+    entry = card.image_input
+    scale = f"mean {_numbers(entry.mean) or 0}, std {_numbers(entry.std) or 1}"
+    return f"{entry.size_wh[0]}x{entry.size_wh[1]} {entry.color} {entry.resize}, {scale}"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    """The values, or the one that they all are."""
+    return " ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))

@@ -1,0 +1,142 @@
+"""The card and the networks of a model's files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edgecv import card as cards
+from edgecv import importers, zoo
+from edgecv.card import ModelCard
+from edgecv.errors import InputError, ModelNotFoundError
+from edgecv.graph.model import OnnxModel
+from edgecv.importers import NETWORK, Mean, ModelFiles
+from edgecv.lookup import CARD_SUFFIX, Loaded
+
+
+def resolve(
+    model: str | Path,
+    weights: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    mean: str | Path | Sequence[float] | None = None,
+) -> Loaded:
+    """See `edgecv.lookup.resolve`."""
+    path = Path(model)
+    if path.is_dir() and (path / cards.FILE_NAME).is_file():
+        path = path / cards.FILE_NAME
+    names = None if labels is None else Path(labels)
+    offset = _mean(mean)
+    other = None if weights is None else Path(weights)
+    if path.suffix == ".json":
+        if not path.is_file():
+            raise ModelNotFoundError(f"{path}: no such card")
+        return _changed(_of_card(path, other), names, offset)
+    if path.exists():
+        return _bare(path, other, names, offset)
+    beside = path.with_name(path.stem + CARD_SUFFIX)
+    if path.suffix and beside.is_file():
+        # Of a model of several networks the card alone bears the name.
+        return _changed(_of_card(beside, other), names, offset)
+    try:
+        entry = zoo.find(str(model))
+    except ModelNotFoundError:
+        if path.suffix or len(path.parts) > 1:
+            raise ModelNotFoundError(f"{model}: no such file") from None
+        raise
+    return _changed(_of_entry(entry, other), names, offset)
+
+
+def _of_card(path: Path, weights: Path | None) -> Loaded:
+    return _of_entry(zoo.ZooEntry(cards.read(path), path.parent), weights, path)
+
+
+def _of_entry(entry: zoo.ZooEntry, weights: Path | None, *paths: Path) -> Loaded:
+    """The networks of a card. paths: those of the card itself."""
+    networks: dict[str, OnnxModel] = {}
+    for stage, files in _files(entry, weights).items():
+        found = importers.read_networks(files)
+        # A file that holds several networks brings its own stages.
+        networks.update({stage: found[NETWORK]} if set(found) == {NETWORK} else found)
+        paths += files.paths
+    return Loaded(entry.card, networks, entry.folder, paths)
+
+
+def _files(entry: zoo.ZooEntry, weights: Path | None) -> dict[str, ModelFiles]:
+    """The files of each of a card's networks."""
+    card = entry.card
+    if weights is None:
+        if not card.files and not card.stages:
+            raise ModelNotFoundError(f"{card.name}: its card names no files; give weights")
+        stages = {NETWORK: card.files} if card.files else card.stages
+        return {
+            stage: importers.of_card(card.name, card.format, [zoo.path_of(entry, file) for file in files])
+            for stage, files in stages.items()
+        }
+    if card.stages:
+        raise InputError(
+            f"weights: {card.name} runs as {len(card.stages)} networks ({', '.join(card.stages)}); one file "
+            "cannot stand for all that its card names"
+        )
+    if not weights.exists():
+        raise ModelNotFoundError(f"{weights}: no such file")
+    if card.files and importers.can_be_weights(weights, card.format):
+        paths = [zoo.path_of(entry, card.files[0]), weights]
+        return {NETWORK: importers.of_card(card.name, card.format, paths)}
+    return {NETWORK: importers.locate(weights)}
+
+
+def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | None) -> Loaded:
+    files = importers.locate(path, weights)
+    beside = path.with_name(path.stem + CARD_SUFFIX)
+    stages_card = path.with_name(Path(path.stem).stem + CARD_SUFFIX)
+    if beside.is_file():
+        networks = importers.read_networks(files)
+        loaded = Loaded(cards.read(beside), networks, path.parent, (beside, *files.paths))
+        return _changed(loaded, labels, mean)
+    if stages_card.is_file() and _is_stage(path, cards.read(stages_card)):
+        raise InputError(f"{path}: one of several networks of a model, and none alone: name {stages_card}")
+    imported = importers.import_model(files, labels=labels, mean=mean)
+    return Loaded(
+        imported.card,
+        imported.networks,
+        None,
+        # What was named comes first: a message about the model bears that name.
+        (path, *(file for file in (*files.paths, labels, mean) if isinstance(file, Path) and file != path)),
+        is_drafted=not imported.is_stated,
+        remarks=imported.remarks,
+        assumptions=imported.assumptions,
+    )
+
+
+def _is_stage(path: Path, card: ModelCard) -> bool:
+    return any(file.path == path.name for files in card.stages.values() for file in files)
+
+
+def _changed(loaded: Loaded, labels: Path | None, mean: Mean | None) -> Loaded:
+    """The model with what the caller states in place of its card."""
+    card, paths = loaded.card, loaded.paths
+    if mean is not None:
+        card = importers.with_mean(card, mean)
+    if labels is not None:
+        card = importers.relabel(card, loaded.networks, labels)
+        paths = (*paths, labels)
+    return replace(loaded, card=card, paths=paths)
+
+
+def _mean(mean: str | Path | Sequence[float] | None) -> Mean | None:
+    if mean is None:
+        return None
+    if isinstance(mean, (str, Path)):
+        if not Path(mean).is_file():
+            raise ModelNotFoundError(
+                f"mean: {mean}: no such file; give a mean file of Caffe, or numbers such as 104,117,123"
+            )
+        return Path(mean)
+    values = tuple(float(value) for value in mean)
+    if not values or not np.isfinite(values).all():
+        raise InputError(f"mean: expected a number for each channel, got {mean}")
+    return values

@@ -1,0 +1,403 @@
+"""Feeds edgecv plans that were changed at random, with an eye to their structure: none may crash it.
+
+    python tools/fuzz_ecv.py --files 100000 --processes 1
+
+Plans of a few small networks, for each instruction set that runs here, are changed in their bytes, in the
+zip's headers, in the manifest, and, with every checksum right again, in their facts, their card, the words of
+their program, their tables and their weights. Each is opened, examined, and where it passes run once, in a
+process that may not have more than --memory of address space. A file ends well where it runs or is refused
+with an EdgeCVError of one line. Anything else, a signal, another exception, more than --seconds, is reported
+with the number that makes the same file again: --first NUMBER --files 1 --keep FILE.ecv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import random
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Of operators that the detector beside it does not have: lookups, sorting, sums, strided copies.
+GRAPH = """
+<ir_version: 8, opset_import: ["" : 13]>
+g (float[1, 4, 6, 6] x, int64[2, 3] where) => (float[1, 4, 12, 12] big, float[2, 3, 6] rows,
+    float[1, 4, 6, 3] best, int64[1, 4, 6, 3] places, float[1, 4, 6, 6] sums, float[1, 4, 6, 6] soft,
+    float[1, 4, 1, 1] mean,
+    float[1, 4, 6, 6] lrn, float[1, 4, 3, 3] pooled, int64[n, 3] kept, float[4, 6, 6] scattered)
+<int64[3] flat = {4, 6, 6}, int64[2] table = {24, 6}, int64[1] k = {3}, int64[1] most = {4},
+ float[4] scales = {1.0, 1.0, 2.0, 2.0}, int64[3] spread = {1, 36, 4}, int64[3] classes = {1, 1, 36},
+ int64[2] one = {1, 2}, int64[2, 1] points = {1, 3}, int64[1] zero = {0}, int64[1] first = {1},
+ int64[1] ones = {1}>
+{
+  big = Resize <mode = "linear"> (x, , scales)
+  lines = Reshape (x, table)
+  rows = Gather <axis = 0> (lines, where)
+  best, places = TopK (x, k)
+  at = Constant <value_int = 2> ()
+  sums = CumSum (x, at)
+  soft = Softmax <axis = 1> (x)
+  mean = ReduceMean <axes = [2, 3], keepdims = 1> (x)
+  lrn = LRN <size = 3> (x)
+  pooled = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+  boxes = Reshape (x, spread)
+  part = Slice (x, zero, first, ones)
+  scores = Reshape (part, classes)
+  kept = NonMaxSuppression (boxes, scores, most)
+  map = Reshape (x, flat)
+  pair = Gather <axis = 0> (map, one)
+  scattered = ScatterND (map, points, pair)
+}
+"""
+# Sizes and places that arithmetic goes wrong at.
+NUMBERS = (
+    *(0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 63, 64, 65, 127, 255, 256, 4095, 4096, 65535, 65536),
+    *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**47, 2**48 - 1, 2**48, 2**62, 2**63 - 1),
+    *(slot << 48 | offset for slot in range(10) for offset in (0, 4, 64, 4096)),
+)
+TEXTS = ("", "x", "../../x", "\0", "ü" * 50, "float32", "int64", "object", "a" * 1000)
+
+
+def seeds() -> list[bytes]:
+    """The plans that are changed."""
+    import onnx
+
+    from edgecv import _isa
+    from edgecv.explain import explain_model
+
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        network = Path(folder, "graph.onnx")
+        model = onnx.parser.parse_model(GRAPH)
+        network.write_bytes(model.SerializeToString())
+        detector = ROOT / "models" / "parts-nano" / "parts-nano-dynamic.onnx"
+        out = Path(folder, "plan.ecv")
+        for isa in _isa.usable():
+            for source, size in ((network, None), (detector, 32)):
+                explain_model(str(source), imgsz=size, isa=isa, threads=2, out=out)
+                found.append(out.read_bytes())
+    return found
+
+
+class Mutation:
+    """One changed plan: all of its choices follow from its number."""
+
+    def __init__(self, number: int, seeds: list[bytes]) -> None:
+        self.random = random.Random(number)
+        self.data = self.random.choice(seeds)
+
+    def make(self) -> tuple[str, bytes]:
+        """What was changed, and the file."""
+        kinds: tuple[tuple[int, Callable[[], bytes]], ...] = (
+            (2, self.raw), (2, self.headers), (2, self.manifest), (3, self.facts), (2, self.card),
+            (6, self.program), (4, self.tables), (1, self.weights),
+        )  # fmt: skip
+        (change,) = self.random.choices([k for _, k in kinds], [w for w, _ in kinds])
+        return change.__name__, change()
+
+    def raw(self) -> bytes:
+        """Bytes of the file, or its length."""
+        data = bytearray(self.data)
+        for _ in range(self.random.randint(1, 8)):
+            place = self.random.randrange(len(data))
+            choice = self.random.random()
+            if choice < 0.6:
+                data[place] = self.random.randrange(256)
+            elif choice < 0.75:
+                del data[place : place + self.random.randint(1, 4096)]
+            elif choice < 0.9:
+                data[place:place] = self.random.randbytes(self.random.randint(1, 256))
+            else:
+                data = data[:place]
+            if not data:
+                break
+        return bytes(data)
+
+    def headers(self) -> bytes:
+        """Fields of the zip's headers and directory."""
+        data = bytearray(self.data)
+        marks = [i for mark in (b"PK\1\2", b"PK\3\4", b"PK\5\6") for i in _places(data, mark)]
+        for _ in range(self.random.randint(1, 3)):
+            place = self.random.choice(marks) + self.random.randrange(4, 46, 2)
+            width = self.random.choice((2, 4))
+            value = (self.random.choice(NUMBERS) + self.random.randint(-1, 1)) % (1 << 8 * width)
+            if place + width <= len(data):
+                data[place : place + width] = value.to_bytes(width, "little")
+        return bytes(data)
+
+    def manifest(self) -> bytes:
+        """What the manifest says; its own checksum is right."""
+        from io import BytesIO
+
+        with zipfile.ZipFile(BytesIO(self.data)) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        members["manifest.json"] = self._json(members["manifest.json"])
+        out = BytesIO()
+        with zipfile.ZipFile(out, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        return out.getvalue()
+
+    def facts(self) -> bytes:
+        """The facts of the plan."""
+        return self._with("plan.json", self._json)
+
+    def card(self) -> bytes:
+        """The card; the facts where there is none."""
+        return self._with("card.json" if b"card.json" in self.data else "plan.json", self._json)
+
+    def program(self) -> bytes:
+        """Words of the program: other numbers, other words, whole stretches."""
+
+        def change(data: bytes) -> bytes:
+            words = list(struct.unpack(f"<{len(data) // 8}q", data))
+            for _ in range(self.random.choice((1, 1, 1, 2, 4))):
+                place = self.random.randrange(len(words))
+                choice = self.random.random()
+                if choice < 0.3:
+                    words[place] += self.random.choice((-64, -16, -8, -4, -1, 1, 2, 4, 8, 16, 64, 4096))
+                elif choice < 0.6:
+                    words[place] = self.random.choice(NUMBERS) * self.random.choice((1, 1, 1, -1))
+                elif choice < 0.75:
+                    words[place] = self.random.choice(words)
+                elif choice < 0.85:
+                    words[place] ^= 1 << self.random.randrange(63)
+                elif choice < 0.92:
+                    del words[place : place + self.random.randint(1, 40)]
+                else:
+                    words[place:place] = words[: self.random.randint(1, 60)]
+                if not words:
+                    break
+            return struct.pack(f"<{len(words)}q", *(max(-(2**63), min(w, 2**63 - 1)) for w in words))
+
+        return self._with("program", change)
+
+    def tables(self) -> bytes:
+        """Words of the tables among the constants."""
+        return self._with("constants", self._numbers)
+
+    def weights(self) -> bytes:
+        """Weights: they may be any number."""
+        return self._with("weights", self._numbers)
+
+    def _numbers(self, data: bytes) -> bytes:
+        room = bytearray(data or self.random.randbytes(64))
+        for _ in range(self.random.choice((1, 1, 2, 8))):
+            width = self.random.choice((4, 8))
+            if len(room) < width:
+                break
+            place = self.random.randrange(len(room) // width) * width
+            old = int.from_bytes(room[place : place + width], "little")
+            value = self.random.choice((self.random.choice(NUMBERS), old + self.random.randint(-70, 70), -1))
+            room[place : place + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
+        return bytes(room[: self.random.randrange(len(room))] if self.random.random() < 0.05 else room)
+
+    def _with(self, name: str, change: Callable[[bytes], bytes]) -> bytes:
+        from io import BytesIO
+
+        from edgecv import container
+
+        with zipfile.ZipFile(BytesIO(self.data)) as archive:
+            members = {n: archive.read(n) for n in archive.namelist()}
+        about = json.loads(members.pop("manifest.json"))["about"]
+        members[name] = change(members[name])
+        return container.to_bytes("plan", members, about)
+
+    def _json(self, text: bytes) -> bytes:
+        value = json.loads(text)
+        for _ in range(self.random.choice((1, 1, 2, 3))):
+            parent, key = self._spot(value)
+            if parent is not None:
+                self._change(parent, key)
+        return json.dumps(value).encode("utf-8", "surrogatepass")
+
+    def _spot(self, value: Any) -> tuple[Any, Any]:
+        parent, key = None, None
+        while isinstance(value, (dict, list)) and value and (parent is None or self.random.random() < 0.85):
+            parent = value
+            key = (
+                self.random.choice(list(value))
+                if isinstance(value, dict)
+                else self.random.randrange(len(value))
+            )
+            value = parent[key]
+        return parent, key
+
+    def _change(self, parent: Any, key: Any) -> None:
+        old = parent[key]
+        choice = self.random.random()
+        if isinstance(old, int) and choice < 0.4:
+            parent[key] = old + self.random.choice((-1, 1, 4, -4, 64, 1 << 20))
+        elif choice < 0.6:
+            parent[key] = self.random.choice(NUMBERS) * self.random.choice((1, -1))
+        elif choice < 0.75:
+            parent[key] = self.random.choice(TEXTS)
+        elif choice < 0.85:
+            parent[key] = self.random.choice((None, True, [], {}, [[[]]], 1.5, [old] * 3))
+        elif choice < 0.95:
+            parent.pop(key)
+        elif isinstance(parent, list):
+            parent.extend(parent)
+        else:
+            parent[self.random.choice(TEXTS) or "more"] = old
+
+
+def _places(data: bytearray, mark: bytes) -> list[int]:
+    found, at = [], data.find(mark)
+    while at >= 0:
+        found.append(at)
+        at = data.find(mark, at + 1)
+    return found
+
+
+def attempt(path: Path, number: int) -> str:
+    """How a file ends: "runs", or the error that refuses it. Any other exception goes up."""
+    import numpy as np
+
+    import edgecv
+    from edgecv.errors import EdgeCVError
+
+    try:
+        if number % 4 == 0:
+            with edgecv.load(path) as pipeline:
+                pipeline(np.zeros((24, 40, 3), np.uint8))
+        else:
+            with edgecv.compile(path, threads=1 + number % 2) as session:
+                session.deadline_ns = time.monotonic_ns() + 10**9  # type: ignore[attr-defined]
+                session.run(
+                    {
+                        s.name: np.zeros([n for n in s.shape if isinstance(n, int)], s.dtype)
+                        for s in session.inputs
+                    }
+                )
+    except EdgeCVError as error:
+        if len(str(error).splitlines()) != 1:
+            raise AssertionError(f"a message of several lines: {error}") from error
+        return type(error).__name__
+    except MemoryError:
+        # Of arrays that would be there without the limit.
+        return "MemoryError"
+    return "runs"
+
+
+def child(args: argparse.Namespace) -> int:
+    """Try files one by one; stdout tells what is under way and how it ended."""
+    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_AS, (args.memory << 20, args.memory << 20))
+    folder = Path(args.child)
+    originals = [path.read_bytes() for path in sorted(folder.glob("seed-*.ecv"))]
+    path = folder / f"file-{args.first}.ecv"
+    for number in range(args.first, args.first + args.files):
+        kind, data = Mutation(number, originals).make()
+        path.write_bytes(data)
+        print(f"{number} {kind}", flush=True)
+        signal.alarm(args.seconds)
+        how = attempt(path, number)
+        signal.alarm(0)
+        print(f"= {how}", flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"peak {peak}", flush=True)
+    return 0
+
+
+class Tally:
+    """What came of all files so far."""
+
+    def __init__(self) -> None:
+        self.ends: Counter[tuple[str, str]] = Counter()
+        self.findings: list[str] = []
+        self.peak_kb = 0
+
+    def take(self, process: subprocess.Popen[str], output: str, errors: str, first: int) -> int | None:
+        """Count what a child said; the number at which it died, if it did. first: that it began with."""
+        number, kind, is_open = first, "", False
+        for line in output.splitlines():
+            word, _, rest = line.partition(" ")
+            if word == "=":
+                self.ends[kind, rest] += 1
+                is_open = False
+            elif word == "peak":
+                self.peak_kb = max(self.peak_kb, int(rest))
+            else:
+                number, kind, is_open = int(word), rest, True
+        if not is_open and process.returncode == 0:
+            return None
+        reason = errors.strip().splitlines()[-1] if errors.strip() else ""
+        self.findings.append(f"file {number} ({kind}): exit {process.returncode}: {reason}")
+        print(self.findings[-1], file=sys.stderr, flush=True)
+        return number
+
+
+def main() -> int:
+    """Prints how many files ended how; 1 where one did not end well."""
+    parser = argparse.ArgumentParser(description="Feed edgecv plans that were changed at random.")
+    parser.add_argument("--files", type=int, default=1000, help="how many (default: 1000)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first (default: 0)")
+    parser.add_argument("--processes", type=int, default=1, help="at a time (default: 1)")
+    parser.add_argument("--memory", type=int, default=2048, help="MB of address space (default: 2048)")
+    parser.add_argument("--seconds", type=int, default=20, help="that a file may take (default: 20)")
+    parser.add_argument("--chunk", type=int, default=500, help="files of a process (default: 500)")
+    parser.add_argument("--keep", type=Path, help="write the first file here and run nothing")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        return child(args)
+    tally = Tally()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for i, data in enumerate(seeds()):
+            (folder / f"seed-{i:02}.ecv").write_bytes(data)
+        if args.keep:
+            originals = [path.read_bytes() for path in sorted(folder.glob("seed-*.ecv"))]
+            args.keep.write_bytes(Mutation(args.first, originals).make()[1])
+            return 0
+        end = args.first + args.files
+        todo = [(first, min(args.chunk, end - first)) for first in range(args.first, end, args.chunk)]
+        running: list[tuple[int, int, subprocess.Popen[str]]] = []
+        while todo or running:
+            while todo and len(running) < args.processes:
+                first, count = todo.pop(0)
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--child",
+                    name,
+                    "--first",
+                    str(first),
+                    "--files",
+                    str(count),
+                ]
+                limits = ["--memory", str(args.memory), "--seconds", str(args.seconds)]
+                process = subprocess.Popen(
+                    [*command, *limits], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                )
+                running.append((first, count, process))
+            first, count, process = running.pop(0)
+            output, errors = process.communicate()
+            died = tally.take(process, output, errors, first)
+            if died is not None and died + 1 < first + count:
+                todo.insert(0, (died + 1, first + count - died - 1))
+    for (kind, how), n in sorted(tally.ends.items()):
+        print(f"{kind:9} {how:26} {n:7}")
+    seconds = time.monotonic() - started
+    print(f"{sum(tally.ends.values())} files in {seconds:.0f} s, at most {tally.peak_kb >> 10} MB resident")
+    for line in tally.findings:
+        print(line)
+    return 1 if tally.findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
