@@ -185,6 +185,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
     if not cases:
         return
     load, first, peak, cpu = "Load, ms", "First frame, ms", "Peak memory, MiB", "CPU of a frame, ms"
+    rate = "Frames a second"
     table = Table(
         [
             "Backend",
@@ -192,6 +193,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
             Column(first, ".0f"),
             Column(peak, ".0f"),
             Column(cpu, ".2f"),
+            Column(rate, ".1f"),
             Column("CPU while waiting, ms", ".1f"),
         ],
         [
@@ -201,11 +203,12 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
                 result.first_frame_ms,
                 None if result.peak_rss_bytes is None else result.peak_rss_bytes / 2**20,
                 result.cpu_ms_per_frame,
+                result.frames_per_s,
                 result.waiting_cpu_ms,
             )
             for _, name, result, _ in cases
         ],
-        best={load: "min", first: "min", peak: "min", cpu: "min"},
+        best={load: "min", first: "min", peak: "min", cpu: "min", rate: "max"},
     )
     yield Section(
         "Start and memory",
@@ -243,6 +246,7 @@ def _conditions(report: BenchReport) -> dict[str, object]:
         f"{config.turn} frames, the first {config.settle} more not counted; one at a time, "
         "each in a process of its own"
     )
+    facts["Threads are for"] = "one frame" if config.hint == "latency" else "a frame each"
     facts["Warm-up"] = f"{config.warmup} frames, fewer after {config.warmup_seconds:g} s"
     if config.pin is not None:
         facts["Processors"] = ", ".join(map(str, config.pin))

@@ -20,13 +20,18 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Load(_Message, frozen=True, kw_only=True):
-    """Make the detector and the frames. cpus: processors to stay on, or None."""
+    """Make the detectors and the frames.
+
+    streams: how many detectors, of `threads` threads each, which run at the same time. cpus: processors to
+    stay on, or None.
+    """
 
     loader: str
     model: str
     backend: str | None
     device: str
     threads: int | None
+    streams: int
     precision: str
     imgsz: int | tuple[int, int] | None
     weights: str | None
@@ -36,14 +41,16 @@ class Load(_Message, frozen=True, kw_only=True):
 
 
 class WarmUp(_Message, frozen=True, kw_only=True):
-    """Run `frames` frames, fewer when `seconds` have passed."""
+    """Run `frames` frames on each stream, fewer when `seconds` have passed."""
 
     frames: int
     seconds: float
 
 
 class Measure(_Message, frozen=True, kw_only=True):
-    """One turn: `settle` frames that do not count, then `frames` that do, fewer after `seconds`."""
+    """One turn: `settle` frames of each stream that do not count, then `frames` of all that do, fewer after
+    `seconds`.
+    """
 
     frames: int
     seconds: float
@@ -73,13 +80,15 @@ class WarmedUp(_Message, frozen=True, kw_only=True):
 class Measured(_Message, frozen=True, kw_only=True):
     """Milliseconds of each frame of the turn.
 
-    cpu_s, waiting_cpu_s: CPU time of the process in the turn, and in the wait before it, seconds.
+    wall_s: from the first frame's start to the last one's end. cpu_s, waiting_cpu_s: CPU time of the process
+    in the turn, and in the wait before it. Seconds.
     """
 
     preprocess: list[float]
     inference: list[float]
     postprocess: list[float]
     end_to_end: list[float]
+    wall_s: float
     cpu_s: float
     waiting_cpu_s: float
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,6 +11,7 @@ from edgecv.bench.protocol import MAX_TURN_FRAMES
 from edgecv.bench.statistics import PERCENTILE_DEFINITION, Summary
 from edgecv.errors import InputError
 
+HINTS = ("latency", "throughput")
 STAGES = ("preprocess", "inference", "postprocess", "end_to_end")
 
 
@@ -26,6 +27,10 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
     far two equal measurements lie apart. source: images or a video, of which the first 64 frames are
     used; None for a synthetic frame of frame_wh.
 
+    hint: what n threads are for. latency: all work on one frame. throughput: n frames at once, each on one
+    thread, by n detectors that run side by side in one process; each frame then takes longer, and its latency
+    is what it takes while the others run.
+
     frames: samples of each. seconds: measuring time after which one stops with fewer. warmup: frames
     before the first turn, for at most warmup_seconds. turn: frames that one measures before the next
     takes over. settle: frames at the start of a turn that do not count, since the others have had the
@@ -39,6 +44,7 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
     threads: tuple[int | None, ...] = (None,)
     device: str = "cpu"
     precision: str = "fp32"
+    hint: Literal["latency", "throughput"] = "latency"
     imgsz: int | tuple[int, int] | None = None
     weights: str | None = None
     source: str | None = None
@@ -60,6 +66,10 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
         for count in self.threads:
             if count is not None and count < 1:
                 raise InputError(f"threads: expected at least 1, got {count}")
+        if self.hint not in HINTS:
+            raise InputError(f"hint: expected {' or '.join(HINTS)}, got {self.hint!r}")
+        if self.hint == "throughput" and None in self.threads:
+            raise InputError("hint: throughput needs a number of threads; give threads too")
         for name in ("frames", "warmup", "turn"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
@@ -96,10 +106,11 @@ class Latency(_Struct, frozen=True, kw_only=True):
 class BenchResult(_Struct, frozen=True, kw_only=True):
     """One backend at one thread count: figures, or what went wrong.
 
-    backend, threads: as asked for; `placement` says what ran. cpus: those it was bound to, or None.
-    load_ms: of `load`, imports of the backend's library included, without warm-up. first_frame_ms: the
-    first call. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time that it took
-    while others were measured; what they lost to it. peak_rss_bytes: of its process.
+    backend, threads: as asked for; `placement` says what ran, of one stream. streams: frames that were worked
+    on at once. frames_per_s: that all streams finished, per second of their turns. cpus: those it was bound
+    to, or None. load_ms: of `load`, imports of the backend's library included, without warm-up.
+    first_frame_ms: the first call. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time
+    that it took while others were measured; what they lost to it. peak_rss_bytes: of its process.
     error: one line; error_type: class of the exception, or "crash" or "timeout".
     """
 
@@ -110,6 +121,8 @@ class BenchResult(_Struct, frozen=True, kw_only=True):
     load_ms: float | None = None
     first_frame_ms: float | None = None
     latency_ms: Latency | None = None
+    streams: int = 1
+    frames_per_s: float | None = None
     cpu_ms_per_frame: float | None = None
     waiting_cpu_ms: float | None = None
     peak_rss_bytes: int | None = None

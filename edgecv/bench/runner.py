@@ -172,6 +172,7 @@ class Lane:
         self._config = config
         self._backend = backend
         self._threads = threads
+        self._streams = threads if config.hint == "throughput" and threads is not None else 1
         self._cpus = None if config.pin is None or threads is None else config.pin[:threads]
         self._worker: WorkerProcess | None = None
         self._failure: WorkerError | None = None
@@ -181,6 +182,7 @@ class Lane:
         self._cpu_s = 0.0
         self._waiting_cpu_s = 0.0
         self._spent_s = 0.0
+        self._wall_s = 0.0
         self._peak_rss_bytes: int | None = None
 
     @property
@@ -221,7 +223,8 @@ class Lane:
                     model=config.model,
                     backend=self._backend,
                     device=config.device,
-                    threads=self._threads,
+                    threads=self._threads if self._streams == 1 else 1,
+                    streams=self._streams,
                     precision=config.precision,
                     imgsz=config.imgsz,
                     weights=config.weights,
@@ -260,7 +263,8 @@ class Lane:
                 self._samples[stage].extend(getattr(measured, stage))
             self._cpu_s += measured.cpu_s
             self._waiting_cpu_s += measured.waiting_cpu_s
-            self._spent_s += sum(measured.end_to_end) / 1e3
+            self._wall_s += measured.wall_s
+            self._spent_s += sum(measured.end_to_end) / 1e3 / self._streams
 
     def finish(self) -> None:
         """Ask for the last figures and end the worker; one that has failed is gone already."""
@@ -284,6 +288,7 @@ class Lane:
         asked: dict[str, Any] = {
             "backend": self._backend,
             "threads": self._threads,
+            "streams": self._streams,
             "cpus": self._cpus,
             "placement": None if self._loaded is None else self._loaded.placement,
         }
@@ -295,6 +300,7 @@ class Lane:
             load_ms=self._loaded.load_ms,
             first_frame_ms=self._first_frame_ms,
             latency_ms=Latency(**{stage: summarize(self._samples[stage]) for stage in STAGES}),
+            frames_per_s=self.frames_done / self._wall_s,
             cpu_ms_per_frame=self._cpu_s / self.frames_done * 1e3,
             waiting_cpu_ms=self._waiting_cpu_s * 1e3,
             peak_rss_bytes=self._peak_rss_bytes,

@@ -50,12 +50,13 @@ def to_lines(report: BenchReport) -> list[str]:
 
 
 def name_of(result: BenchResult) -> str:
-    """What a result is called: its backend and its threads."""
+    """What a result is called: its backend, and its threads or, where each has a frame, its streams."""
     placed = (result.placement or {}).get("backend")
     backend = result.backend or (f"{placed} (first usable)" if placed else "first usable")
     if result.threads is None:
         return backend
-    return f"{backend}, {result.threads} thread{'' if result.threads == 1 else 's'}"
+    what = "thread" if result.streams == 1 else "stream"
+    return f"{backend}, {result.threads} {what}{'' if result.threads == 1 else 's'}"
 
 
 def _cells(summary: Summary) -> list[str]:
@@ -79,4 +80,6 @@ def _notes(result: BenchResult) -> list[str]:
         notes.append(f"peak {result.peak_rss_bytes / 2**20:.0f} MiB")
     if result.cpu_ms_per_frame is not None:
         notes.append(f"CPU {result.cpu_ms_per_frame:.2f} ms/frame")
+    if result.frames_per_s is not None:
+        notes.append(f"{result.frames_per_s:.1f} frames/s")
     return notes

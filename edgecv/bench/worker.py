@@ -8,13 +8,15 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -25,6 +27,7 @@ from edgecv.errors import BackendError, EdgeCVError, InputError
 from edgecv.media.synthetic import synthetic_frame
 
 Frame = NDArray[np.uint8]
+R = TypeVar("R")
 
 # Enough that a turn does not see one picture only, and little enough for a small board's memory.
 MAX_FRAMES = 64
@@ -54,12 +57,14 @@ def peak_rss_bytes(status: Path = Path("/proc/self/status")) -> int:
 
 
 class Worker:
-    """The state between commands: the detector, its frames, and the clocks."""
+    """The state between commands: a detector for each stream, their frames, and the clocks."""
 
     def __init__(self) -> None:
-        self._detector: Any = None
+        self._detectors: list[Any] = []
+        self._threads: ThreadPoolExecutor | None = None
         self._frames: list[Frame] = []
-        self._next = 0
+        # One step in C, which no other thread can come between.
+        self._next = itertools.count()
         self._cpu_s = 0.0
 
     def answer(self, command: protocol.Command) -> protocol.Reply:
@@ -81,23 +86,27 @@ class Worker:
 
     def _load(self, command: protocol.Load) -> protocol.Loaded:
         if command.cpus is not None:
-            _pin(command.cpus)
+            pin(command.cpus)
         self._frames = _frames(command.source, command.frame_wh)
         module, _, name = command.loader.partition(":")
         load: Callable[..., Any] = getattr(importlib.import_module(module), name)
         started = time.perf_counter_ns()
-        self._detector = load(
-            command.model,
-            backend=command.backend,
-            device=command.device,
-            threads=command.threads,
-            precision=command.precision,
-            imgsz=command.imgsz,
-            weights=command.weights,
-            warmup=False,
-        )
+        for _ in range(command.streams):
+            detector = load(
+                command.model,
+                backend=command.backend,
+                device=command.device,
+                threads=command.threads,
+                precision=command.precision,
+                imgsz=command.imgsz,
+                weights=command.weights,
+                warmup=False,
+            )
+            self._detectors.append(detector)
         load_ms = (time.perf_counter_ns() - started) / 1e6
-        placement = getattr(self._detector, "placement", None)
+        placement = getattr(self._detectors[0], "placement", None)
+        if command.streams > 1:
+            self._threads = ThreadPoolExecutor(command.streams)
         height, width = self._frames[0].shape[:2]
         return protocol.Loaded(
             load_ms=load_ms,
@@ -108,55 +117,74 @@ class Worker:
 
     def _warm_up(self, command: protocol.WarmUp) -> protocol.WarmedUp:
         start = time.perf_counter()
-        self._run_next()
+        self._run_next(self._detectors[0])
         first_ms = (time.perf_counter() - start) * 1e3
-        done = 1
-        while done < command.frames and time.perf_counter() - start < command.seconds:
-            self._run_next()
-            done += 1
-        self._cpu_s = _come_to_rest()
-        return protocol.WarmedUp(first_frame_ms=first_ms, frames=done)
+
+        def warm_up(detector: Any) -> int:
+            done = int(detector is self._detectors[0])
+            while done < command.frames and time.perf_counter() - start < command.seconds:
+                self._run_next(detector)
+                done += 1
+            return done
+
+        frames = sum(self._on_each_stream(warm_up))
+        self._cpu_s = come_to_rest()
+        return protocol.WarmedUp(first_frame_ms=first_ms, frames=frames)
 
     def _measure(self, command: protocol.Measure) -> protocol.Measured:
         cpu_before = time.process_time()
         waiting_cpu_s = cpu_before - self._cpu_s
-        for _ in range(command.settle):
-            self._run_next()
-        stages: tuple[list[float], ...] = ([], [], [], [])
-        preprocess, inference, postprocess, end_to_end = stages
+        self._on_each_stream(lambda detector: [self._run_next(detector) for _ in range(command.settle)])
         cpu_start = time.process_time()
         start = time.perf_counter_ns()
         limit = start + round(command.seconds * 1e9)
-        while len(end_to_end) < command.frames:
-            before = time.perf_counter_ns()
-            timing = self._run_next().timing
-            after = time.perf_counter_ns()
-            if timing is None:
-                raise BackendError("the detector's result carries no timing")
-            preprocess.append(timing.preprocess_ms)
-            inference.append(timing.inference_ms)
-            postprocess.append(timing.postprocess_ms)
-            end_to_end.append((after - before) / 1e6)
-            if after >= limit:
-                break
+        # Streams take the next frame that is left, so that none waits long for the others at the end.
+        frames_left = iter(range(command.frames))
+        runs = self._on_each_stream(lambda detector: self._samples(detector, frames_left, limit))
+        wall_s = (time.perf_counter_ns() - start) / 1e9
         cpu_s = time.process_time() - cpu_start
-        self._cpu_s = _come_to_rest()
+        self._cpu_s = come_to_rest()
+        preprocess, inference, postprocess, end_to_end = map(
+            list, zip(*(sample for run in runs for sample in run), strict=True)
+        )
         return protocol.Measured(
             preprocess=preprocess,
             inference=inference,
             postprocess=postprocess,
             end_to_end=end_to_end,
+            wall_s=wall_s,
             cpu_s=cpu_s,
             waiting_cpu_s=waiting_cpu_s,
         )
 
-    def _run_next(self) -> Any:
-        frame = self._frames[self._next % len(self._frames)]
-        self._next += 1
-        return self._detector(frame)
+    def _samples(
+        self, detector: Any, frames_left: Iterator[int], limit: int
+    ) -> list[tuple[float, float, float, float]]:
+        """Milliseconds of each stage of each frame, until none is left or the limit is past."""
+        samples = []
+        for _ in frames_left:
+            before = time.perf_counter_ns()
+            timing = self._run_next(detector).timing
+            after = time.perf_counter_ns()
+            if timing is None:
+                raise BackendError("the detector's result carries no timing")
+            end_to_end = (after - before) / 1e6
+            samples.append((timing.preprocess_ms, timing.inference_ms, timing.postprocess_ms, end_to_end))
+            if after >= limit:
+                break
+        return samples
+
+    def _on_each_stream(self, work: Callable[[Any], R]) -> list[R]:
+        """What comes of the work with each detector; several at the same time, in threads of their own."""
+        if self._threads is None:
+            return [work(detector) for detector in self._detectors]
+        return list(self._threads.map(work, self._detectors))
+
+    def _run_next(self, detector: Any) -> Any:
+        return detector(self._frames[next(self._next) % len(self._frames)])
 
 
-def _come_to_rest() -> float:
+def come_to_rest() -> float:
     """Wait until this process's threads sleep, so that none burns the next worker's turn.
 
     Returns the process's CPU time, seconds.
@@ -199,7 +227,7 @@ def _frames(source: str | None, frame_wh: tuple[int, int]) -> list[Frame]:
     return frames
 
 
-def _pin(cpus: Sequence[int]) -> None:
+def pin(cpus: Sequence[int]) -> None:
     """Bind every thread of this process, those that an import has started included."""
     if not hasattr(os, "sched_setaffinity"):
         raise InputError("pin: this system cannot bind a process to processors")
@@ -211,7 +239,7 @@ def _pin(cpus: Sequence[int]) -> None:
         raise InputError(f"pin: cannot run on processors {list(cpus)}: {error}") from error
 
 
-def _take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
+def take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
     """The pipes to the parent, out of reach of any library that reads stdin or prints to stdout."""
     commands, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -223,7 +251,7 @@ def _take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
 
 def main() -> int:
     """Serve commands until the parent closes its end."""
-    commands, replies = _take_pipes()
+    commands, replies = take_pipes()
     worker = Worker()
     while line := commands.readline(protocol.MAX_LINE_BYTES + 1):
         try:

@@ -1,10 +1,23 @@
-"""edgecv bench: latency of every stage, several backends and thread counts side by side."""
+"""edgecv bench: latency of every stage, several backends and thread counts side by side; or of every
+layer.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgecv.cli import options, output
+from edgecv.errors import InputError
+
+if TYPE_CHECKING:
+    from edgecv.bench import BenchConfig
+
+FRAMES = 500
+# What a whole detector is measured with, and layers are not.
+NOT_FOR_LAYERS = {"source": None, "hint": "latency", "device": "cpu", "precision": "fp32"}
 
 
 @click.command(name="bench")
@@ -13,25 +26,41 @@ from edgecv.cli import options, output
     "--backend", metavar="A,B", help="Backends to measure, each by itself. Default: every usable one."
 )
 @click.option("--threads", metavar="N,M", default="1", show_default=True, help="Thread counts to measure.")
+@click.option(
+    "--hint",
+    type=click.Choice(("latency", "throughput")),
+    default="latency",
+    show_default=True,
+    help="What threads are for: all for one frame, or one for each of several frames at once.",
+)
+@click.option(
+    "--layers", is_flag=True, help="Time every layer of simd instead, beside the processor's measured peak."
+)
 @click.option("--source", metavar="PATH", help="Images or a video. Default: a synthetic 1280x720 frame.")
-@click.option("--frames", type=int, default=500, show_default=True, help="Samples of each.")
+@click.option("--frames", type=int, default=FRAMES, show_default=True, help="Samples of each.")
 @click.option(
     "--seconds", type=float, default=60.0, show_default=True, help="Longest measuring time of each."
 )
 @click.option("--warmup", type=int, default=50, show_default=True, help="Frames before the first sample.")
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
+@click.option("--out", metavar="FILE.svg", help="With --layers: write the bar chart to a file.")
 @options.placement_options
 @options.json_option
 @options.html_option
+@click.pass_context
 def command(
+    context: click.Context,
     model: str,
     backend: str | None,
     threads: str,
+    hint: Literal["latency", "throughput"],
+    layers: bool,
     source: str | None,
     frames: int,
     seconds: float,
     warmup: int,
     pin: str | None,
+    out: str | None,
     device: str,
     precision: str,
     weights: str | None,
@@ -42,18 +71,33 @@ def command(
     """Measure the latency of MODEL on this machine.
 
     One child process per backend and thread count; they take turns, so that all meet the same machine.
+
+    --layers runs the network alone on simd, on noise, and tells for every step its least time, GFLOP/s, GB/s,
+    and what the first is of the peak that simd's kernels reach on this machine in the same run. --frames is
+    the number of runs.
     """
     from edgecv import bench
     from edgecv.backends import parse_names, usable
-    from edgecv.report import write_html
 
     output.check_html(html_path, inputs=(model, *filter(None, (source,))))
+    names = tuple(parse_names(backend)) if backend else ()
+    if out is not None and not layers:
+        raise InputError("--out: writes the chart of --layers; use --html for a page with charts")
+    if layers:
+        for option, default in NOT_FOR_LAYERS.items():
+            if context.params[option] != default:
+                raise InputError(
+                    f"--{option}: does not go with --layers, which runs the network alone on simd"
+                )
+        if names not in ((), ("simd",)):
+            raise InputError(f"--layers: expected --backend simd, the one that tells them, got {backend}")
     config = bench.BenchConfig(
         model=model,
-        backends=tuple(parse_names(backend) if backend else usable()) or (None,),
+        backends=names or tuple(usable()) or (None,),
         threads=tuple(options.split_counts("--threads", threads)),
         device=device,
         precision=precision,
+        hint=hint,
         imgsz=imgsz,
         weights=weights,
         source=source,
@@ -62,6 +106,15 @@ def command(
         warmup=warmup,
         pin=bench.parse_cpus(pin) if pin else None,
     )
+    if layers:
+        return _layers(config, out, json_path, html_path)
+    return _latency(config, json_path, html_path)
+
+
+def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) -> int:
+    from edgecv import bench
+    from edgecv.report import write_html
+
     with output.progress_bar("measuring") as bar:
         measured = bench.measure(config, progress=bar.update)
     report = measured.report
@@ -79,3 +132,34 @@ def command(
         if result.error:
             click.echo(f"edgecv: {result.backend}, threads {result.threads}: {result.error}", err=True)
     return report.exit_code
+
+
+def _layers(config: BenchConfig, out: str | None, json_path: str | None, html_path: str | None) -> int:
+    from edgecv.bench import layer_views as views
+    from edgecv.bench.layers import measure_layers
+    from edgecv.media import atomic
+    from edgecv.report import write_html, write_svg
+
+    if out is not None:
+        if Path(out).suffix != ".svg":
+            raise InputError(f"--out: expected the name of an .svg file, got {out!r}")
+        if len(config.threads) > 1:
+            raise InputError(f"--out: one chart, of one number of threads, got {len(config.threads)}")
+        atomic.check_not_input(Path(out), [Path(config.model)])
+        atomic.check_writable(Path(out))
+    asked: dict[str, Any] = {"weights": config.weights, "imgsz": config.imgsz, "pin": config.pin}
+    threads = tuple(count for count in config.threads if count is not None)
+    report = measure_layers(config.model, threads=threads, runs=config.frames, **asked)
+    if out is not None:
+        # Of several stages the one that counts.
+        slowest = max(report.networks, key=lambda network: network.ms)
+        write_svg(out, views.layers_chart(report, slowest))
+    if json_path:
+        output.write_json(json_path, report.as_dict())
+    if html_path:
+        write_html(html_path, views.layers_page(report, command=output.command_line()))
+    if json_path != "-":
+        for network in report.networks:
+            output.print_table(views.layers_table(network, output.width()))
+            click.echo("\n".join(views.layers_lines(report, network)))
+    return 0

@@ -114,6 +114,30 @@ def test_workers_take_turns_and_the_order_rotates(log: Path) -> None:
     assert frames == expected
 
 
+def test_streams_take_frames_side_by_side(log: Path) -> None:
+    report = bench.run(config("fake", hint="throughput", threads=(1, 3)))
+    assert report.exit_code == 0
+    loads = read(log, "load")
+    assert [line[1] == loads[0][1] for line in loads] == [True, False, False, False]
+    assert len({line[1] for line in loads}) == 2, "streams share a process"
+    assert all("('threads', 1)" in " ".join(line) for line in loads)
+    for result in report.results:
+        assert result.streams == result.threads
+        assert result.frames_per_s is not None
+        assert result.frames_per_s > 0
+        assert result.latency_ms is not None
+        assert result.latency_ms.end_to_end.n == 6
+    # Of each stream: two frames to warm up, and one a turn that settles; the samples are shared out.
+    assert len(read(log, "frame")) == (2 + 2 + 6) + (3 * 2 + 3 * 2 + 6)
+
+
+@pytest.mark.parametrize("backend", ["raise", "untimed"])
+def test_a_stream_that_fails(log: Path, backend: str) -> None:
+    (result,) = bench.run(config(backend, hint="throughput", threads=(2,))).results
+    assert result.error is not None
+    assert result.latency_ms is None
+
+
 def pictures(folder: Path, *sizes_wh: tuple[int, int]) -> Path:
     cv2 = pytest.importorskip("cv2")
     folder.mkdir()
@@ -268,6 +292,8 @@ def test_pinning_to_a_processor_that_is_not_there() -> None:
         pytest.param({"backends": ()}, "backends", id="no backend"),
         pytest.param({"threads": ()}, "threads", id="no thread count"),
         pytest.param({"threads": (0,)}, "threads: expected at least 1, got 0", id="no threads"),
+        pytest.param({"hint": "speed"}, "hint: expected latency or throughput", id="no such hint"),
+        pytest.param({"hint": "throughput", "threads": (None,)}, "hint: throughput needs", id="streams"),
         pytest.param({"frames": 0}, "frames: expected at least 1", id="no frames"),
         pytest.param({"warmup": 0}, "warmup", id="no warm-up"),
         pytest.param({"turn": 0}, "turn", id="no turn"),

@@ -57,6 +57,7 @@ def test_a_full_turn_fits_in_a_line() -> None:
         inference=samples,
         postprocess=samples,
         end_to_end=samples,
+        wall_s=1.0,
         cpu_s=1.0,
         waiting_cpu_s=1.0,
     )
@@ -99,5 +100,5 @@ def test_coming_to_rest(cpu_s: list[float], steps: int, monkeypatch: pytest.Monk
     readings = iter(cpu_s)
     clock = SimpleNamespace(perf_counter=lambda: now, process_time=lambda: next(readings), sleep=sleep)
     monkeypatch.setattr(worker, "time", clock)
-    assert worker._come_to_rest() == cpu_s[steps]
+    assert worker.come_to_rest() == cpu_s[steps]
     assert now == pytest.approx(steps * worker.REST_STEP_S)
