@@ -163,7 +163,7 @@ def test_later_stages_between_backends(
         return found
 
     monkeypatch.setattr(Detector, method, shifted)
-    report = verify(card)
+    report = verify(card, backend=f"onnxruntime,{second_backend}")
     assert first(report) == (stage, second_backend)
     assert report.first_divergence is not None
     assert "missing in" in report.first_divergence.detail
