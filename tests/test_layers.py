@@ -20,6 +20,7 @@ LEVELS = {
     "errors": 0.0,
     "version": 0.0,
     "records": 0.05,
+    "registry": 0.05,
     "settings": 0.1,
     "types": 0.1,
     "_isa": 0.2,

@@ -5,7 +5,7 @@ A strict name fails with the reason; `"a,b"` is an ordered fallback that the pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from edgecv.errors import (
     UnavailableError,
     UnsupportedOperatorError,
 )
+from edgecv.registry import Registry
 
 if TYPE_CHECKING:
     from edgecv.engine.saved import SavedPlan
@@ -36,48 +37,16 @@ __all__ = [
 ]
 
 
-class _Backends(MutableMapping[str, Backend]):
-    """Backends by name, each made when it is first asked for: its module bears its name.
+_CLASSES = {"simd": "SimdBackend", "onnxruntime": "OnnxRuntimeBackend", "opencv": "OpenCVBackend"}
 
-    Of one that is not used nothing is imported.
-    """
 
-    def __init__(self, classes: Mapping[str, str]) -> None:
-        self._classes = dict(classes)
-        self._made: dict[str, Backend] = {}
-
-    def __getitem__(self, name: str) -> Backend:
-        if name not in self._made:
-            made = getattr(import_module(f"edgecv.backends.{name}"), self._classes[name])()
-            self._made[name] = made
-        return self._made[name]
-
-    def __setitem__(self, name: str, backend: Backend) -> None:
-        self._classes.setdefault(name, "")
-        self._made[name] = backend
-
-    def __delitem__(self, name: str) -> None:
-        del self._classes[name]
-        self._made.pop(name, None)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._classes
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)
-
-    def __len__(self) -> int:
-        return len(self._classes)
+def _backend(name: str) -> Backend:
+    made: Backend = getattr(import_module(f"edgecv.backends.{name}"), _CLASSES[name])()
+    return made
 
 
 # In the order in which `backend=None` tries them.
-BACKENDS: MutableMapping[str, Backend] = _Backends(
-    {
-        "simd": "SimdBackend",
-        "onnxruntime": "OnnxRuntimeBackend",
-        "opencv": "OpenCVBackend",
-    }
-)
+BACKENDS: MutableMapping[str, Backend] = Registry(_CLASSES, _backend)
 
 
 def usable() -> list[str]:

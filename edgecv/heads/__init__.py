@@ -6,45 +6,20 @@ its task.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import msgspec
 
 from edgecv.errors import CardError
 from edgecv.heads.base import ClassificationHead, DetectionHead, Head, HeadParams
+from edgecv.registry import Registry
 from edgecv.types import ModelFacts
 
-HeadT = TypeVar("HeadT")
 
-
-class _Modules(MutableMapping[str, HeadT]):
-    """Heads by type, each the module of that name, imported when it is first asked for; or what was set."""
-
-    def __init__(self, *types: str) -> None:
-        self._heads: dict[str, HeadT | None] = dict.fromkeys(types)
-
-    def __getitem__(self, type: str) -> HeadT:
-        head = self._heads[type]
-        if head is None:
-            head = self._heads[type] = cast("HeadT", import_module(f"edgecv.heads.{type}"))
-        return head
-
-    def __setitem__(self, type: str, head: HeadT) -> None:
-        self._heads[type] = head
-
-    def __delitem__(self, type: str) -> None:
-        del self._heads[type]
-
-    def __contains__(self, type: object) -> bool:
-        return type in self._heads
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._heads)
-
-    def __len__(self) -> int:
-        return len(self._heads)
+def _module(type: str) -> Any:
+    return import_module(f"edgecv.heads.{type}")
 
 
 # fmt: off
@@ -55,9 +30,9 @@ _DETECTION = (
 # fmt: on
 _CLASSIFICATION = ("classify",)
 
-DETECTION: MutableMapping[str, DetectionHead[Any]] = _Modules(*_DETECTION)
-CLASSIFICATION: MutableMapping[str, ClassificationHead[Any]] = _Modules(*_CLASSIFICATION)
-HEADS: MutableMapping[str, Head[Any]] = _Modules(*_DETECTION, *_CLASSIFICATION)
+DETECTION: MutableMapping[str, DetectionHead[Any]] = Registry(_DETECTION, _module)
+CLASSIFICATION: MutableMapping[str, ClassificationHead[Any]] = Registry(_CLASSIFICATION, _module)
+HEADS: MutableMapping[str, Head[Any]] = Registry((*_DETECTION, *_CLASSIFICATION), _module)
 BY_TASK: dict[str, Mapping[str, Head[Any]]] = {"detect": DETECTION, "classify": CLASSIFICATION}
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecv import _isa, _simd
-from edgecv.backends import usable
-from edgecv.backends.base import MAX_PLANS
+from edgecv import _isa, _simd, machine
+from edgecv.backends import compile_model, usable
+from edgecv.backends.base import MAX_PLANS, CompileOptions
 from edgecv.backends.simd import SimdSession
 from edgecv.errors import (
     BackendError,
@@ -309,6 +309,21 @@ def test_denormals_are_zero_in_a_run_and_nowhere_else(threads: int) -> None:
 # ---- Placement and errors
 
 
+def test_its_threads_know_how_many_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More threads than the machine's quota must not look for work at full speed."""
+    made: list[tuple[int, int]] = []
+    pool = _simd.Pool
+
+    def spy(threads: int, *, cpus: int) -> _simd.Pool:
+        made.append((threads, cpus))
+        return pool(threads, cpus=cpus)
+
+    monkeypatch.setattr(_simd, "Pool", spy)
+    monkeypatch.setattr(machine, "cpu_budget", lambda: 3)
+    with opened(yolo(), threads=2):
+        assert made == [(2, 3)]
+
+
 def test_placement_tells_what_runs() -> None:
     with opened(yolo(), threads=2) as session:
         placement = session.placement
@@ -387,6 +402,17 @@ def test_what_it_cannot_run_is_told_at_compile_time(name: str) -> None:
     assert able == "none of the others that are usable here" or set(able.split(", ")) <= set(others)
     if name == "a form" and "onnxruntime" in others:
         assert "onnxruntime" in able
+
+
+def test_without_a_name_another_runs_what_it_cannot() -> None:
+    if usable()[:2] != ["simd", "onnxruntime"]:
+        pytest.skip(f"needs onnxruntime; usable here: {', '.join(usable())}")
+    network, _, (_, why) = UNSUPPORTED["a form"]
+    with compile_model(network, None, CompileOptions(threads=1)) as session:
+        assert session.placement.backend == "onnxruntime"
+        ((name, reason),) = session.placement.fallbacks
+        assert name == "simd"
+        assert why in reason
 
 
 @pytest.mark.parametrize("options", [{"precision": "int8"}, {"precision": "fp16"}, {"device": "cuda"}])

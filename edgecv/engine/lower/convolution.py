@@ -11,6 +11,7 @@ from edgecv.engine.lower.tiles import (
     Epilogue,
     Grid,
     Packed,
+    Sums,
     Target,
     Weights,
     convolve,
@@ -99,7 +100,8 @@ def conv(lowering: Lowering, node: Node) -> None:
         residuals = _residuals(lowering, node, epilogue, image, result)
         for i, refs in enumerate(image.refs):
             target = _target(lowering, result, packed, i)
-            convolve(lowering, node.name, image, refs, packed, grid, target, epilogue, residuals[i])
+            sums = Sums(node.name, packed, target, epilogue, residuals[i])
+            convolve(lowering, image, refs, grid, sums)
     _finish(lowering, node, x, result)
 
 
@@ -151,7 +153,7 @@ def conv_transpose(lowering: Lowering, node: Node) -> None:
                     whole.row * kernel.strides[0],
                     whole.block,
                 )
-                convolve(lowering, node.name, source, refs, packed, grid, target, epilogue, 0)
+                convolve(lowering, source, refs, grid, Sums(node.name, packed, target, epilogue))
     if result is None or result.refs.shape[1] != outputs:
         raise AssertionError("a transposed convolution without phases")
     _finish(lowering, node, x, result)

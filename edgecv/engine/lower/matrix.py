@@ -16,6 +16,7 @@ from edgecv.engine.lower.tiles import (
     Epilogue,
     Grid,
     Packed,
+    Sums,
     Target,
     Weights,
     convolve,
@@ -183,49 +184,28 @@ def _multiply(
     ):
         # Single pixels of an image are read where they lie.
         for i, refs in enumerate(view.refs.reshape(a.shape)):
-            target = rows.target(lowering.lanes, i)
-            _one_run(lowering, node, packed, refs, 1, 0, target, epilogue)
+            sums = Sums(node.name, packed, rows.target(lowering.lanes, i), epilogue)
+            _one_run(lowering, sums, refs, 1, 0)
         return
     left = lowering.as_strided(a)
     if left.strides[0] < 0:
         # Rows are walked forwards.
         left = lowering.as_contiguous(a)
     places = left.place + np.arange(left.shape[1], dtype=np.int64) * left.strides[1] * 4
-    _one_run(lowering, node, packed, places, m, left.strides[0], rows.target(lowering.lanes), epilogue)
+    sums = Sums(node.name, packed, rows.target(lowering.lanes), epilogue)
+    _one_run(lowering, sums, places, m, left.strides[0])
 
 
-def _one_run(
-    lowering: Lowering,
-    node: Node,
-    packed: Packed,
-    places: Ints,
-    pixels: int,
-    x_pixel: int,
-    target: Target,
-    epilogue: Epilogue,
-) -> None:
+def _one_run(lowering: Lowering, sums: Sums, places: Ints, pixels: int, x_pixel: int) -> None:
     """One step `conv` over rows; places: of the elements of the first."""
-    if pixels == 0 or not packed.tiles:
+    if pixels == 0 or not sums.packed.tiles:
         return
     base, table = lowering.program.distances(places)
     tiles: list[tuple[int, int, int, int]] = [
-        (tile.blocks, len(places), 0, start) for tile, start in zip(packed.tiles, packed.starts, strict=True)
+        (tile.blocks, len(places), 0, start)
+        for tile, start in zip(sums.packed.tiles, sums.packed.starts, strict=True)
     ]
-    run_step(
-        lowering,
-        node.name,
-        packed,
-        tiles,
-        table,
-        x=base,
-        runs=1,
-        pixels=pixels,
-        x_pixel=x_pixel,
-        x_run=0,
-        target=target,
-        epilogue=epilogue,
-        residual=0,
-    )
+    run_step(lowering, sums, tiles, table, x=base, runs=1, pixels=pixels, x_pixel=x_pixel, x_run=0)
 
 
 def product(lowering: Lowering, node: Node, a: Tensor, b: Tensor) -> Tensor:
@@ -290,7 +270,7 @@ def _on_pixels(
     block = view.h * view.w * lowering.lanes
     for i, refs in enumerate(image.refs):
         target = Target(int(whole.refs[i, 0]), whole.pixel, whole.row, block)
-        convolve(lowering, node.name, image, refs, packed, grid, target, epilogue, 0)
+        convolve(lowering, image, refs, grid, Sums(node.name, packed, target, epilogue))
     refs = whole.refs[:, packed.where].reshape(*a.shape[:axis], b.shape[1])
     return replace(whole, refs=refs, at=axis, spatial=(a.shape[axis],))
 

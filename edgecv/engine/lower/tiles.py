@@ -71,6 +71,11 @@ class Packed:
         """Output blocks of all tiles."""
         return sum(tile.blocks for tile in self.tiles)
 
+    @property
+    def work(self) -> int:
+        """Multiplications of vectors for one pixel of all outputs."""
+        return sum(tile.blocks * len(tile.channels) for tile in self.tiles) * self.taps
+
 
 def pack(lowering: Lowering, weights: Weights, bias: Weights | None, group: int, name: str) -> Packed:
     """Pack weights (outputs, inputs of a group, taps y, taps x) and a bias (outputs,).
@@ -208,32 +213,33 @@ class Target:
     block: int
 
 
-def convolve(
-    lowering: Lowering,
-    label: str,
-    image: Planes,
-    refs: Ints,
-    packed: Packed,
-    grid: Grid,
-    target: Target,
-    epilogue: Epilogue,
-    residual: int,
-) -> None:
-    """The step for one image. refs: the places of its channels. residual: its place, or 0."""
+@dataclass(frozen=True)
+class Sums:
+    """What a step makes, wherever it reads. label: for people. residual: its place, or 0."""
+
+    label: str
+    packed: Packed
+    target: Target
+    epilogue: Epilogue
+    residual: int = 0
+
+
+def convolve(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Sums) -> None:
+    """The step for one image. refs: the places of its channels."""
     if grid.reaches_out(image.h, image.w):
-        _windowed(lowering, label, image, refs, packed, grid, target, epilogue, residual)
+        _windowed(lowering, image, refs, grid, sums)
         return
     start = (-grid.top * image.row - grid.left * image.pixel) * 4
     dy, dx = np.meshgrid(grid.ys, grid.xs, indexing="ij")
     steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64) + start
-    base, offsets, tiles = _shared_lists(lowering, packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
+    places, tiles = _lists(sums.packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
+    base, offsets = lowering.program.distances(places)
     x_row = grid.stride_y * image.row
     x_pixel = grid.stride_x * image.pixel
-    is_one_run = x_row == grid.out_w * x_pixel and target.row == grid.out_w * target.pixel
+    is_one_run = x_row == grid.out_w * x_pixel and sums.target.row == grid.out_w * sums.target.pixel
     run_step(
         lowering,
-        label,
-        packed,
+        sums,
         tiles,
         offsets,
         x=base,
@@ -241,23 +247,10 @@ def convolve(
         pixels=grid.out_h * grid.out_w if is_one_run else grid.out_w,
         x_pixel=x_pixel,
         x_run=x_row,
-        target=target,
-        epilogue=epilogue,
-        residual=residual,
     )
 
 
-def _windowed(
-    lowering: Lowering,
-    label: str,
-    image: Planes,
-    refs: Ints,
-    packed: Packed,
-    grid: Grid,
-    target: Target,
-    epilogue: Epilogue,
-    residual: int,
-) -> None:
+def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Sums) -> None:
     width = image.lanes or 1
     starts = refs - refs % (4 * width) if width > 1 else refs
     planes, plane_of = np.unique(starts, return_inverse=True)
@@ -272,8 +265,7 @@ def _windowed(
         return (runs - 1) * grid.stride_y + extent_y
 
     runs = grid.out_h
-    work = grid.out_w * sum(t.blocks * len(t.channels) for t in packed.tiles) * packed.taps
-    runs = lowering.chunk(runs, work)
+    runs = lowering.chunk(runs, grid.out_w * sums.packed.work)
     while runs > 1 and window_rows(runs) * row_bytes > MAX_WINDOW_BYTES:
         runs = -(-runs // 2)
     rows = window_rows(runs)
@@ -285,11 +277,10 @@ def _windowed(
         found: Ints = (first[:, None] + within).reshape(-1)
         return found
 
-    table, tiles = _lists(packed, offsets_of)
+    table, tiles = _lists(sums.packed, offsets_of)
     run_step(
         lowering,
-        label,
-        packed,
+        sums,
         tiles,
         Place(lowering.program.constant(table.astype(np.int32)).place),
         x=Place(0),
@@ -297,9 +288,6 @@ def _windowed(
         pixels=grid.out_w,
         x_pixel=grid.stride_x * width,
         x_run=grid.stride_y * window_w * width,
-        target=target,
-        epilogue=epilogue,
-        residual=residual,
         chunk_runs=runs,
         planes=lowering.program.refs(planes),
         n_planes=len(planes),
@@ -317,8 +305,7 @@ def _windowed(
 
 def run_step(
     lowering: Lowering,
-    label: str,
-    packed: Packed,
+    sums: Sums,
     tiles: Sequence[tuple[int, int, int, int]],
     offsets: Place,
     *,
@@ -327,16 +314,13 @@ def run_step(
     pixels: int,
     x_pixel: int,
     x_run: int,
-    target: Target,
-    epilogue: Epilogue,
-    residual: int,
     chunk_runs: int | None = None,
     **window: Any,
 ) -> None:
     """Append a step `conv`. Without `window` it reads its input where it lies."""
     fields: dict[str, Any] = dict.fromkeys(_WINDOW_FIELDS, 0)
     fields.update(window)
-    work = sum(t.blocks * len(t.channels) for t in packed.tiles) * packed.taps
+    packed, target, epilogue, work = sums.packed, sums.target, sums.epilogue, sums.packed.work
     chunk_tiles, chunk_pixels = len(tiles), pixels
     if chunk_runs is None:
         chunk_runs = lowering.chunk(runs, pixels * work)
@@ -346,11 +330,11 @@ def run_step(
             chunk_tiles = lowering.chunk(len(tiles), runs * pixels * work / max(len(tiles), 1))
     lowering.program.add(
         "conv",
-        label,
+        sums.label,
         x=x,
         weights=packed.weights,
         bias=packed.bias,
-        residual=Place(residual),
+        residual=Place(sums.residual),
         y=Place(target.start),
         tiles=lowering.integers(tiles),
         n_tiles=len(tiles),
@@ -392,14 +376,6 @@ def _lists(
         first, taps = known[key]
         tiles.append((tile.blocks, taps, first, start))
     return (np.concatenate(lists) if lists else np.zeros(0, np.int64)), tiles
-
-
-def _shared_lists(
-    lowering: Lowering, packed: Packed, places_of: Callable[[Ints], Ints]
-) -> tuple[Place, Place, list[tuple[int, int, int, int]]]:
-    places, tiles = _lists(packed, places_of)
-    base, table = lowering.program.distances(places)
-    return base, table, tiles
 
 
 def known_or_strided(lowering: Lowering, tensor: Tensor | None) -> Weights | None:
