@@ -22,7 +22,8 @@ class Limits:
 
     least: of a map; smaller ones stay in the second cache anyway. strips: what a thread holds of all maps of
     a band; all of it is used, so that what is kept from turn to turn is seldom moved. steps: of a band, at
-    most. last_rows, other_rows: of the last step in a turn and of the others, the best first.
+    most. last_rows, other_rows: of the last step in a turn and of the others, the best first. shared_rows:
+    of the others where threads share the band: what lies between their parts is made by both.
     """
 
     least: int = 7 << 18
@@ -30,12 +31,15 @@ class Limits:
     steps: int = 4
     last_rows: tuple[int, ...] = (8, 7, 6, 5, 4, 3, 2, 1)
     other_rows: tuple[int, ...] = (8, 4, 2, 1)
+    shared_rows: tuple[int, ...] = (2, 1)
 
 
 LIMITS = Limits()
 
-# Chunks for each of several threads: enough that all are done at about the same time.
-_CHUNKS = 4
+# Chunks for each of several threads, at least: so that all are done at about the same time.
+_CHUNKS = 2
+# Turns that a chunk costs beside its own: of rows that its neighbor makes too.
+_CHUNK_COST = 0.3
 
 
 @dataclass(frozen=True)
@@ -221,12 +225,13 @@ def _chain(start: int, links: Sequence[Link], lanes: int, threads: int, limits: 
     """The most rows in a turn for which the strips are small enough; None where they never are."""
     rooms = [limits.strips // len(links) // (link.blocks * link.w * lanes * 4) for link in links]
     made_rows = len(links[-1].first)
+    other_rows = limits.other_rows if threads == 1 else limits.shared_rows
     for last in limits.last_rows:
         if last > 1 and (last > made_rows or (threads > 1 and made_rows < last * _CHUNKS * threads)):
             continue
         turns = [last]
         for link, room in zip(reversed(links), reversed(rooms), strict=True):
-            made = next((n for n in limits.other_rows if _rows_needed(link, turns[0], n) <= room), 0)
+            made = next((n for n in other_rows if _rows_needed(link, turns[0], n) <= room), 0)
             if not made:
                 break
             turns.insert(0, made)
@@ -252,7 +257,7 @@ def _band(program: Program, steps: Sequence[Step], chain: Chain, threads: int) -
         strips.append((link.blocks, rows, row))
         program.to_strip(link.storage, link.h * row * 4, rows * row * 4, index)
         members[index] = _with_output(members[index], rows * row, chain.turns[index], link.w)
-        members[index + 1] = _with_input(members[index + 1], link.storage)
+        members[index + 1] = _with_input(program, members[index + 1], link.storage)
     width = _out_width(steps[-1], len(chain.links[-1].first))
     members[-1] = _with_chunks(members[-1], chain.turns[-1], width)
     members = [_with_window(program, old, new) for old, new in zip(steps, members, strict=True)]
@@ -263,17 +268,35 @@ def _band(program: Program, steps: Sequence[Step], chain: Chain, threads: int) -
     fields: dict[str, int | Place] = {
         "n_steps": len(steps),
         "strips": Place(program.constant(np.array(strips, np.int64)).place),
-        "chunk": turns if threads == 1 else max(1, turns // (_CHUNKS * threads)),
+        "chunk": _share(turns, threads),
     }
     moved = sum(step.bytes for step in steps) - 2 * chain.bytes
     label = " > ".join(step.label for step in steps)
     return Step("band", label, fields, storages, sum(s.flops for s in steps), moved, tuple(members))
 
 
-def _with_input(step: Step, storage: Storage) -> Step:
+def _share(turns: int, threads: int) -> int:
+    """Turns of a chunk for which so many threads, each taking the next chunk when it is free, end first."""
+
+    def end(chunk: int) -> float:
+        busy = [0.0] * threads
+        for first in range(0, turns, chunk):
+            busy[busy.index(min(busy))] += min(chunk, turns - first) + _CHUNK_COST
+        return max(busy)
+
+    most = turns if threads == 1 else max(turns // (_CHUNKS * threads), 1)
+    return min(range(1, most + 1), key=lambda chunk: (end(chunk), -chunk))
+
+
+def _with_input(program: Program, step: Step, storage: Storage) -> Step:
     """The step with its input in a strip."""
-    if step.op != "conv" or step.fields["n_planes"]:
+    if step.op != "conv":
         return step
+    if step.fields["n_planes"]:
+        # Of a strip, rows are at other distances than of a map: all that is read of it is gathered.
+        inner = ("x", "inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels")
+        program.drop_table(step.fields["inner"])
+        return replace(step, fields=step.fields | dict.fromkeys(inner, 0))
     return replace(step, fields=step.fields | {"x": Place(storage.place)})
 
 

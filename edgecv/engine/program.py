@@ -201,6 +201,12 @@ class Program:
         """The constant that a place is the start of."""
         return self._constants[place.value >> OFFSET_BITS]
 
+    def drop_table(self, place: int | Place) -> None:
+        """Forget a table of places that no step names any more."""
+        if isinstance(place, Place) and place.table is not None:
+            self._tables = [table for table in self._tables if table is not place.table]
+            place.table.storage.bytes = 0
+
     # ---- steps
 
     def add(

@@ -82,6 +82,8 @@ const char* check_input(const ConvStep& s, const Ends& ends) {
         if (ends.in && (s.runs < 2 || s.plane_lanes != ends.lanes || s.plane_row != ends.in->row ||
                         s.in_w > ends.in->row / ends.lanes))
             return kNoRows;
+        // Of a strip, rows are at other distances than of a plane.
+        if (s.inner_runs > 0 && (ends.in || !ends.is_outside(s.x))) return kLeaves;
         const auto* planes = at<const int64_t>(ends.memory, s.planes);
         for (int64_t i = 0; i < s.n_planes; ++i)
             if (!ends.can_read(planes[i])) return kLeaves;

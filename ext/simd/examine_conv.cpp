@@ -53,10 +53,53 @@ bool is_output(const ConvStep& step, int64_t blocks, int lanes) {
 }
 
 bool is_window(const ConvStep& step, int lanes) {
-    return is_count(step.n_planes, 0, kMost) && (step.plane_lanes == 1 || step.plane_lanes == lanes) &&
-           is_count(step.in_h, 0, kMost) && is_count(step.in_w, 0, kMost) &&
-           is_count(step.window_w, 1, kMost) && is_count(step.stride_y, 0, kMost) &&
-           is_count(step.extent_y, 1, kMost) && is_padding(step.pad_top) && is_padding(step.pad_left);
+    if (!is_count(step.n_planes, 0, kMost) || (step.plane_lanes != 1 && step.plane_lanes != lanes) ||
+        !is_count(step.in_h, 0, kMost) || !is_count(step.in_w, 0, kMost) ||
+        !is_count(step.window_w, 1, kMost) || !is_count(step.stride_y, 0, kMost) ||
+        !is_count(step.extent_y, 1, kMost) || !is_padding(step.pad_top) || !is_padding(step.pad_left))
+        return false;
+    // Pixels and runs take whole columns and rows, the last pixel one at least.
+    return is_count(step.x_pixel, 0, kMost) && step.x_pixel % step.plane_lanes == 0 &&
+           times(step.pixels - 1, step.x_pixel / step.plane_lanes) < step.window_w &&
+           step.x_run == times(times(step.stride_y, step.window_w), step.plane_lanes);
+}
+
+// The least and the largest of a table of offsets; 0 of an empty one.
+struct Span {
+    int64_t least, most;
+};
+Span span_of(const int32_t* offsets, int64_t n) {
+    Span span{0, 0};
+    for (int64_t i = 0; i < n; ++i) {
+        if (i == 0 || offsets[i] < span.least) span.least = offsets[i];
+        if (i == 0 || offsets[i] > span.most) span.most = offsets[i];
+    }
+    return span;
+}
+
+// Whether every float of x is there that so many outputs read, the first of which has its place at x.
+bool can_read_x(const Memory& memory, const ConvStep& step, const Span& offsets, int64_t runs, int64_t x_run,
+                int64_t pixels) {
+    // From the first float that is read to the last one.
+    const int64_t extent = plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)),
+                                offsets.most - offsets.least + 1);
+    const int64_t bytes = offsets.least * static_cast<int64_t>(sizeof(float));
+    return step.x >= 0 && extent >= 0 && ref_offset(step.x) >= -bytes &&
+           (bytes <= 0 || ref_offset(step.x) + bytes < int64_t{1} << kOffsetBits) &&
+           can_read(memory, step.x + bytes, extent, sizeof(float));
+}
+
+// Whether the inner outputs of a window are some of it and read what is there.
+bool is_inner(const ConvStep& step, const Memory& memory) {
+    if (step.inner_runs == 0 && step.inner_pixels == 0) return true;
+    if (!is_count(step.inner_run, 0, step.runs - 1) || !is_count(step.inner_pixel, 0, step.pixels - 1) ||
+        !is_count(step.inner_runs, 1, step.runs - step.inner_run) ||
+        !is_count(step.inner_pixels, 1, step.pixels - step.inner_pixel))
+        return false;
+    const auto* offsets = table<int32_t>(memory, step.inner, step.n_offsets);
+    return offsets != nullptr &&
+           (step.n_offsets == 0 || can_read_x(memory, step, span_of(offsets, step.n_offsets), step.inner_runs,
+                                              times(step.stride_y, step.plane_row), step.inner_pixels));
 }
 
 bool are_planes(const ConvStep& step, const Memory& memory) {
@@ -91,11 +134,7 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
 
     const auto* offsets = table<int32_t>(memory, step.offsets, step.n_offsets);
     if (offsets == nullptr) return unsound("its offsets lie outside the constants");
-    int64_t least = 0, most = 0;
-    for (int64_t i = 0; i < step.n_offsets; ++i) {
-        if (i == 0 || offsets[i] < least) least = offsets[i];
-        if (i == 0 || offsets[i] > most) most = offsets[i];
-    }
+    const Span span = span_of(offsets, step.n_offsets);
 
     int64_t scratch = 0;
     if (step.n_planes != 0) {
@@ -103,17 +142,14 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
         if (!are_planes(step, memory)) return unsound("a plane lies outside its memory");
         const int64_t rows = plus(times(step.chunk_runs - 1, step.stride_y), step.extent_y);
         const int64_t floats = times(times(step.n_planes, rows), times(step.window_w, step.plane_lanes));
+        if (!is_inner(step, memory)) return unsound("its inner outputs are none");
         const int64_t extent = extent_of(step, step.chunk_runs, step.x_pixel, step.x_run, 1);
         scratch = times(floats, sizeof(float));
-        if (scratch < 0 || extent < 0 || least < 0 || (step.n_offsets > 0 && most > floats - extent))
+        if (scratch < 0 || extent < 0 || span.least < 0 ||
+            (step.n_offsets > 0 && span.most > floats - extent))
             return unsound("an offset lies outside the window");
     } else if (step.n_offsets > 0) {
-        // From the first float that is read to the last one.
-        const int64_t extent = extent_of(step, step.runs, step.x_pixel, step.x_run, most - least + 1);
-        const int64_t bytes = least * static_cast<int64_t>(sizeof(float));
-        if (step.x < 0 || extent < 0 || ref_offset(step.x) < -bytes ||
-            (bytes > 0 && ref_offset(step.x) + bytes >= int64_t{1} << kOffsetBits) ||
-            !can_read(memory, step.x + bytes, extent, sizeof(float)))
+        if (!can_read_x(memory, step, span, step.runs, step.x_run, step.pixels))
             return unsound("an offset lies outside the memory of x");
     } else if (!can_read(memory, step.x, 0, sizeof(float))) {
         return unsound("x lies outside its memory");

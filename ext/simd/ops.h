@@ -51,6 +51,9 @@
 //   direct (n_planes 0): output i of run r has its place at x + (r x_run + i x_pixel) floats.
 //   window: a chunk of runs (rows of output) first gathers the rows it needs of each plane, with padding, in
 //   scratch as [plane][window row][window_w][plane_lanes]; places and offsets lie in that window.
+//   inner: of a window, the outputs that need no padding: inner_pixels from inner_pixel on of inner_runs runs
+//   from inner_run on. They read the planes themselves: the first one has its place at x, the others stride_y
+//   plane_row and x_pixel floats apart, with offsets `inner`; only what the others read is gathered.
 // tiles: int64[n_tiles][4]: blocks of the tile (1 to 4), taps, first of its offsets, first of its weights in
 // floats. Weights of a tile: [taps][blocks][L]. A tile's first output block is the sum of blocks before it.
 // bias: [blocks of all tiles][L]. residual: 0, or what is added before the activation, laid out as y.
@@ -61,6 +64,7 @@
     F(activation) F(alpha) F(beta)                                                                          \
     F(planes) F(n_planes) F(plane_lanes) F(in_h) F(in_w) F(plane_row) F(pad_top) F(pad_left) F(window_w)    \
     F(stride_y) F(extent_y)                                                                                 \
+    F(inner) F(inner_run) F(inner_runs) F(inner_pixel) F(inner_pixels)                                      \
     F(chunk_runs) F(chunk_pixels) F(chunk_tiles)
 
 // Depthwise convolution, block by block. blocks: Ref[n_blocks][2]: input, output. weights:

@@ -292,6 +292,19 @@ class Lowering:
         size = math.ceil(count / max(pieces, 1.0))
         return min(-(-size // multiple) * multiple, count)
 
+    def blocks_and_rows(self, blocks: int, rows: int, work: float) -> tuple[int, int]:
+        """How many blocks, and how many rows of each, to do in one chunk. work: of a row of a block.
+
+        Rows are cut only where there are too few blocks to share, and into pairs: kernels take two at once.
+        """
+        if self.threads == 1:
+            return blocks, rows
+        pieces = max(min(blocks * rows * work / MIN_CHUNK_WORK, 4 * self.threads), 1.0)
+        if blocks >= pieces:
+            return int(blocks / pieces), rows
+        size = math.ceil(rows / math.ceil(pieces / blocks))
+        return 1, min(size + size % 2, rows)
+
     def outer_chunk(self, shape: Shape, work: float) -> int:
         """`chunk` for steps that are cut along the first axis."""
         return self.chunk(shape[0], math.prod(shape[1:]) * work) if shape else 1

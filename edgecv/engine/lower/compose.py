@@ -96,13 +96,6 @@ def blockwise(lowering: Lowering, image: Planes, h: int, w: int, name: str) -> t
     return planes, np.concatenate(pairs)
 
 
-def chunk_rows(lowering: Lowering, blocks: int, rows: int, work: float) -> int:
-    """Rows in a chunk: all of them, unless there are too few blocks to share. work: of one row of a block."""
-    if lowering.threads == 1 or blocks >= 4 * lowering.threads:
-        return rows
-    return lowering.chunk(rows, blocks * work)
-
-
 def vector(node: Node, index: int) -> Array:
     """A constant operand of whole numbers, flattened."""
     tensor = node.input(index)

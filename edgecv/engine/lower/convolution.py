@@ -270,6 +270,7 @@ def _depthwise(
         block_bytes = out[0] * out[1] * lanes * 4
         places = np.stack([blocks, storage.place + np.arange(len(blocks)) * block_bytes], 1)
         results.append(storage.place + block_of * block_bytes + lane * 4)
+        chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(blocks), out[0], out[1] * weights.shape[1])
         spread, spread_bias = _spread(weights, biases, block_of, lane, len(blocks), lanes)
         lowering.program.add(
             "depthwise",
@@ -293,19 +294,12 @@ def _depthwise(
             activation=choice("activation", epilogue.activation),
             alpha=epilogue.alpha,
             beta=epilogue.beta,
-            chunk_blocks=lowering.chunk(len(blocks), out[0] * out[1] * weights.shape[1]),
-            chunk_rows=_rows(lowering, len(blocks), out, weights.shape[1]),
+            chunk_blocks=chunk_blocks,
+            chunk_rows=chunk_rows,
             flops=2.0 * weights.size * out[0] * out[1],
         )
     refs = np.stack(results)
     return Planes(refs, out, 2, out[0], out[1], out[1] * lanes, lanes, lanes)
-
-
-def _rows(lowering: Lowering, blocks: int, out: tuple[int, int], taps: int) -> int:
-    """Rows in a chunk: all of them, unless there are too few blocks to share."""
-    if lowering.threads == 1 or blocks >= 4 * lowering.threads:
-        return out[0]
-    return lowering.chunk(out[0], blocks * out[1] * taps)
 
 
 def _spread(

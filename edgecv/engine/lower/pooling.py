@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, place
-from edgecv.engine.lower.compose import FLOAT, blockwise, cast, chunk_rows, shaped
+from edgecv.engine.lower.compose import FLOAT, blockwise, cast, shaped
 from edgecv.engine.lower.movement import set_view
 from edgecv.engine.program import Ints
 from edgecv.engine.views import Shape, Strided
@@ -116,6 +116,7 @@ def _step(lowering: Lowering, node: Node, kind: str, x: Tensor, rows: Window, co
         raise AssertionError("four axes are an image")
     result, places = blockwise(lowering, image, rows.made, columns.made, node.outputs[0])
     work = columns.made * min(rows.size * columns.size, rows.size + columns.size + 2)
+    chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(places), rows.made, work)
     lowering.program.add(
         "pool",
         node.name,
@@ -130,8 +131,8 @@ def _step(lowering: Lowering, node: Node, kind: str, x: Tensor, rows: Window, co
         in_w=image.w,
         out_h=rows.made,
         out_w=columns.made,
-        chunk_blocks=lowering.chunk(len(places), rows.made * work),
-        chunk_rows=chunk_rows(lowering, len(places), rows.made, work),
+        chunk_blocks=chunk_blocks,
+        chunk_rows=chunk_rows,
     )
     return Tensor(f"{node.outputs[0]} (pooled)", result.shape, FLOAT, view=result)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgecv.engine.interpolation import Axis, Rules, Taps, taps_of
 from edgecv.engine.lower.base import Lowering, Node, Tensor, lowers
-from edgecv.engine.lower.compose import FLOAT, blockwise, chunk_rows, known, shaped, step
+from edgecv.engine.lower.compose import FLOAT, blockwise, known, shaped, step
 from edgecv.engine.views import Planes, Shape
 
 
@@ -130,6 +130,7 @@ def _resized(lowering: Lowering, node: Node, x: Tensor, rows: Taps | None, colum
     out_h, out_w = rows.index.shape[0], columns.index.shape[0]
     result, places = blockwise(lowering, image, out_h, out_w, node.outputs[0])
     work = out_w * (rows.index.shape[1] + columns.index.shape[1])
+    chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(places), out_h, work)
     lowering.program.add(
         "resize",
         node.name,
@@ -145,8 +146,8 @@ def _resized(lowering: Lowering, node: Node, x: Tensor, rows: Taps | None, colum
         x_taps=columns.index.shape[1],
         x_index=lowering.program.constant(columns.index),
         x_weight=lowering.program.constant(columns.weight),
-        chunk_blocks=lowering.chunk(len(places), out_h * work),
-        chunk_rows=chunk_rows(lowering, len(places), out_h, work),
+        chunk_blocks=chunk_blocks,
+        chunk_rows=chunk_rows,
     )
     return _tensor(node, result)
 

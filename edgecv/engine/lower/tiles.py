@@ -14,19 +14,26 @@ from typing import Any
 
 import numpy as np
 
-from edgecv.engine.lower.base import Array, Lowering, Tensor, choice
+from edgecv.engine.lower.base import MIN_CHUNK_WORK, Array, Lowering, Tensor, choice
 from edgecv.engine.program import Ints, Place, Storage
 from edgecv.engine.views import Planes, Strided
 
 # Blocks of output channels in a tile: as many accumulators as the registers of the ISA hold.
 TILE_BLOCKS = {"avx512": 4, "avx2": 3, "neon": 4, "sse42": 3}
+# The most pixels of a tile, by its blocks, as in ext/simd/kernels/conv.cpp: chunks are cut into whole tiles.
+TILE_PIXELS = {"avx512": (28, 14, 9, 7), "avx2": (12, 6, 4, 2), "neon": (14, 8, 6, 4), "sse42": (12, 5, 3, 2)}
 # The rows that a chunk gathers should stay in the second cache beside the weights.
 MAX_WINDOW_BYTES = 512 * 1024
+# Gathering costs as much for each block of inputs, however many outputs are made of it: with more blocks of
+# outputs, and with short rows, it is cheaper than tiles cut at the edges.
+MAX_INNER_BLOCKS = 2
+MIN_INNER_PIXELS = 24
 
 # What a step without a window leaves at 0.
 _WINDOW_FIELDS = (
     *("planes", "n_planes", "plane_lanes", "in_h", "in_w", "plane_row"),
     *("pad_top", "pad_left", "window_w", "stride_y", "extent_y"),
+    *("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels"),
 )
 
 Weights = Array | Strided
@@ -198,9 +205,20 @@ class Grid:
         """Whether any tap of any output lies outside of h x w pixels."""
         if not self.ys or not self.xs:
             return False
-        below = (self.out_h - 1) * self.stride_y - self.top + max(self.ys)
-        right = (self.out_w - 1) * self.stride_x - self.left + max(self.xs)
-        return min(self.ys) < self.top or min(self.xs) < self.left or below >= h or right >= w
+        return self.inside(h, w) != (range(self.out_h), range(self.out_w))
+
+    def inside(self, h: int, w: int) -> tuple[range, range]:
+        """The rows and the columns of outputs all of whose taps lie within h x w pixels."""
+        return (
+            _inside(self.out_h, self.stride_y, min(self.ys) - self.top, max(self.ys) - self.top, h),
+            _inside(self.out_w, self.stride_x, min(self.xs) - self.left, max(self.xs) - self.left, w),
+        )
+
+
+def _inside(outputs: int, stride: int, first: int, last: int, size: int) -> range:
+    """The outputs o for which o stride + first and o stride + last lie in [0, size)."""
+    low = max(-(first // stride), 0)
+    return range(low, max(min((size - 1 - last) // stride + 1, outputs), low))
 
 
 @dataclass(frozen=True)
@@ -278,12 +296,13 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
         return found
 
     table, tiles = _lists(sums.packed, offsets_of)
+    x, inner = _inner(lowering, image, refs, grid, sums.packed)
     run_step(
         lowering,
         sums,
         tiles,
         Place(lowering.program.constant(table.astype(np.int32)).place),
-        x=Place(0),
+        x=x,
         runs=grid.out_h,
         pixels=grid.out_w,
         x_pixel=grid.stride_x * width,
@@ -300,7 +319,34 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
         window_w=window_w,
         stride_y=grid.stride_y,
         extent_y=extent_y,
+        **inner,
     )
+
+
+def _inner(
+    lowering: Lowering, image: Planes, refs: Ints, grid: Grid, packed: Packed
+) -> tuple[Place, dict[str, int | Place]]:
+    """Where the outputs that need no padding read the image itself, and which they are, if it pays."""
+    rows, columns = grid.inside(image.h, image.w)
+    none = dict.fromkeys(("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels"), 0)
+    is_worth = packed.blocks <= MAX_INNER_BLOCKS and len(columns) >= MIN_INNER_PIXELS
+    if not is_worth or not rows:
+        return Place(0), dict(none)
+    dy, dx = np.meshgrid(
+        np.array(grid.ys) + rows.start * grid.stride_y - grid.top,
+        np.array(grid.xs) + columns.start * grid.stride_x - grid.left,
+        indexing="ij",
+    )
+    steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64)
+    places, _ = _lists(packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
+    x, offsets = lowering.program.distances(places)
+    return x, {
+        "inner": offsets,
+        "inner_run": rows.start,
+        "inner_runs": len(rows),
+        "inner_pixel": columns.start,
+        "inner_pixels": len(columns),
+    }
 
 
 def run_step(
@@ -320,14 +366,10 @@ def run_step(
     """Append a step `conv`. Without `window` it reads its input where it lies."""
     fields: dict[str, Any] = dict.fromkeys(_WINDOW_FIELDS, 0)
     fields.update(window)
-    packed, target, epilogue, work = sums.packed, sums.target, sums.epilogue, sums.packed.work
+    packed, target, epilogue = sums.packed, sums.target, sums.epilogue
     chunk_tiles, chunk_pixels = len(tiles), pixels
     if chunk_runs is None:
-        chunk_runs = lowering.chunk(runs, pixels * work)
-        if runs == 1:
-            chunk_pixels = lowering.chunk(pixels, work, 8)
-        if chunk_runs == runs and chunk_pixels == pixels:
-            chunk_tiles = lowering.chunk(len(tiles), runs * pixels * work / max(len(tiles), 1))
+        chunk_tiles, chunk_runs, chunk_pixels = _cut(lowering, packed, runs, pixels)
     lowering.program.add(
         "conv",
         sums.label,
@@ -356,6 +398,27 @@ def run_step(
         flops=2.0 * packed.products * runs * pixels,
         **fields,
     )
+
+
+def _cut(lowering: Lowering, packed: Packed, runs: int, pixels: int) -> tuple[int, int, int]:
+    """Tiles, runs and pixels of a chunk.
+
+    Threads that share the tiles each read all of the input; those that share the pixels, all of the weights.
+    Whichever is less is read more often.
+    """
+    tiles = len(packed.tiles)
+    if lowering.threads == 1:
+        return tiles, runs, pixels
+    work = float(runs * pixels * packed.work)
+    pieces = max(min(work / MIN_CHUNK_WORK, 4.0 * lowering.threads), 1.0)
+    channels = len(np.unique(np.concatenate([tile.channels for tile in packed.tiles])))
+    is_by_tiles = packed.weights.bytes > channels * runs * pixels * 4
+    chunk_tiles = math.ceil(tiles / min(pieces, tiles)) if is_by_tiles else tiles
+    pieces = math.ceil(pieces / math.ceil(tiles / chunk_tiles))
+    if runs > 1:
+        return chunk_tiles, math.ceil(runs / min(pieces, runs)), pixels
+    whole = TILE_PIXELS[lowering.program.isa][max(tile.blocks for tile in packed.tiles) - 1]
+    return chunk_tiles, runs, min(math.ceil(pixels / pieces / whole) * whole, pixels)
 
 
 def _lists(
