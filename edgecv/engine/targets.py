@@ -1,12 +1,14 @@
 """Where results are made: the parts of what a Concat joins at their places in the whole, if they are strided.
 
 Nothing is moved and no step added: lowering functions that make a result with strides ask where to put it.
-Results that lie in blocks are not affected; they are copied when the whole is read.
+Results that lie in blocks are not affected; they are copied when the whole is read. Convolutions ask too, and
+write no blocks where the caller's array has the channels of a pixel side by side.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgecv.engine.views import Shape, Strided
@@ -16,36 +18,38 @@ if TYPE_CHECKING:
 
     from edgecv.engine.lower import Lowering
 
+_ONNX = ("", "ai.onnx")
 # Their steps walk memory evenly, whichever axis is which.
 _ALONG_ANY = ("Softmax", "LogSoftmax", "Hardmax")
 
 
 def share_places(lowering: Lowering, graph: onnx_ir.Graph) -> None:
     """Tell the places of parts of outputs and of what is joined inside, through reshapes."""
+    turned: set[str] = set()
     for node in reversed(tuple(graph)):
         value = node.outputs[0] if node.outputs else None
-        if value is None or value.name is None or node.domain not in ("", "ai.onnx"):
+        if value is None or value.name is None or node.domain not in _ONNX:
             continue
-        if node.op_type == "Concat":
+        if node.op_type == "Concat" and value.name not in turned:
             _tell_parts(lowering, node, _whole(lowering, value))
         elif node.op_type in ("Reshape", "Identity"):
             source = node.inputs[0]
             # Pixels that were torn apart are joined again: in the order of the result.
             is_turned = _made_by(source, "Transpose")
             target = _whole(lowering, value) if is_turned else lowering.targets.get(value.name)
-            shape = None if source is None else _shape(source)
-            if target is not None and source is not None and shape is not None:
-                _tell(lowering, source, target.reshape(shape))
-        elif node.op_type == "Transpose" and _made_by(node.inputs[0], *_ALONG_ANY):
+            if target is not None and source is not None:
+                _tell(lowering, source, _reshaped(source, target))
+        elif node.op_type == "Transpose":
             target = lowering.targets.get(value.name)
             order = node.attributes["perm"].as_ints()
             if target is not None and node.inputs[0] is not None:
-                _tell(lowering, node.inputs[0], target.transpose([order.index(i) for i in range(len(order))]))
+                back = target.transpose([order.index(i) for i in range(len(order))])
+                _tell_turned(lowering, node.inputs[0], back, turned)
 
 
-def _made_by(value: onnx_ir.Value | None, *operators: str) -> bool:
+def _made_by(value: onnx_ir.Value | None, *operators: str, domains: Sequence[str] = _ONNX) -> bool:
     producer = None if value is None else value.producer()
-    return producer is not None and producer.domain in ("", "ai.onnx") and producer.op_type in operators
+    return producer is not None and producer.domain in domains and producer.op_type in operators
 
 
 def _whole(lowering: Lowering, value: onnx_ir.Value) -> Strided | None:
@@ -58,25 +62,68 @@ def _whole(lowering: Lowering, value: onnx_ir.Value) -> Strided | None:
     return lowering.targets.get(name)
 
 
+def _tell_turned(lowering: Lowering, value: onnx_ir.Value, target: Strided, turned: set[str]) -> bool:
+    """A place whose axes stand in another order, for what can write so: see `_ALONG_ANY`, and convolutions.
+
+    In the caller's array it is told through reshapes and to the parts of what is joined. turned: gets the
+    names of wholes whose parts know. Returns whether any step was told.
+    """
+    node = value.producer()
+    if node is None or not _may_take(value, target):
+        return False
+    is_wanted = lowering.is_given_out(target)
+    is_conv = _made_by(value, "Conv", domains=(*_ONNX, "edgecv"))
+    if _made_by(value, *_ALONG_ANY) or (is_conv and is_wanted):
+        _tell(lowering, value, target)
+        return True
+    told = False
+    if is_wanted and _made_by(value, "Reshape", "Identity") and node.inputs[0] is not None:
+        place = _reshaped(node.inputs[0], target)
+        told = place is not None and _tell_turned(lowering, node.inputs[0], place, turned)
+    elif is_wanted and _made_by(value, "Concat"):
+        tell = [_tell_turned(lowering, part, place, turned) for part, place in _parts(node, target)]
+        told = any(tell)
+        if told:
+            _tell(lowering, value, target)
+            turned.add(value.name or "")
+    return told
+
+
+def _reshaped(value: onnx_ir.Value, target: Strided) -> Strided | None:
+    """The place of what is reshaped; None where strides cannot tell it."""
+    shape = _shape(value)
+    return None if shape is None else target.reshape(shape)
+
+
 def _tell_parts(lowering: Lowering, node: onnx_ir.Node, whole: Strided | None) -> None:
-    if whole is None:
-        return
+    for part, place in [] if whole is None else _parts(node, whole):
+        _tell(lowering, part, place)
+
+
+def _parts(node: onnx_ir.Node, whole: Strided) -> list[tuple[onnx_ir.Value, Strided]]:
+    """What a Concat joins, up to the first part of unknown size, and the place of each."""
     axis = node.attributes["axis"].as_int() % len(whole.shape)
+    found: list[tuple[onnx_ir.Value, Strided]] = []
     start = 0
     for part in node.inputs:
         shape = None if part is None else _shape(part)
         if part is None or shape is None:
-            return
-        _tell(lowering, part, whole.index(axis, slice(start, start + shape[axis])))
+            break
+        found.append((part, whole.index(axis, slice(start, start + shape[axis]))))
         start += shape[axis]
+    return found
 
 
 def _tell(lowering: Lowering, value: onnx_ir.Value, target: Strided | None) -> None:
-    """A place with gaps is for values that nothing else reads: others may want theirs in one piece."""
-    if target is None or value.producer() is None or value.is_graph_output():
-        return
-    if target.is_contiguous or len(tuple(value.uses())) == 1:
+    if target is not None and _may_take(value, target):
         lowering.targets.setdefault(value.name or "", target)
+
+
+def _may_take(value: onnx_ir.Value, target: Strided) -> bool:
+    """A place with gaps is for values that nothing else reads: others may want theirs in one piece."""
+    if value.producer() is None or value.is_graph_output():
+        return False
+    return target.is_contiguous or len(tuple(value.uses())) == 1
 
 
 def _shape(value: onnx_ir.Value) -> Shape | None:

@@ -24,12 +24,12 @@ REAL_MODELS = {
     # The softmax of the classes reads planes and writes the output itself; boxes and objectness go there.
     # Two inputs of depthwise convolutions behind shuffles.
     "fastestdet_352": 5,
-    # Six maps.
-    "nanodet_m_416": 6,
+    # Each convolution of the head writes the rows of its output.
+    "nanodet_m_416": 0,
     # Scores and boxes of four maps: rows of pixels, where the softmax, or the caller, wants them.
     "ultraface_rfb_320": 8,
     "ultraface_rfb_640": 8,
-    # Three maps.
+    # Boxes and objectness of three maps, into the rows that the convolutions of the scores write.
     "yolox_nano_416": 3,
     # Twelve maps.
     "yunet_n_640": 12,

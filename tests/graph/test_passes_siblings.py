@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,7 @@ from edgecv.graph.passes.base import attribute, integers, shape
 from edgecv.graph.passes.fused import ACTIVATE
 from edgecv.graph.passes.normalize import NORMALIZE
 from edgecv.graph.passes.recognize import OPERATORS
-from edgecv.graph.passes.siblings import SIBLINGS
+from edgecv.graph.passes.siblings import APART, SIBLINGS
 from tests.graph.little import Net, alone, ops, optimized, why
 
 
@@ -52,18 +53,39 @@ def test_one_has_no_bias() -> None:
 
 def test_whole_blocks_come_first() -> None:
     net = Net()
-    parts = _convs(net, net.input(1, 8, 6, 6), (5, 16, 32))
+    parts = _convs(net, net.input(1, 8, 6, 6), (5, 16, 6, 32))
     graph, _ = alone(net.model(*parts), SIBLINGS)
-    assert integers(list(graph.graph)[1].inputs[1]) == (16, 32, 5)
+    assert integers(list(graph.graph)[1].inputs[1]) == (16, 32, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_one"),
+    [
+        ((4, 1), True),
+        ((1, 4, 1, 10), True),
+        ((80, 5, 11), True),
+        ((16, 16), True),
+        ((16, 5), True),
+        ((80, 32), False),
+        ((32, 32), False),
+        ((32, 5), False),
+        ((12, 13), False),
+    ],
+    ids=str,
+)
+def test_one_where_that_saves_blocks_or_each_is_no_more_than_one(counts: Sequence[int], is_one: bool) -> None:
+    net = Net()
+    graph, _ = alone(net.model(*_convs(net, net.input(1, 8, 6, 6), counts)), SIBLINGS)
+    assert ops(graph) == (["Conv", "Split"] if is_one else ["Conv"] * len(counts))
 
 
 @pytest.mark.parametrize(
     ("counts", "reason"),
     [
-        ((64, 48), "2 convolutions of one input have [64, 48] channels: none is short of work"),
-        ((20, 13), "2 convolutions of one input have [20, 13] channels: no lane would be saved"),
+        ((64, 48), "2 convolutions of one input have [64, 48] channels: no block would be saved"),
+        ((20, 13), "2 convolutions of one input have [20, 13] channels: no block would be saved"),
     ],
-    ids=["large", "no lane saved"],
+    ids=["whole blocks", "no block saved"],
 )
 def test_those_that_stay(counts: Sequence[int], reason: str) -> None:
     net = Net()
@@ -124,3 +146,58 @@ def test_depthwise_convolutions_that_differ() -> None:
     graph, report = alone(net.model(*ends), SIBLINGS, rounds=1)
     assert ops(graph) == ["Conv", "Split", "Conv", "Conv"]
     assert why(report, "siblings") == ["the depthwise convolutions of its parts differ"]
+
+
+def _parts(
+    net: Net, counts: Sequence[int], *, kernel: int = 1, bias: bool = True, before: str = ""
+) -> tuple[str, list[str]]:
+    """What a convolution gives, `before` after it, and the parts that it is split into."""
+    (whole,) = _convs(net, net.input(2, 8, 6, 6), (sum(counts),), kernel, bias)
+    whole = net(before, whole) if before else whole
+    return whole, net("Split", whole, net.const(counts), outputs=len(counts), axis=1)
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("counts", [(80, 32), (32, 48, 20)], ids=str)
+def test_parts_that_end_with_activations(counts: Sequence[int], bias: bool) -> None:
+    net = Net()
+    _, (first, *others) = _parts(net, counts, bias=bias)
+    graph, report = optimized(net.model(net("Sigmoid", first), *others))
+    assert Counter(ops(graph)) == {"Conv+sigmoid": 1, "Conv": len(others)}
+    assert [c.what for c in report.changes if c.pass_name == APART.name] == [
+        f"{len(counts)} convolutions of {list(counts)} channels"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("counts", "kernel", "reason"),
+    [
+        ((40, 40), 1, "apart they take more blocks"),
+        ((64, 16), 1, "so few are too little work for an input that is read again"),
+        ((64, 32), 3, "the windows of its input would be gathered again"),
+    ],
+    ids=["more blocks", "one block", "windows"],
+)
+def test_parts_that_stay_together(counts: Sequence[int], kernel: int, reason: str) -> None:
+    net = Net()
+    _, (first, second) = _parts(net, counts, kernel=kernel)
+    graph, report = alone(net.model(net("Sigmoid", first), second), NORMALIZE, OPERATORS, APART, ACTIVATE)
+    assert ops(graph) == ["Conv", "Split", "sigmoid"]
+    assert why(report, APART.name) == [f"Conv0: its parts have {list(counts)} channels: {reason}"]
+
+
+@pytest.mark.parametrize("difference", ["no activation", "given out", "an activation before", "pixels"])
+def test_nothing_to_take_apart(difference: str) -> None:
+    net = Net()
+    whole, (first, second) = _parts(
+        net, (64, 32), before="Relu" if difference == "an activation before" else ""
+    )
+    outputs = [first if difference == "no activation" else net("Sigmoid", first), second]
+    if difference == "given out":
+        outputs.append(whole)
+    if difference == "pixels":
+        net.nodes[-2].attribute[0].i = 2
+        net.nodes[-2].input[1] = net.const((2, 4))
+    graph, report = alone(net.model(*outputs), NORMALIZE, OPERATORS, ACTIVATE, APART, ACTIVATE)
+    assert "Split" in ops(graph)
+    assert not why(report, APART.name)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv import _simd
-from edgecv.engine.program import Ints, Program, Storage
+from edgecv.engine.program import OFFSET_BITS, Ints, Program, Storage
 from edgecv.engine.views import Joined, Planes, Shape, Strided, View
 from edgecv.errors import UnsupportedOperatorError
 
@@ -152,6 +152,10 @@ class Lowering:
             return target
         size = math.prod(shape) * np.dtype(dtype).itemsize
         return Strided.contiguous(self.program.arena(size, name).place, dtype, tuple(shape))
+
+    def is_given_out(self, target: Strided) -> bool:
+        """Whether it lies in an array that the caller gets."""
+        return self.program.storages[target.place >> OFFSET_BITS].space == "output"
 
     # ---- operands
 

@@ -6,7 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, blocks_of, choice, has_twins, lowers
+from edgecv.engine.lower.base import (
+    Array,
+    Lowering,
+    Node,
+    Tensor,
+    blocks_of,
+    choice,
+    collapsed,
+    has_twins,
+    lowers,
+)
 from edgecv.engine.lower.tiles import (
     Epilogue,
     Grid,
@@ -96,6 +106,13 @@ def conv(lowering: Lowering, node: Node) -> None:
             tuple(range(0, kernel.size[1] * kernel.dilations[1], kernel.dilations[1])),
         )
         image = _readable(lowering, x, image, grid)
+        rows = _wanted_rows(lowering, node, packed, epilogue, (out[0], out[1])) if is_known else None
+        if rows is not None:
+            view, targets = rows
+            for refs, target in zip(image.refs, targets, strict=True):
+                convolve(lowering, image, refs, grid, Sums(node.name, packed, target, epilogue))
+            lowering.set(node.outputs[0], view)
+            return
         result = _empty_result(lowering, node, packed, image.refs.shape[0], out[0], out[1])
         residuals = _residuals(lowering, node, epilogue, image, result)
         for i, refs in enumerate(image.refs):
@@ -195,6 +212,27 @@ def _empty_result(lowering: Lowering, node: Node, packed: Packed, batch: int, h:
     """Fresh blocks for all output blocks, and the planes of the channels among them."""
     whole = lowering.new_blocked(batch, packed.blocks * lowering.lanes, h, w, node.outputs[0])
     return replace(whole, refs=whole.refs[:, packed.where])
+
+
+def _wanted_rows(
+    lowering: Lowering, node: Node, packed: Packed, epilogue: Epilogue, out: tuple[int, int]
+) -> tuple[Strided, list[Target]] | None:
+    """Where the caller wants the channels of each pixel side by side: the whole, and the place of each image.
+
+    None where nobody does, or vectors would write more than the channels. Of single pixels, blocks are that.
+    """
+    view = lowering.targets.get(node.outputs[0])
+    channels, pixels = len(packed.where), out[0] * out[1]
+    if view is None or view.dtype != np.float32 or not lowering.is_given_out(view) or pixels == 1:
+        return None
+    if epilogue.residual is not None or channels != packed.blocks * lowering.lanes:
+        return None
+    sizes, (strides,) = collapsed(view.shape[2:], view.strides[2:])
+    is_flat = sizes == (pixels,) and view.strides[1] == 1 and strides[0] >= channels
+    if not is_flat or not np.array_equal(packed.where, np.arange(channels)):
+        return None
+    starts = [view.place + 4 * view.strides[0] * image for image in range(view.shape[0])]
+    return view, [Target(start, strides[0], out[1] * strides[0], lowering.lanes) for start in starts]
 
 
 def _target(lowering: Lowering, result: Planes, packed: Packed, image: int) -> Target:

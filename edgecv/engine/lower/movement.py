@@ -144,9 +144,15 @@ def concat(lowering: Lowering, node: Node) -> None:
     dtype = parts[0].dtype
     own = [t.view if t.view is not None else lowering.as_strided(t) for t in parts]
     target = lowering.targets.get(node.outputs[0])
-    if target is not None and _are_parts(own, target, axis):
-        set_view(lowering, node, target, dtype)
-        return
+    if target is not None:
+        missing = _missing(own, target, axis)
+        # A place with gaps is for what nothing else reads: in the caller's array, all ends up there anyway.
+        is_only_there = not target.is_contiguous and lowering.is_given_out(target)
+        if not missing or (len(missing) < len(own) and is_only_there):
+            for view, taken in _neighbors_as_one(missing, axis):
+                lowering.write(view, target.index(axis, taken), f"{node.name} (output)")
+            set_view(lowering, node, target, dtype)
+            return
     views = [_planes_or_other(view) for view in own]
     planes = [view for view in views if isinstance(view, Planes)]
     if len(planes) == len(views):
@@ -165,15 +171,31 @@ def concat(lowering: Lowering, node: Node) -> None:
     set_view(lowering, node, flat[0] if len(flat) == 1 else Joined(tuple(flat), axis), dtype)
 
 
-def _are_parts(views: Sequence[View], target: Strided, axis: int) -> bool:
-    """Whether all of them have been made at their places in the whole."""
+def _missing(views: Sequence[View], target: Strided, axis: int) -> list[tuple[View, slice]]:
+    """The parts that have not been made at their places in the whole, and what they take of its axis."""
+    missing: list[tuple[View, slice]] = []
     start = 0
     for view in views:
-        size = view.shape[axis]
-        if not isinstance(view, Strided) or not view.lies_as(target.index(axis, slice(start, start + size))):
-            return False
-        start += size
-    return True
+        taken = slice(start, start + view.shape[axis])
+        if not isinstance(view, Strided) or not view.lies_as(target.index(axis, taken)):
+            missing.append((view, taken))
+        start = taken.stop
+    return missing
+
+
+def _neighbors_as_one(parts: Sequence[tuple[View, slice]], axis: int) -> list[tuple[View, slice]]:
+    """Parts of a whole, those that follow one another and lie alike as one: they need one step."""
+    found: list[tuple[View, slice]] = []
+    for view, taken in parts:
+        before, ahead = found[-1] if found else (None, slice(0, 0))
+        joined = None
+        if isinstance(view, Planes) and isinstance(before, Planes) and ahead.stop == taken.start:
+            joined = Planes.concatenate([before, view], axis)
+        if joined is None:
+            found.append((view, taken))
+        else:
+            found[-1] = (joined, slice(ahead.start, taken.stop))
+    return found
 
 
 def _planes_or_other(view: View) -> View:

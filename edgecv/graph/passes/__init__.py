@@ -41,7 +41,7 @@ _STAGES: tuple[tuple[Pass, ...], ...] = (
     (FUNCTIONS, *_TIDY, normalize.NORMALIZE, constants.EQUAL),
     (recognize.PARTS, recognize.OPERATORS, recognize.PRODUCTS),
     (focus.FOCUS, affine.PADS, affine.INTO_PRODUCT, affine.INTO_NEXT, affine.AFFINE, *_TIDY),
-    (fused.RESIDUAL, fused.ACTIVATE, fused.HOIST, *_TIDY),
+    (fused.RESIDUAL, siblings.APART, fused.ACTIVATE, fused.HOIST, *_TIDY),
     (siblings.SIBLINGS, *_TIDY),
 )
 

@@ -1,8 +1,11 @@
-"""Convolutions of the same input become one, where that fills lanes which would hold padding.
+"""Convolutions of one input become one where that fills lanes that would hold padding; others come apart.
 
 Blocked storage holds channels by the lanes of a vector: four outputs of 1, 4, 1 and 10 channels take four
 blocks apart and one together. A part that begins inside a block costs its readers a copy, but for those that
 read channel by channel (convolutions) or copy anyway (Reshape, Transpose, Concat, outputs).
+
+Exporters merge too: 80 scores and 32 distances of a box as one convolution with a Split after it. Where that
+saves no block and an activation follows a part, it is taken apart, so that the activation can end its part.
 """
 
 from __future__ import annotations
@@ -21,15 +24,17 @@ from edgecv.graph.passes.base import (
     constant,
     integers,
     is_float32,
+    made_by,
     shape,
+    single_use,
 )
 from edgecv.graph.passes.fused import ENDING, activation, has_activation, is_depthwise
 
 # The most lanes of any ISA: a part that begins at a multiple of them begins at a block on every one.
 _LANES = 16
-# Parts that begin at blocks are joined where each is of no more channels: a tile of the kernel takes four
-# blocks, and rereads its input for each tile.
-_FEW = 32
+# Tiles of one block are slow: they read a value of the input for each vector of sums. So whole blocks are
+# joined where they are no more than that, and no such part is taken off.
+_SLOW = _LANES
 _READERS = frozenset(("Reshape", "Transpose", "Concat", "Split", "Slice", "Gather", "Gemm", "MatMul"))
 
 
@@ -77,8 +82,8 @@ def _settings(node: ir.Node) -> tuple[Any, ...]:
     return (*_window(node), *ending, len(shape(node.outputs[0]) or ()))
 
 
-def _channels(node: ir.Node) -> int:
-    return (shape(node.outputs[0]) or (0, 0))[1]
+def _channels(value: ir.Value) -> int:
+    return (shape(value) or (0, 0))[1]
 
 
 def _blocks(channels: int) -> int:
@@ -86,22 +91,18 @@ def _blocks(channels: int) -> int:
 
 
 def _why_not(siblings: list[ir.Node]) -> str:
-    counts = [_channels(node) for node in siblings]
+    """Blocks are what a convolution costs: as many of them together would only change the tiles."""
+    counts = [_channels(node.outputs[0]) for node in siblings]
+    what = f"{len(siblings)} convolutions of one input have {counts} channels"
     ragged = [node for node, count in zip(siblings, counts, strict=True) if count % _LANES]
-    if len(ragged) < 2:
-        if max(counts) > _FEW:
-            return f"{len(siblings)} convolutions of one input have {counts} channels: none is short of work"
+    if len(ragged) < 2 and max(counts) <= _SLOW:
         return ""
-    saved = sum(map(_blocks, counts)) - _blocks(sum(counts))
-    if saved <= 0:
-        return f"{len(siblings)} convolutions of one input have {counts} channels: no lane would be saved"
+    if sum(map(_blocks, counts)) <= _blocks(sum(counts)):
+        return f"{what}: no block would be saved"
     for node in ragged:
         reader = _unaligned_reader(node)
         if reader is not None:
-            return (
-                f"{len(siblings)} convolutions of one input have {counts} channels: "
-                f"{reader.op_type} {reader.name} would need a copy"
-            )
+            return f"{what}: {reader.op_type} {reader.name} would need a copy"
     return ""
 
 
@@ -119,7 +120,7 @@ def _unaligned_reader(node: ir.Node) -> ir.Node | None:
 
 def _merge(rewrite: Rewrite, siblings: list[ir.Node]) -> ir.Node:
     # Those of whole blocks first, so that they begin at blocks.
-    ordered = sorted(siblings, key=lambda node: _channels(node) % _LANES != 0)
+    ordered = sorted(siblings, key=lambda node: _channels(node.outputs[0]) % _LANES != 0)
     name = "+".join(node.name or "" for node in ordered)
     first = siblings[0]
     weights = np.concatenate([np.asarray(constant(node.inputs[1])) for node in ordered])
@@ -128,12 +129,12 @@ def _merge(rewrite: Rewrite, siblings: list[ir.Node]) -> ir.Node:
         biases = [
             np.asarray(constant(node.inputs[2]))
             if len(node.inputs) > 2
-            else np.zeros(_channels(node), np.float32)
+            else np.zeros(_channels(node.outputs[0]), np.float32)
             for node in ordered
         ]
         inputs.append(rewrite.constant(np.concatenate(biases), f"{name}/bias"))
     merged = _split_after(rewrite, first, inputs, ordered, name)
-    counts = [_channels(node) for node in ordered]
+    counts = [_channels(node.outputs[0]) for node in ordered]
     blocks = sum(map(_blocks, counts)), _blocks(sum(counts))
     rewrite.note(
         f"one convolution of {counts} channels: {blocks[1]} blocks of {_LANES} for {blocks[0]}", ordered
@@ -148,7 +149,7 @@ def _split_after(
 ) -> ir.Node:
     """A convolution in front of `at`, and a Split that takes the place of the parts' outputs."""
     batch, _, *pixels = shape(parts[0].outputs[0]) or ()
-    counts = [_channels(node) for node in parts]
+    counts = [_channels(node.outputs[0]) for node in parts]
     whole = ir.Value(shape=ir.Shape((batch, sum(counts), *pixels)), type=parts[0].outputs[0].type, name=name)
     settings = {**attributes(parts[0]), **more}
     domain = DOMAIN if has_activation(parts[0]) else ""
@@ -188,7 +189,9 @@ def _merge_depthwise(rewrite: Rewrite, conv: ir.Node) -> None:
     name = "+".join(reader.name or "" for reader in readers)
     weights = np.concatenate([np.asarray(constant(reader.inputs[1])) for reader in readers])
     biases = [
-        np.asarray(constant(r.inputs[2])) if len(r.inputs) > 2 else np.zeros(_channels(r), np.float32)
+        np.asarray(constant(r.inputs[2]))
+        if len(r.inputs) > 2
+        else np.zeros(_channels(r.outputs[0]), np.float32)
         for r in readers
     ]
     inputs: list[ir.Value | None] = [
@@ -225,4 +228,55 @@ def _is_part_of_depthwise(conv: ir.Node, channels: int) -> bool:
     )
 
 
+def part_for_activations(rewrite: Rewrite) -> None:
+    """A Conv whose Split is followed by activations becomes one for each part, which can end with them."""
+    for split in rewrite.nodes("Split"):
+        value = split.inputs[0]
+        conv = made_by(value, "Conv") or made_by(value, "Conv", domain=DOMAIN)
+        if conv is None or value is None or single_use(value) is not split or conv.graph is not split.graph:
+            continue
+        if attribute(split, "axis", 0) != 1 or not _is_plain(conv) or has_activation(conv):
+            continue
+        readers = [single_use(part) for part in split.outputs]
+        if not any(reader is not None and _is_activation(reader) for reader in readers):
+            continue
+        counts = [_channels(part) for part in split.outputs]
+        why = _why_not_apart(conv, counts)
+        if why:
+            rewrite.miss(split, why)
+            continue
+        _part(rewrite, conv, split, counts)
+
+
+def _is_activation(node: ir.Node) -> bool:
+    return (node.domain, node.op_type) == (DOMAIN, "Activation")
+
+
+def _why_not_apart(conv: ir.Node, counts: list[int]) -> str:
+    what = f"{conv.name}: its parts have {counts} channels"
+    if sum(map(_blocks, counts)) > _blocks(sum(counts)):
+        return f"{what}: apart they take more blocks"
+    if min(counts) <= _SLOW:
+        return f"{what}: so few are too little work for an input that is read again"
+    if set((shape(conv.inputs[1]) or ())[2:]) != {1}:
+        return f"{what}: the windows of its input would be gathered again"
+    return ""
+
+
+def _part(rewrite: Rewrite, conv: ir.Node, split: ir.Node, counts: list[int]) -> None:
+    rewrite.note(f"{len(counts)} convolutions of {counts} channels", [conv, split])
+    weights, *biases = (np.asarray(constant(value)) for value in conv.inputs[1:])
+    start = 0
+    for old, count in zip(tuple(split.outputs), counts, strict=True):
+        taken = slice(start, start + count)
+        inputs = [conv.inputs[0], rewrite.constant(weights[taken], f"{old.name}/weights")]
+        inputs += [rewrite.constant(bias[taken], f"{old.name}/bias") for bias in biases]
+        new = rewrite.value(
+            split, "Conv", inputs, attributes(conv), domain=conv.domain, like=old, name=conv.name or ""
+        )
+        rewrite.replace(old, new)
+        start += count
+
+
+APART = Pass("parts apart", part_for_activations)
 SIBLINGS = Pass("siblings", merge_siblings)
