@@ -69,7 +69,9 @@ inline VecF f_scale(VecF v, VecF n) {
 }
 // v less its floor.
 inline VecF f_fraction(VecF v) { return f_sub(v, f_floor(v)); }
-// v 2^floor(n) for n in [-126, 127].
+// n for n <= 127 as f_scale_floor takes it.
+inline VecF f_scalable(VecF n) { return f_max(f_set(-126.0f), n); }
+// v 2^floor(n) for such n.
 inline VecF f_scale_floor(VecF v, VecF n) { return v * f_exp2_whole(f_floor(n)); }
 // 1 / v to about 1e-7 of it, for v in [1, 2^126].
 inline VecF f_reciprocal(VecF v) { return f_set(1.0f) / v; }

@@ -78,7 +78,9 @@ inline VecF f_round(VecF v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEARE
 inline VecF f_scale(VecF v, VecF n) { return _mm512_scalef_ps(v, n); }
 // v less its floor.
 inline VecF f_fraction(VecF v) { return _mm512_reduce_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
-// v 2^floor(n) for n in [-126, 127].
+// n for n <= 127 as f_scale_floor takes it.
+inline VecF f_scalable(VecF n) { return n; }
+// v 2^floor(n) for such n.
 inline VecF f_scale_floor(VecF v, VecF n) { return _mm512_scalef_ps(v, n); }
 // 1 / v to about 1e-7 of it, for v in [1, 2^126].
 inline VecF f_reciprocal(VecF v) {
