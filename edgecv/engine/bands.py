@@ -268,14 +268,14 @@ def _band(program: Program, steps: Sequence[Step], chain: Chain, threads: int) -
     fields: dict[str, int | Place] = {
         "n_steps": len(steps),
         "strips": Place(program.constant(np.array(strips, np.int64)).place),
-        "chunk": _share(turns, threads),
+        "chunk": share_of_turns(turns, threads),
     }
     moved = sum(step.bytes for step in steps) - 2 * chain.bytes
     label = " > ".join(step.label for step in steps)
     return Step("band", label, fields, storages, sum(s.flops for s in steps), moved, tuple(members))
 
 
-def _share(turns: int, threads: int) -> int:
+def share_of_turns(turns: int, threads: int) -> int:
     """Turns of a chunk for which so many threads, each taking the next chunk when it is free, end first."""
 
     def end(chunk: int) -> float:

@@ -16,7 +16,7 @@ from onnx import helper
 from onnx.numpy_helper import from_array
 
 from edgecv import _isa, _simd
-from edgecv.engine.bands import Limits
+from edgecv.engine.bands import Limits, share_of_turns
 from edgecv.engine.compile import Compiled, compile_model
 from edgecv.engine.explain import explain
 from edgecv.graph.model import OnnxModel
@@ -156,6 +156,25 @@ ROWS: dict[str, tuple[Sketch, list[list[str]]]] = {
 def test_rows_of_steps(name: str, isa: str) -> None:
     sketch, expected = ROWS[name]
     assert assert_same(sketch.model(), isa, ALWAYS) == [band for band in expected if len(band) > 1]
+
+
+def test_of_a_strip_all_is_gathered() -> None:
+    """The first step reads the input itself where it needs no padding, the second one a strip."""
+    model = Sketch(3, 66, 66).conv(8, 3, 1, 1).conv(8, 3, 1, 1).model()
+    assert_same(model, _isa.usable()[-1], ALWAYS)
+    (band,) = [step for step in compiled(model, "avx2", ALWAYS).steps if step.members]
+    assert [step.fields["inner_runs"] for step in band.members] == [64, 0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 16])
+def test_turns_are_shared(threads: int) -> None:
+    """As evenly as whole turns can be, and in chunks enough that a slow thread can be helped."""
+    for turns in (1, 2, 5, 8, 13, 20, 27, 100):
+        chunk = share_of_turns(turns, threads)
+        chunks = -(-turns // chunk)
+        assert 1 <= chunk <= turns
+        assert chunks == 1 if threads == 1 else chunks >= min(turns, 2 * threads)
+        assert -(-chunks // threads) * chunk < -(-turns // threads) + chunk
 
 
 def test_what_others_read_is_no_strip() -> None:

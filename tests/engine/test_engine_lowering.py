@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgecv import _isa, _simd
-from edgecv.engine.compile import Compiled
-from tests.engine.one_node import random, steps
+from edgecv.engine.compile import Compiled, compile_model
+from edgecv.engine.lower.base import Lowering
+from edgecv.engine.program import Program
+from tests.engine.one_node import random, run, steps
 from tests.engine.written import check, network
 
 Array = NDArray[np.float32]
@@ -191,6 +195,62 @@ def test_a_crop_before_a_convolution_is_free() -> None:
     )
     for program in check(model, {"x": random(1, 3, 8, 8)}).values():
         assert copies(program) == 1  # the output
+
+
+@pytest.mark.parametrize(
+    ("outputs", "size", "inner"), [(3, 64, (31, 31)), (100, 64, (0, 0)), (3, 20, (0, 0))]
+)
+def test_what_needs_no_padding_is_not_gathered(outputs: int, size: int, inner: tuple[int, int]) -> None:
+    """Unless it costs little: of many outputs, or where rows are short."""
+    model = network(
+        f"(float[1, 5, {size}, {size}] x) => (float[1, {outputs}, {size // 2}, {size // 2}] y)"
+        " { y = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(x, w) }",
+        w=random(outputs, 5, 3, 3),
+    )
+    for program in check(model, {"x": random(1, 5, size, size)}).values():
+        (conv,) = [step for step in program.steps if step.op == "conv"]
+        assert (conv.fields["inner_runs"], conv.fields["inner_pixels"]) == inner
+
+
+# ---- Shares of threads
+
+
+@given(
+    threads=st.integers(1, 9),
+    blocks=st.integers(1, 40),
+    rows=st.integers(1, 300),
+    work=st.floats(1, 1e5),
+)
+def test_blocks_and_rows_are_shared(threads: int, blocks: int, rows: int, work: float) -> None:
+    chunk_blocks, chunk_rows = Lowering(Program(_isa.usable()[-1]), threads).blocks_and_rows(
+        blocks, rows, work
+    )
+    assert 1 <= chunk_blocks <= blocks
+    assert 1 <= chunk_rows <= rows
+    chunks = -(-blocks // chunk_blocks) * -(-rows // chunk_rows)
+    assert chunks <= (1 if threads == 1 else 8 * threads)
+    if threads > 1 and blocks * rows * work > 1e5 * threads and rows > 16 * threads:
+        assert chunks >= 2 * threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "size"),
+    [(232, 232, 13), (58, 58, 52), (480, 96, 22), (16, 16, 100), (512, 1000, 1), (3, 5, 2)],
+)
+def test_tiles_and_pixels_are_shared(inputs: int, outputs: int, size: int, threads: int) -> None:
+    """Every tile of every pixel once, in chunks of whole tiles: the same bits as of one thread."""
+    model = network(
+        f"(float[1, {inputs}, {size}, {size}] x) => (float[1, {outputs}, {size}, {size}] y)"
+        " { y = Conv(x, w) }",
+        w=random(outputs, inputs, 1, 1),
+    )
+    x = {"x": random(1, inputs, size, size)}
+    shapes = {"x": x["x"].shape}
+    one, many = (
+        run(compile_model(model, shapes, isa=_isa.usable()[-1], threads=n), x, n)[0] for n in (1, threads)
+    )
+    assert one.tobytes() == many.tobytes()
 
 
 # ---- Pieces

@@ -250,8 +250,12 @@ def window_fields(
     is_planar: bool,
     chunk_runs: int,
     most_blocks: int = 4,
+    inner: tuple[range, range] | None = None,
 ) -> dict[str, Any]:
-    """A dense convolution through a window: all of the step but y."""
+    """A dense convolution through a window: all of the step but y.
+
+    inner: rows and columns of outputs that read the planes themselves.
+    """
     lanes = program.lanes
     channels, height, width = chw.shape
     outputs, _, kernel_h, kernel_w = weights.shape
@@ -279,7 +283,25 @@ def window_fields(
         first_weight += part.size
     n_planes = -(-channels // plane_lanes)
     plane = height * width * plane_lanes * FLOAT
-    return {
+    rows, columns = inner or (range(0), range(0))
+    corner = rows.start * stride[0] - pad[0], columns.start * stride[1] - pad[1]
+    places = [
+        ((c // plane_lanes * height + corner[0] + ky * dilation[0]) * width + corner[1] + kx * dilation[1])
+        * plane_lanes
+        + c % plane_lanes
+        for ky in range(kernel_h)
+        for kx in range(kernel_w)
+        for c in range(channels)
+    ]
+    direct = {
+        "x": x,
+        "inner": np.array(places, np.int32),
+        "inner_run": rows.start,
+        "inner_runs": len(rows),
+        "inner_pixel": columns.start,
+        "inner_pixels": len(columns),
+    }
+    return (direct if inner else {}) | {
         "weights": np.concatenate(packed),
         "tiles": np.array(tiles, np.int64),
         "n_tiles": len(tiles),
@@ -309,6 +331,14 @@ def window_fields(
     }
 
 
+def needs_no_padding(outputs: int, stride: int, pad: int, taps: int, dilation: int, size: int) -> range:
+    """The outputs along an axis all of whose taps lie in the input."""
+    found = [
+        i for i in range(outputs) if i * stride >= pad and i * stride - pad + (taps - 1) * dilation < size
+    ]
+    return range(found[0], found[-1] + 1) if found else range(0)
+
+
 def check_window(
     isa: str,
     channels: int,
@@ -324,23 +354,33 @@ def check_window(
     chunk_tiles: int = 1,
     seed: int = 0,
 ) -> None:
+    """With all of it gathered, and with as much as can be read from the planes: the same bits."""
     rng = np.random.default_rng(seed)
     chw = rng.uniform(-1, 1, (channels, *in_hw)).astype(np.float32)
     weights = rng.uniform(-1, 1, (outputs, channels, *kernel)).astype(np.float32)
     bias = rng.uniform(-1, 1, outputs).astype(np.float32)
-    program = Program(isa)
-    fields = window_fields(
-        program, chw, weights, out_hw, stride, dilation, pad, is_planar, min(chunk_runs, out_hw[0])
+    inside = tuple(
+        needs_no_padding(*of_axis)
+        for of_axis in zip(out_hw, stride, pad, kernel, dilation, in_hw, strict=True)
     )
-    lanes = program.lanes
-    blocks = -(-outputs // lanes)
-    fields["bias"] = np.pad(bias, (0, blocks * lanes - outputs))
-    fields["chunk_tiles"] = min(chunk_tiles, fields["n_tiles"])
-    program.step("conv", y=program.output((blocks, *out_hw, lanes)), **fields)
-    y = program.run(threads=2)[0]
+    results = []
+    for inner in (None, inside) if inside[0] and inside[1] else (None,):
+        program = Program(isa)
+        size = min(chunk_runs, out_hw[0])
+        fields = window_fields(
+            program, chw, weights, out_hw, stride, dilation, pad, is_planar, size, inner=inner
+        )
+        lanes = program.lanes
+        blocks = -(-outputs // lanes)
+        fields["bias"] = np.pad(bias, (0, blocks * lanes - outputs))
+        fields["chunk_tiles"] = min(chunk_tiles, fields["n_tiles"])
+        program.step("conv", y=program.output((blocks, *out_hw, lanes)), **fields)
+        results.append(program.run(threads=2)[0])
     expected = convolve(chw, weights, bias, out_hw, stride, dilation, pad)
     taps = channels * kernel[0] * kernel[1]
-    np.testing.assert_allclose(from_blocked(y, outputs), expected, rtol=1e-5, atol=2e-6 * taps**0.5)
+    tolerance = {"rtol": 1e-5, "atol": 2e-6 * taps**0.5}
+    np.testing.assert_allclose(from_blocked(results[0], outputs), expected, **tolerance)
+    assert results[-1].tobytes() == results[0].tobytes()
 
 
 WINDOWS = {
@@ -502,16 +542,41 @@ WINDOW_FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+INNER_FAULTS: dict[str, dict[str, Any]] = {
+    "runs that there are not": {"inner_runs": 9},
+    "pixels that there are not": {"inner_pixels": 11},
+    "runs before the first one": {"inner_run": -1},
+    "a negative pixel": {"inner_pixel": -1},
+    "no runs of pixels": {"inner_runs": 0},
+    "runs past int64": {"inner_runs": (1 << 63) - 1},
+    "offsets in an input": {"inner": ref(4)},
+    "no x": {"x": 0},
+    "x at the end": {"x": ref(4, 1 << 40)},
+    "an offset past x": {"inner": np.full(1000, 1 << 30, np.int32)},
+    "an offset before x": {"inner": np.full(1000, -1, np.int32)},
+}
+
+
+@each_isa
+@pytest.mark.parametrize("fault", INNER_FAULTS)
+def test_unsound_inner_outputs_are_refused(isa: str, fault: str) -> None:
+    check_refused(isa, INNER_FAULTS[fault], (range(1, 8), range(1, 10)))
+
+
 @each_isa
 @pytest.mark.parametrize("fault", WINDOW_FAULTS)
 def test_unsound_windows_are_refused(isa: str, fault: str) -> None:
+    check_refused(isa, WINDOW_FAULTS[fault], None)
+
+
+def check_refused(isa: str, fault: dict[str, Any], inner: tuple[range, range] | None) -> None:
     rng = np.random.default_rng(0)
     lanes = _simd.lanes(isa)
     chw = rng.uniform(-1, 1, (lanes + 1, 9, 11)).astype(np.float32)
     weights = rng.uniform(-1, 1, (5, lanes + 1, 3, 3)).astype(np.float32)
-    for changes in ({}, WINDOW_FAULTS[fault]):
+    for changes in ({}, fault):
         program = Program(isa)
-        fields = window_fields(program, chw, weights, (9, 11), (1, 1), (1, 1), (1, 1), False, 3)
+        fields = window_fields(program, chw, weights, (9, 11), (1, 1), (1, 1), (1, 1), False, 3, inner=inner)
         fields["bias"] = np.zeros(2 * lanes, np.float32)
         fields["y"] = program.output((-(-5 // lanes), 9, 11, lanes))
         program.step("conv", "the stem", **(fields | changes))
