@@ -252,7 +252,8 @@ class _Facts:
         number = {name: value for name, value in step.fields.items() if isinstance(value, int)}
         words: list[str] = []
         if step.op == "conv":
-            words = [self._window(step.label), "gathered" if number["n_planes"] else ""]
+            gathered = "edges gathered" if number["inner_runs"] else "gathered"
+            words = [self._window(step.label), gathered if number["n_planes"] else ""]
             words += ["+residual"] if _is_set(step, "residual") else []
         elif step.op == "depthwise":
             words = [

@@ -81,8 +81,8 @@ Span span_of(const int32_t* offsets, int64_t n) {
 bool can_read_x(const Memory& memory, const ConvStep& step, const Span& offsets, int64_t runs, int64_t x_run,
                 int64_t pixels) {
     // From the first float that is read to the last one.
-    const int64_t extent = plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)),
-                                offsets.most - offsets.least + 1);
+    const int64_t extent =
+        plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)), offsets.most - offsets.least + 1);
     const int64_t bytes = offsets.least * static_cast<int64_t>(sizeof(float));
     return step.x >= 0 && extent >= 0 && ref_offset(step.x) >= -bytes &&
            (bytes <= 0 || ref_offset(step.x) + bytes < int64_t{1} << kOffsetBits) &&

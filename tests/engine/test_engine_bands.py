@@ -257,13 +257,13 @@ def test_less_memory_and_less_traffic() -> None:
 
 
 def test_explanation_names_the_steps_of_a_band() -> None:
-    model = Sketch(3, 32, 32).conv(16, 3, 1, 1).conv(0, 3, 1, 1, depthwise=True).model()
+    model = Sketch(3, 32, 32).conv(4, 3, 1, 1).conv(0, 3, 1, 1, depthwise=True).model()
     program = compiled(model, _isa.usable()[-1], ALWAYS)
     found = explain(model, program, {"x": (1, 3, 32, 32)}, threads=1, repeats=1)
     (band,) = [step for step in found.steps if step.op == "band"]
     assert band.label == "Conv0 > Conv2"
-    assert band.how == "conv 3x3 gathered +relu > depthwise 3x3 +relu"
-    assert band.result == (1, 16, 32, 32)
+    assert band.how == "conv 3x3 edges gathered +relu > depthwise 3x3 +relu"
+    assert band.result == (1, 4, 32, 32)
     assert band.blocks == found.lanes
     assert band.ns is not None
     assert found.views == {}
