@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
 import threading
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from onnx import helper
 from onnx.numpy_helper import to_array
@@ -22,6 +19,7 @@ from edgecv.errors import (
     SessionBusyError,
 )
 from edgecv.importers import read_model
+from tests import growth
 from tests.networks import CLASSES, STRIDES, model_bytes, tiny_yolov8
 
 ONE_THREAD = CompileOptions(threads=1)
@@ -276,30 +274,15 @@ def test_unsupported_operator(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def growth(name: str) -> int:
-    """Bytes by which a process grows over 3000 runs, once it has run 500 times."""
-    with compiled(tiny_yolov8(size=256), name) as session:
-        blob, out = images(size=256), session.empty_outputs()
-        process = psutil.Process()
-
-        def run(times: int) -> int:
-            for _ in range(times):
-                session.run({"images": blob}, out=out)
-            gc.collect()
-            return int(process.memory_info().rss)
-
-        run(500)
-        before = run(1)
-        return run(3000) - before
+def growth_of(name: str) -> int:
+    with compiled(tiny_yolov8(size=128), name) as session:
+        blob, out = images(size=128), session.empty_outputs()
+        return growth.least_growth(lambda _: session.run({"images": blob}, out=out))
 
 
 @pytest.mark.slow
 def test_memory_stops_growing(name: str) -> None:
-    # In a process of its own: the heap that other tests leave behind breathes by megabytes.
-    with multiprocessing.get_context("spawn").Pool(1) as processes:
-        grown = processes.apply(growth, (name,))
-    # A leak of one output a run would be 3000 * 7 kB.
-    assert grown < 1 << 20
+    assert growth.in_own_process(growth_of, name) < growth.LEAK
 
 
 def test_sessions_agree_on_every_backend() -> None:

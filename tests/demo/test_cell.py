@@ -22,7 +22,7 @@ if not backends.usable():
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     out = tmp_path_factory.mktemp("demo") / "deep" / "er"
-    return cell.run(DemoConfig(out=out, frames=3, threads=1, seconds=0.5))
+    return cell.run(DemoConfig(out=out, frames=3, threads=1, seconds=0.2))
 
 
 def test_files(demo: Demo) -> None:

@@ -18,6 +18,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(BOOK.glob("*.md")
 
 # What the compilers made. It stays current in a copy, since times are copied too.
 COMPILED = [Path("build", name) for name in ("cython", "kernels", "modules")]
+# Nothing of edgecv is installed there. `make` finds it newer than the Makefile.
+ORACLE = Path(".venv-oracle")
 
 # The directive of blocks that are about a machine on which nothing is installed yet.
 FRESH_CLONE = "fresh-clone"
@@ -67,7 +69,7 @@ def newcomer_env(bin_folder: Path, clone: Path) -> dict[str, str]:
 def copy_project(target: Path) -> None:
     """The project as git sees it, with what is not committed yet; skips where it is no checkout.
 
-    With it goes what has been compiled, which would take minutes each time.
+    With it goes what has been compiled, which would take minutes each time, and the oracle.
     """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -86,6 +88,8 @@ def copy_project(target: Path) -> None:
     for folder in COMPILED:
         if (ROOT / folder).is_dir():
             shutil.copytree(ROOT / folder, target / folder)
+    if (ROOT / ORACLE).is_dir():
+        (target / ORACLE).symlink_to(ROOT / ORACLE)
 
 
 def why_no_packages(env: Mapping[str, str], folder: Path) -> str | None:

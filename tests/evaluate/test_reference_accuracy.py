@@ -46,7 +46,7 @@ def assert_ap(model: str | Path, file: str, shared: Callable[[str], Path], optio
         pytest.skip("no backend is usable here")
     found = []
     for backend in usable:
-        with edgecv.load(model, backend=backend, **options) as detector:
+        with edgecv.load(model, backend=backend, threads=1, **options) as detector:
             report = evaluate.evaluate(detector, dataset)
         assert not report.failures
         assert report.AP is not None

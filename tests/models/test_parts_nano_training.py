@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,33 +27,59 @@ pytestmark = [
     pytest.mark.skipif(find_spec("torch") is None, reason="training needs the extra train"),
 ]
 
+SIZES = {
+    "scenes": 16,
+    "batch": 4,
+    "low-epochs": 1,
+    "validation": 2,
+    "held-out": 2,
+    "robustness": 1,
+    "threads": 1,
+}
 
-def train(out: Path, epochs: int) -> dict[str, Any]:
-    sizes = {"scenes": 16, "batch": 4, "low-epochs": 1, "validation": 2, "held-out": 2, "robustness": 1}
-    options = [f"--{name}={value}" for name, value in {**sizes, "epochs": epochs, "threads": 1}.items()]
-    done = subprocess.run(
-        [sys.executable, FOLDER / "train.py", "--out", out, *options],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report: dict[str, Any] = json.loads((out / "training.json").read_text())
-    return report
+
+def start(out: Path, **options: int) -> subprocess.Popen[str]:
+    """train.py, its report into a file beside the folder that it writes."""
+    arguments = [f"--{name}={value}" for name, value in {**SIZES, **options}.items()]
+    with out.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, FOLDER / "train.py", "--out", out, *arguments],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def end(process: subprocess.Popen[str], out: Path) -> str:
+    """What it said, once it has ended."""
+    process.wait()
+    return out.with_suffix(".log").read_text()
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    first = train(folder, 1)
-    assert [row["epoch"] for row in first["history"]] == [1]
+    """Of a training of one epoch that was killed once it had saved its checkpoint."""
+    folder = tmp_path_factory.mktemp("run") / "out"
+    process = start(folder, epochs=1)
+    while process.poll() is None and not (folder / "checkpoint.pt").exists():
+        time.sleep(0.1)
+    # With the processes that it started.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    said = end(process, folder)
+    assert (folder / "checkpoint.pt").exists(), said
     return folder
 
 
 @pytest.fixture(scope="module")
 def report(out: Path) -> dict[str, Any]:
-    return train(out, 2)
+    process = start(out, epochs=2)
+    said = end(process, out)
+    assert process.returncode == 0, said
+    found: dict[str, Any] = json.loads((out / "training.json").read_text())
+    return found
 
 
 def test_goes_on_from_its_checkpoint(report: dict[str, Any]) -> None:
@@ -72,12 +101,7 @@ def test_files(out: Path, report: dict[str, Any]) -> None:
 
 
 def test_another_plan_is_refused(out: Path, report: dict[str, Any]) -> None:
-    done = subprocess.run(
-        [sys.executable, FOLDER / "train.py", "--out", out, "--scenes=16", "--batch=2", "--threads=1"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "is of another plan" in done.stderr
+    process = start(out, epochs=2, batch=2)
+    said = end(process, out)
+    assert process.returncode != 0
+    assert "is of another plan" in said
