@@ -9,18 +9,56 @@
 
 namespace {
 
+// Chains of operations as long as these wait for each other: of several vectors, each operation is done to
+// all before the next one.
+
 // e^-x to about 3e-6 of it, for x >= -87: for sums with 1, where that is enough. Exactly 1 for 0.
-inline VecF f_exp_negative(VecF x) {
+template <int n>
+inline __attribute__((always_inline)) void exp_negative(VecF (&x)[n]) {
     static constexpr float kSeries[] = {1.0f, 6.930447220e-01f, 2.412806380e-01f, 5.224204529e-02f,
                                         1.342681420e-02f};
-    const VecF t = f_scalable(x * f_set(-1.44269504f));
-    return f_scale_floor(f_polynomial(f_fraction(t), kSeries), t);
+    VecF t[n], f[n];
+    ECV_UNROLL for (int i = 0; i < n; ++i) t[i] = f_scalable(x[i] * f_set(-1.44269504f));
+    ECV_UNROLL for (int i = 0; i < n; ++i) f[i] = f_fraction(t[i]);
+    ECV_UNROLL for (int i = 0; i < n; ++i) x[i] = f_set(kSeries[4]);
+    ECV_UNROLL for (int k = 3; k >= 0; --k) ECV_UNROLL for (int i = 0; i < n; ++i) x[i] =
+        f_fma(x[i], f[i], f_set(kSeries[k]));
+    ECV_UNROLL for (int i = 0; i < n; ++i) x[i] = f_scale_floor(x[i], t[i]);
 }
 
 // For x >= -87.
-inline VecF f_sigmoid_bounded(VecF x) { return f_reciprocal(f_set(1.0f) + f_exp_negative(x)); }
+template <int n>
+inline __attribute__((always_inline)) void sigmoid_bounded(VecF (&x)[n]) {
+    exp_negative(x);
+    ECV_UNROLL for (int i = 0; i < n; ++i) x[i] = f_reciprocal(f_set(1.0f) + x[i]);
+}
 
-inline VecF f_sigmoid(VecF x) { return f_sigmoid_bounded(f_max(f_set(-87.0f), x)); }
+template <int n>
+inline __attribute__((always_inline)) void sigmoid(VecF (&x)[n]) {
+    ECV_UNROLL for (int i = 0; i < n; ++i) x[i] = f_max(f_set(-87.0f), x[i]);
+    sigmoid_bounded(x);
+}
+
+template <int n>
+inline __attribute__((always_inline)) void silu(VecF (&x)[n]) {
+    VecF gate[n];
+    // Held to where the sigmoid is 0 already, so that -infinity gives 0.
+    ECV_UNROLL for (int i = 0; i < n; ++i) gate[i] = x[i] = f_max(f_set(-87.0f), x[i]);
+    sigmoid_bounded(gate);
+    ECV_UNROLL for (int i = 0; i < n; ++i) x[i] = x[i] * gate[i];
+}
+
+inline VecF f_exp_negative(VecF x) {
+    VecF alone[] = {x};
+    exp_negative(alone);
+    return alone[0];
+}
+
+inline VecF f_sigmoid(VecF x) {
+    VecF alone[] = {x};
+    sigmoid(alone);
+    return alone[0];
+}
 
 template <ecv::Activation kind>
 inline VecF f_activate(VecF v, VecF alpha, VecF beta) {
@@ -38,9 +76,9 @@ inline VecF f_activate(VecF v, VecF alpha, VecF beta) {
     } else if constexpr (kind == Activation::sigmoid) {
         return f_sigmoid(v);
     } else if constexpr (kind == Activation::silu) {
-        // Held to where the sigmoid is 0 already, so that -infinity gives 0.
-        const VecF x = f_max(f_set(-87.0f), v);
-        return x * f_sigmoid_bounded(x);
+        VecF alone[] = {v};
+        silu(alone);
+        return alone[0];
     } else if constexpr (kind == Activation::hard_sigmoid) {
         return f_min(one, f_max(zero, f_fma(v, alpha, beta)));
     } else if constexpr (kind == Activation::hard_swish) {
@@ -79,12 +117,34 @@ inline VecF f_activate(VecF v, VecF alpha, VecF beta) {
 using ActivateRows = void (*)(float* y, int64_t rows, int64_t row, int64_t n, int64_t step, float alpha,
                               float beta);
 
+// n vectors, i step floats from y on.
+template <ecv::Activation kind, int n>
+inline void activate_group(float* y, int64_t step, VecF alpha, VecF beta) {
+    using ecv::Activation;
+    VecF v[n];
+    ECV_UNROLL for (int i = 0; i < n; ++i) v[i] = f_load(y + i * step);
+    if constexpr (kind == Activation::silu)
+        silu(v);
+    else if constexpr (kind == Activation::sigmoid)
+        sigmoid(v);
+    else
+        ECV_UNROLL for (int i = 0; i < n; ++i) v[i] = f_activate<kind>(v[i], alpha, beta);
+    ECV_UNROLL for (int i = 0; i < n; ++i) f_store(y + i * step, v[i]);
+}
+
 template <ecv::Activation kind>
 inline void activate_rows(float* y, int64_t rows, int64_t row, int64_t n, int64_t step, float alpha,
                           float beta) {
     const VecF a = f_set(alpha), b = f_set(beta);
-    for (int64_t r = 0; r < rows; ++r, y += row)
-        for (int64_t i = 0; i < n; ++i) f_store(y + i * step, f_activate<kind>(f_load(y + i * step), a, b));
+    constexpr bool is_grouped = kind == ecv::Activation::silu || kind == ecv::Activation::sigmoid;
+    for (int64_t r = 0; r < rows; ++r, y += row) {
+        int64_t i = 0;
+        if constexpr (is_grouped) {
+            for (; i + 4 <= n; i += 4) activate_group<kind, 4>(y + i * step, step, a, b);
+            for (; i + 2 <= n; i += 2) activate_group<kind, 2>(y + i * step, step, a, b);
+        }
+        for (; i < n; ++i) activate_group<kind, 1>(y + i * step, step, a, b);
+    }
 }
 
 inline ActivateRows activate_rows_of(ecv::Activation kind) {

@@ -6,15 +6,12 @@ package's own tolerances. What lies outside is counted by reason; the summary pr
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.backend.test.case.node as node_cases
+import onnx.backend.test.case.node as package
 import pytest
 from onnx.backend.test.case.test_case import TestCase as Case
 
@@ -23,28 +20,10 @@ from edgecv.backends.simd import SimdBackend
 from edgecv.errors import UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
 from tests.engine.conftest import OUTSIDE, RAN
+from tests.onnx_cases import MODULES, cases_of, node_cases
 
-MODULES = sorted(
-    module.name.removeprefix(f"{node_cases.__name__}.")
-    for module in pkgutil.walk_packages(node_cases.__path__, f"{node_cases.__name__}.")
-    if not module.ispkg
-)
 # Reasons that the claims give, or sizes that data tell; any other is a claim that does not hold.
 NOT_CLAIMED = frozenset(("operator not claimed", "element type", "form not claimed", "data-dependent shape"))
-CASES: dict[str, list[Case]] = {}
-
-
-def cases_of(module: str) -> list[Case]:
-    """The cases that a module of the package brings along, made when it is first imported."""
-    if module not in CASES:
-        listed: list[Case] = node_cases._NodeTestCases
-        start = len(listed)
-        with warnings.catch_warnings():
-            # Cases about infinities and NaNs make them.
-            warnings.simplefilter("ignore", RuntimeWarning)
-            importlib.import_module(f"{node_cases.__name__}.{module}")
-        CASES[module] = listed[start:]
-    return CASES[module]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -110,8 +89,6 @@ def check(
 
 
 def test_every_case_of_the_package_belongs_to_one_of_its_modules() -> None:
-    for module in MODULES:
-        cases_of(module)
-    names = [case.name for cases in CASES.values() for case in cases]
-    assert len(names) == len(set(names)) == len(node_cases._NodeTestCases)
+    names = [case.name for case in node_cases()]
+    assert len(names) == len(set(names)) == len(package._NodeTestCases)
     assert len(names) > 1500

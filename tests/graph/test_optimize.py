@@ -56,7 +56,8 @@ _REAL: dict[str, dict[str, int]] = {
     "models/onnx/yolox_nano_416.onnx": {
         "Conv": 3,
         "Conv+silu": 103,
-        "Conv+sigmoid": 6,
+        "Conv+sigmoid": 3,
+        "sigmoid": 3,
         "Add": 7,
         "MaxPool": 3,
         "Resize": 2,

@@ -44,6 +44,17 @@ def test_kernels_of_three_and_activations() -> None:
     assert ops(graph) == ["Conv+relu", "Split"]
 
 
+@pytest.mark.parametrize("counts", [(4, 1), (10, 6)], ids=str)
+def test_activations_differ_within_a_block(counts: Sequence[int]) -> None:
+    net = Net()
+    first, second = _convs(net, net.input(1, 8, 6, 6), counts)
+    graph, report = alone(net.model(first, net("Sigmoid", second)), NORMALIZE, OPERATORS, ACTIVATE, SIBLINGS)
+    assert ops(graph) == ["Conv", "Split", "sigmoid"]
+    assert [c.what for c in report.changes if c.pass_name == SIBLINGS.name] == [
+        f"one convolution of {list(counts)} channels: 1 blocks of 16 for 2"
+    ]
+
+
 def test_one_has_no_bias() -> None:
     net = Net()
     x = net.input(1, 8, 6, 6)
@@ -110,7 +121,7 @@ def test_no_siblings(difference: str) -> None:
     x = net.input(1, 8, 6, 6)
     first, second = {
         "kernel": lambda: (*_convs(net, x, (6,)), *_convs(net, x, (6,), 3)),
-        "activation": lambda: (net("Relu", *_convs(net, x, (6,))), *_convs(net, x, (6,))),
+        "activation": lambda: (net("Relu", *_convs(net, x, (9,))), *_convs(net, x, (9,))),
         "input": lambda: (*_convs(net, x, (6,)), *_convs(net, net("Abs", x), (6,))),
         "weights": lambda: (*_convs(net, x, (6,)), net("Conv", x, net.input(6, 8, 1, 1, name="w"))),
     }[difference]()

@@ -121,6 +121,7 @@ class Lowering:
         self.targets: dict[str, Strided] = {}
         self.leaving: set[str] = set()
         self.counts: dict[str, Storage] = {}
+        self._copies: dict[tuple[bytes, int, int], Planes] = {}
 
     # ---- results
 
@@ -215,6 +216,16 @@ class Lowering:
                 image, image.refs[i], fresh, self._whole_blocks(fresh.refs[i]), f"{name} (blocks)"
             )
         return replace(fresh, spatial=image.spatial)
+
+    def in_few_blocks(self, image: Planes, most: float, name: str) -> Planes:
+        """A blocked image with its channels in at most so many blocks: itself, or a copy in order.
+
+        A copy serves all that ask for the same image.
+        """
+        key = (image.refs.tobytes(), image.h, image.w)
+        if key not in self._copies and any(len(blocks_of(r, self.lanes)[0]) > most for r in image.refs):
+            self._copies[key] = self.regroup(image, name)
+        return replace(self._copies.get(key, image), spatial=image.spatial)
 
     # ---- movement
 

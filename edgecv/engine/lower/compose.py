@@ -80,9 +80,10 @@ def blockwise(lowering: Lowering, image: Planes, h: int, w: int, name: str) -> t
     """
     lanes = lowering.lanes
     needed = -(-image.refs.shape[1] // lanes)
-    # Up to here whole blocks cost less than a copy of the lanes that are wanted.
-    if any(len(blocks_of(refs, lanes)[0]) > 4 * needed for refs in image.refs):
-        image = lowering.regroup(image, f"{name} (input)")
+    # Lanes that are not wanted cost what is read and written of them; a copy of those that are costs, where
+    # pixels stay as many, three times its blocks.
+    spare = 6 * image.h * image.w / (image.h * image.w + h * w)
+    image = lowering.in_few_blocks(image, needed * (1 + spare), f"{name} (input)")
     block_bytes = h * w * lanes * 4
     pairs: list[Ints] = []
     results: list[Ints] = []

@@ -294,9 +294,10 @@ def _depthwise(
     channels = image.refs.shape[1]
     needed = -(-channels // lanes)
     # Lanes that are not wanted cost less than to copy scattered ones, up to a point.
-    is_sparse = any(len(blocks_of(refs, lanes)[0]) > 3 * needed for refs in image.refs)
-    if is_sparse or has_twins(image):
-        image = lowering.regroup(image, f"{node.name} (input)")
+    name = f"{node.name} (input)"
+    image = (
+        lowering.regroup(image, name) if has_twins(image) else lowering.in_few_blocks(image, 3 * needed, name)
+    )
     weights = np.asarray(node.input(1).constant, np.float32).reshape(channels, -1)
     bias = node.optional(2)
     biases = np.zeros(channels, np.float32) if bias is None else np.asarray(bias.constant, np.float32)

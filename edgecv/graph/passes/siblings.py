@@ -39,20 +39,24 @@ _READERS = frozenset(("Reshape", "Transpose", "Concat", "Split", "Slice", "Gathe
 
 
 def merge_siblings(rewrite: Rewrite) -> None:
-    """Convolutions of the same input, kernel and activation become one, with a Split after it."""
-    groups: dict[tuple[Any, ...], list[ir.Node]] = {}
+    """Convolutions of the same input and kernel become one, with a Split after it.
+
+    They end with the same activation, or fit into one block: there it costs little to follow them.
+    """
+    families: dict[tuple[Any, ...], list[ir.Node]] = {}
     for node in rewrite.nodes():
         if node.op_type == "Conv" and node.domain in ("", DOMAIN) and _is_plain(node):
-            groups.setdefault((id(node.inputs[0]), *_settings(node)), []).append(node)
+            key = (id(node.inputs[0]), *_window(node), len(shape(node.outputs[0]) or ()))
+            families.setdefault(key, []).append(node)
     merged: list[ir.Node] = []
-    for siblings in groups.values():
+    for siblings in (group for family in families.values() for group in _alike(family)):
         if len(siblings) < 2:
             continue
         why = _why_not(siblings)
         if why:
             rewrite.miss(siblings[0], why)
             continue
-        merged.append(_merge(rewrite, siblings))
+        merged.append(_merge(rewrite, _ending_alike(rewrite, siblings)))
     for node in merged:
         _merge_depthwise(rewrite, node)
 
@@ -73,13 +77,18 @@ def _window(node: ir.Node) -> tuple[Any, ...]:
     return tuple(tuple(attribute(node, name) or ()) for name in names)
 
 
-def _settings(node: ir.Node) -> tuple[Any, ...]:
-    ending = (
-        attribute(node, "activation", "none"),
-        attribute(node, "alpha", 0.0),
-        attribute(node, "beta", 0.0),
-    )
-    return (*_window(node), *ending, len(shape(node.outputs[0]) or ()))
+def _ending(node: ir.Node) -> tuple[Any, ...]:
+    return attribute(node, "activation", "none"), attribute(node, "alpha", 0.0), attribute(node, "beta", 0.0)
+
+
+def _alike(family: list[ir.Node]) -> list[list[ir.Node]]:
+    """All of a family where they fit into one block, else those that end alike."""
+    if sum(_channels(node.outputs[0]) for node in family) <= _LANES:
+        return [family]
+    groups: dict[tuple[Any, ...], list[ir.Node]] = {}
+    for node in family:
+        groups.setdefault(_ending(node), []).append(node)
+    return list(groups.values())
 
 
 def _channels(value: ir.Value) -> int:
@@ -184,8 +193,7 @@ def _merge_depthwise(rewrite: Rewrite, conv: ir.Node) -> None:
     if len({_window(reader) for reader in readers}) > 1:
         rewrite.miss(split, "the depthwise convolutions of its parts differ")
         return
-    if len({_settings(reader) for reader in readers}) > 1:
-        readers = [_without_activation(rewrite, reader) for reader in readers]
+    readers = _ending_alike(rewrite, readers)
     name = "+".join(reader.name or "" for reader in readers)
     weights = np.concatenate([np.asarray(constant(reader.inputs[1])) for reader in readers])
     biases = [
@@ -205,13 +213,21 @@ def _merge_depthwise(rewrite: Rewrite, conv: ir.Node) -> None:
         rewrite.drop(reader)
 
 
+def _ending_alike(rewrite: Rewrite, parts: list[ir.Node]) -> list[ir.Node]:
+    if len({_ending(node) for node in parts}) == 1:
+        return parts
+    return [_without_activation(rewrite, node) for node in parts]
+
+
 def _without_activation(rewrite: Rewrite, conv: ir.Node) -> ir.Node:
     """The convolution with its activation as a node of its own: the parts end with different ones."""
     if not has_activation(conv):
         return conv
     ending = [attribute(conv, name) for name in ("activation", "alpha", "beta")]
     settings = {k: v for k, v in attributes(conv).items() if k not in (*ENDING, "has_residual")}
-    plain = rewrite.node(conv, "Conv", list(conv.inputs), settings, like=conv.outputs[0])
+    plain = rewrite.node(
+        conv, "Conv", list(conv.inputs), settings, like=conv.outputs[0], name=conv.name or ""
+    )
     rewrite.replace(conv.outputs[0], activation(rewrite, conv, ending[0], plain.outputs[0], *ending[1:]))
     return plain
 

@@ -54,8 +54,15 @@ template <int blocks, int pixels, int x_step>
 void run_tile(const Tile& t) {
     const int64_t x_pixel = x_step != 0 ? x_step : t.x_pixel;
     VecF sum[blocks * pixels];
-    ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-        sum[o * pixels + p] = f_load(t.start + o * t.start_block + p * t.start_pixel);
+    if (t.start_pixel == 0) {
+        ECV_UNROLL for (int o = 0; o < blocks; ++o) {
+            const VecF bias = f_load(t.start + o * t.start_block);
+            ECV_UNROLL for (int p = 0; p < pixels; ++p) sum[o * pixels + p] = bias;
+        }
+    } else {
+        ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
+            sum[o * pixels + p] = f_load(t.start + o * t.start_block + p * t.start_pixel);
+    }
     // The weights of the last block are then read anew for each pixel: no register is left to hold them.
     constexpr bool is_tight = blocks * pixels + blocks + 1 > kRegisters;
     const float* first = t.x;
