@@ -1,37 +1,62 @@
-"""The README's table of latencies, in Markdown, from benchmarks/results/engine.json.
+"""Tables of the documentation, in Markdown, from benchmarks/results.
 
-python benchmarks/tables.py
+python benchmarks/tables.py peers|engine
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-BACKENDS = {"simd": "`simd`", "onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}
+# Of each table: the field that tells who ran, and who they are, edgecv's own first.
+COLUMNS = {
+    "engine": ("backend", {"simd": "`simd`", "onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}),
+    "peers": (
+        "engine",
+        {
+            "simd": "`simd`",
+            "onnxruntime": "ONNX Runtime",
+            "openvino": "OpenVINO",
+            "ncnn": "ncnn",
+            "mnn": "MNN",
+            "opencv": "OpenCV 5",
+        },
+    ),
+}
 
 
-def latency_table(record: dict[str, Any]) -> str:
+def latency_table(record: Mapping[str, Any], field: str, names: Mapping[str, str]) -> str:
     """Milliseconds of the network alone, minimum / median, and how many times longer others take."""
-    heads = ["Model", "Threads", *BACKENDS.values()]
+    heads = ["Model", "Threads", *names.values()]
     lines = [heads, ["---"] * len(heads)]
     for found in record["models"]:
-        times = {(row["backend"], row["threads"]): row for row in found["results"]}
+        rows = {(row[field], row["threads"]): row for row in found["results"]}
         for threads in sorted({row["threads"] for row in found["results"]}):
-            own = times["simd", threads]
-            cells = [f"`{found['model']}`", str(threads)]
-            for backend in BACKENDS:
-                row = times[backend, threads]
-                cell = f"{row['min_ms']:.2f} / {row['p50_ms']:.2f}"
-                if backend != "simd":
-                    ratios = [row[key] / own[key] for key in ("min_ms", "p50_ms")]
-                    cell += f" ({ratios[0]:.2f} / {ratios[1]:.2f})"
-                cells.append(cell)
-            lines.append(cells)
+            of_each = [rows.get((name, threads), {}) for name in names]
+            lines.append([f"`{found['model']}`", str(threads), *_cells(of_each)])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
+def _cells(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    own = rows[0]
+    cells = []
+    for row in rows:
+        if "min_ms" not in row:
+            cells.append("-")
+            continue
+        cell = f"{row['min_ms']:.2f} / {row['p50_ms']:.2f}"
+        if row is not own:
+            cell += f" ({row['min_ms'] / own['min_ms']:.2f} / {row['p50_ms'] / own['p50_ms']:.2f})"
+        cells.append(cell)
+    return cells
+
+
 if __name__ == "__main__":
-    print(latency_table(json.loads((RESULTS / "engine.json").read_text())), end="")
+    parser = argparse.ArgumentParser(description="A table of the documentation.")
+    parser.add_argument("name", choices=COLUMNS)
+    wanted = parser.parse_args().name
+    print(latency_table(json.loads((RESULTS / f"{wanted}.json").read_text()), *COLUMNS[wanted]), end="")

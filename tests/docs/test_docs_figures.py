@@ -1,16 +1,22 @@
-"""Figures of the README are those of benchmarks/results."""
+"""Figures of the documentation are those of benchmarks/results."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
+import pytest
+
 from tests.docs.places import ROOT
 
 
-def test_latencies_of_the_readme() -> None:
+@pytest.mark.parametrize(("table", "page"), [("peers", "README.md"), ("engine", "docs/benchmarks.md")])
+def test_latencies(table: str, page: str) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "tables.py"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / "benchmarks" / "tables.py", table],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.count("\n") > 2
-    assert done.stdout in (ROOT / "README.md").read_text()
+    assert done.stdout in (ROOT / page).read_text()
