@@ -4,7 +4,7 @@ Unknown fields and wrong types are errors that name the field. A card is data fr
 that it names must lie in its own folder, and nothing in it is executed.
 """
 
-from __future__ import annotations
+# Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
 import re
 from pathlib import Path, PurePosixPath
@@ -179,7 +179,7 @@ class ModelCard(_Struct, frozen=True):
         """The input that frames are made into."""
         return self.inputs[0]
 
-    def with_labels(self, labels: tuple[str, ...]) -> ModelCard:
+    def with_labels(self, labels: tuple[str, ...]) -> "ModelCard":
         """The same card with other class names."""
         return msgspec.structs.replace(self, labels=labels)
 

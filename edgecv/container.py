@@ -10,7 +10,7 @@ the directory, names are no paths, and no size is believed that the file itself 
 more memory than the file has, and time in proportion.
 """
 
-from __future__ import annotations
+# Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
 import hashlib
 import mmap

@@ -3,7 +3,7 @@
 A head is a module with the members of `DetectionHead` or `ClassificationHead`; `edgecv.heads` lists them.
 """
 
-from __future__ import annotations
+# Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol, TypeVar
