@@ -328,10 +328,9 @@ def _inner(
 ) -> tuple[Place, dict[str, int | Place]]:
     """Where the outputs that need no padding read the image itself, and which they are, if it pays."""
     rows, columns = grid.inside(image.h, image.w)
-    none = dict.fromkeys(("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels"), 0)
     is_worth = packed.blocks <= MAX_INNER_BLOCKS and len(columns) >= MIN_INNER_PIXELS
     if not is_worth or not rows:
-        return Place(0), dict(none)
+        return Place(0), {}
     dy, dx = np.meshgrid(
         np.array(grid.ys) + rows.start * grid.stride_y - grid.top,
         np.array(grid.xs) + columns.start * grid.stride_x - grid.left,
