@@ -95,6 +95,12 @@ inline void f_store_first(float* p, VecF v, size_t n) { _mm512_mask_storeu_ps(p,
 inline __m512i i32_of_bits(VecF v) { return _mm512_castps_si512(v); }
 inline VecF f_of_bits(__m512i v) { return _mm512_castsi512_ps(v); }
 
+// table[index mod 32].
+#define ECV_HAS_LOOKUP
+inline VecF f_lookup(const float (&table)[32], __m512i index) {
+    return _mm512_permutex2var_ps(f_load(table), index, f_load(table + 16));
+}
+
 // ---- integers: pixels
 
 constexpr int kShortLanes = 32;

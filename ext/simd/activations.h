@@ -39,6 +39,9 @@ inline __attribute__((always_inline)) void sigmoid(VecF (&x)[n]) {
     sigmoid_bounded(x);
 }
 
+#ifdef ECV_HAS_LOOKUP
+#include "silu_table.h"
+#else
 template <int n>
 inline __attribute__((always_inline)) void silu(VecF (&x)[n]) {
     VecF gate[n];
@@ -47,6 +50,7 @@ inline __attribute__((always_inline)) void silu(VecF (&x)[n]) {
     sigmoid_bounded(gate);
     ECV_UNROLL for (int i = 0; i < n; ++i) x[i] = x[i] * gate[i];
 }
+#endif
 
 inline VecF f_exp_negative(VecF x) {
     VecF alone[] = {x};

@@ -265,8 +265,9 @@ class Turns {
         const BandMember& member = band_.members[index];
         if (index > 0) {
             const BandStrip& strip = band_.strips[index - 1];
-            const Range wanted = chunks_for(strip, rows_read(member, strip, memory_, chunk));
-            make_room(index - 1, wanted);
+            const Range rows = rows_read(member, strip, memory_, chunk);
+            const Range wanted = chunks_for(strip, rows);
+            make_room(index - 1, wanted, rows.first);
             for (int64_t& done = there_[index - 1].end; done < wanted.end; ++done) {
                 const StepStatus status = run(index - 1, done);
                 if (status != StepStatus::ok) return status;
@@ -276,8 +277,9 @@ class Turns {
     }
 
   private:
-    // The strip holds what chunks `there` of the step before it made; now it is to hold what `wanted` make.
-    void make_room(int64_t index, const Range& wanted) {
+    // The strip holds what chunks `there` of the step before it made; now it is to hold what `wanted` make,
+    // of which rows before `first_row` are not read again.
+    void make_room(int64_t index, const Range& wanted, int64_t first_row) {
         const BandStrip& strip = band_.strips[index];
         Range& there = there_[index];
         char* const start = scratch_ + strip.place;
@@ -287,10 +289,12 @@ class Turns {
         } else if (rows_of(strip, {there.first, wanted.end}) > strip.rows) {
             // What is still needed goes to the front.
             const int64_t skipped = (wanted.first - there.first) * strip.chunk_rows;
-            const int64_t kept = rows_of(strip, {wanted.first, there.end});
-            for (int64_t i = 0; i < strip.blocks; ++i)
-                memmove(start + i * block, start + i * block + skipped * row,
-                        static_cast<size_t>(kept * row));
+            const int64_t past = first_row - wanted.first * strip.chunk_rows;
+            const int64_t kept = rows_of(strip, {wanted.first, there.end}) - past;
+            for (int64_t i = 0; i < strip.blocks; ++i) {
+                char* const to = start + i * block + past * row;
+                memmove(to, to + skipped * row, static_cast<size_t>(kept * row));
+            }
             there.first = wanted.first;
         }
         bases_[band_.first_slot + index] = start - there.first * strip.chunk_rows * row;
