@@ -95,6 +95,23 @@ inline void f_store_first(float* p, VecF v, size_t n) { _mm512_mask_storeu_ps(p,
 inline __m512i i32_of_bits(VecF v) { return _mm512_castps_si512(v); }
 inline VecF f_of_bits(__m512i v) { return _mm512_castsi512_ps(v); }
 
+// p[0] and p[1] in turns.
+#define ECV_HAS_PAIRS
+inline VecF f_pair(const float* p) {
+    double pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm512_castpd_ps(_mm512_set1_pd(pair));
+}
+// The lanes of even and of odd numbers, those of a first.
+inline VecF f_even(VecF a, VecF b) {
+    const __m512i lanes = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(a, lanes, b);
+}
+inline VecF f_odd(VecF a, VecF b) {
+    const __m512i lanes = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(a, lanes, b);
+}
+
 // table[index mod 32].
 #define ECV_HAS_LOOKUP
 inline VecF f_lookup(const float (&table)[32], __m512i index) {

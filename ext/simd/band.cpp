@@ -97,7 +97,8 @@ const char* check_input(const ConvStep& s, const Ends& ends) {
         return kNoRows;
     const auto* offsets = at<const int32_t>(ends.memory, s.offsets);
     const int64_t start = ref_offset(s.x) / kFloat;
-    const int64_t room = (ends.in->blocks - 1) * ends.in->rows * ends.in->row + ends.lanes;
+    const int64_t room =
+        (ends.in->blocks - 1) * ends.in->rows * ends.in->row + ends.lanes - (s.paired != 0 ? 1 : 0);
     for (int64_t i = 0; i < s.n_offsets; ++i)
         if (start + offsets[i] < 0 || start + offsets[i] >= room) return kLeaves;
     return nullptr;
@@ -110,7 +111,10 @@ const char* check_conv(const ConvStep& s, const Ends& ends, BandStrip* made) {
     if (const char* problem = check_input(s, ends)) return problem;
     const auto* tiles = at<const int64_t>(ends.memory, s.tiles);
     int64_t blocks = 0;
-    for (int64_t i = 0; i < s.n_tiles; ++i) blocks += tiles[kTileFields * i];
+    for (int64_t i = 0; i < s.n_tiles; ++i) {
+        const int64_t vectors = tiles[kTileFields * i];
+        blocks += s.paired != 0 ? (vectors + 1) / 2 : vectors;
+    }
     const int64_t last = plus(s.y, times(times(blocks - 1, s.y_block), kFloat));
     if (last < 0 || ref_slot(last) != ref_slot(s.y) || !ends.can_write(last)) return kLeaves;
     if (!made) return nullptr;

@@ -16,17 +16,21 @@ constexpr int64_t kMost = int64_t{1} << 30;
 
 Examined unsound(const char* problem) { return {problem, 0, 0}; }
 
+// The lanes of the ISA whose tiles take pairs.
+constexpr int kPairedLanes = 16;
+
 bool is_padding(int64_t n) { return is_count(n, -kMost, kMost); }
 
 // What the tiles of a convolution reach.
 struct TileReach {
-    int64_t blocks;         // of all tiles
+    int64_t vectors;        // of weights of a tap, of all tiles
+    int64_t blocks;         // of outputs
     int64_t weight_floats;  // from the first one on
 };
 
 // Whether the tiles stay inside their offsets.
 bool reach_of(const int64_t* tiles, const ConvStep& step, int lanes, TileReach* reach) {
-    *reach = {0, 0};
+    *reach = {0, 0, 0};
     for (int64_t i = 0; i < step.n_tiles; ++i, tiles += kTileFields) {
         const int64_t blocks = tiles[0], taps = tiles[1], offset = tiles[2], weight = tiles[3];
         if (!is_count(blocks, 1, kMostBlocks) || !is_count(taps, 0, step.n_offsets) ||
@@ -35,7 +39,8 @@ bool reach_of(const int64_t* tiles, const ConvStep& step, int lanes, TileReach* 
         const int64_t end = plus(weight, times(taps, blocks * lanes));
         if (end < 0) return false;
         if (end > reach->weight_floats) reach->weight_floats = end;
-        reach->blocks += blocks;
+        reach->vectors += blocks;
+        reach->blocks += step.paired != 0 ? (blocks + 1) / 2 : blocks;
     }
     return true;
 }
@@ -51,6 +56,9 @@ bool is_output(const ConvStep& step, int64_t blocks, int lanes) {
     return (step.pixels == 1 || step.y_pixel >= lanes) && (step.runs == 1 || step.y_run >= lanes) &&
            (blocks == 1 || step.y_block >= lanes);
 }
+
+// Floats that are read from a place and offset on.
+int64_t width_of(const ConvStep& step) { return step.paired != 0 ? 2 : 1; }
 
 bool is_window(const ConvStep& step, int lanes) {
     if (!is_count(step.n_planes, 0, kMost) || (step.plane_lanes != 1 && step.plane_lanes != lanes) ||
@@ -81,8 +89,8 @@ Span span_of(const int32_t* offsets, int64_t n) {
 bool can_read_x(const Memory& memory, const ConvStep& step, const Span& offsets, int64_t runs, int64_t x_run,
                 int64_t pixels) {
     // From the first float that is read to the last one.
-    const int64_t extent =
-        plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)), offsets.most - offsets.least + 1);
+    const int64_t extent = plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)),
+                                offsets.most - offsets.least + width_of(step));
     const int64_t bytes = offsets.least * static_cast<int64_t>(sizeof(float));
     return step.x >= 0 && extent >= 0 && ref_offset(step.x) >= -bytes &&
            (bytes <= 0 || ref_offset(step.x) + bytes < int64_t{1} << kOffsetBits) &&
@@ -124,12 +132,14 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
     if (!is_count(step.chunk_runs, 1, step.runs) || !is_count(step.chunk_pixels, 1, step.pixels) ||
         !is_count(step.chunk_tiles, 1, step.n_tiles))
         return unsound("its chunks are empty or larger than it is");
+    if (!is_count(step.paired, 0, lanes == kPairedLanes ? 1 : 0))
+        return unsound("its taps go in pairs, for which this instruction set has no kernels");
 
     const auto* tiles = table<int64_t>(memory, step.tiles, step.n_tiles * kTileFields);
     TileReach reach;
     if (tiles == nullptr || !reach_of(tiles, step, lanes, &reach)) return unsound("a tile is none");
     if (!can_read(memory, step.weights, reach.weight_floats, sizeof(float)) ||
-        !can_read(memory, step.bias, reach.blocks * lanes, sizeof(float)))
+        !can_read(memory, step.bias, reach.vectors * lanes, sizeof(float)))
         return unsound("its weights lie outside their memory");
 
     const auto* offsets = table<int32_t>(memory, step.offsets, step.n_offsets);
@@ -143,7 +153,7 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
         const int64_t rows = plus(times(step.chunk_runs - 1, step.stride_y), step.extent_y);
         const int64_t floats = times(times(step.n_planes, rows), times(step.window_w, step.plane_lanes));
         if (!is_inner(step, memory)) return unsound("its inner outputs are none");
-        const int64_t extent = extent_of(step, step.chunk_runs, step.x_pixel, step.x_run, 1);
+        const int64_t extent = extent_of(step, step.chunk_runs, step.x_pixel, step.x_run, width_of(step));
         scratch = times(floats, sizeof(float));
         if (scratch < 0 || extent < 0 || span.least < 0 ||
             (step.n_offsets > 0 && span.most > floats - extent))

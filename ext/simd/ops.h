@@ -57,11 +57,15 @@
 // tiles: int64[n_tiles][4]: blocks of the tile (1 to 4), taps, first of its offsets, first of its weights in
 // floats. Weights of a tile: [taps][blocks][L]. A tile's first output block is the sum of blocks before it.
 // bias: [blocks of all tiles][L]. residual: 0, or what is added before the activation, laid out as y.
+// paired: 0, or, where L is 16, 1: a lane of weights is of a channel and of one of two taps, whose floats of x
+// follow each other: offsets and taps count such pairs, weights of a tile are [pairs][halves][L / 2][2] and the
+// bias is [halves][L / 2][bias, 0]. The blocks of a tile are then halves of output blocks; of an odd number the
+// last one makes a block by itself.
 // A chunk: chunk_tiles tiles of chunk_runs runs, or, where runs is 1, of chunk_pixels pixels.
 #define ECV_CONV_FIELDS(F)                                                                                  \
     F(x) F(weights) F(bias) F(residual) F(y) F(tiles) F(n_tiles) F(offsets) F(n_offsets)                    \
     F(pixels) F(runs) F(x_pixel) F(x_run) F(y_pixel) F(y_run) F(y_block)                                    \
-    F(activation) F(alpha) F(beta)                                                                          \
+    F(activation) F(alpha) F(beta) F(paired)                                                                \
     F(planes) F(n_planes) F(plane_lanes) F(in_h) F(in_w) F(plane_row) F(pad_top) F(pad_left) F(window_w)    \
     F(stride_y) F(extent_y)                                                                                 \
     F(inner) F(inner_run) F(inner_runs) F(inner_pixel) F(inner_pixels)                                      \

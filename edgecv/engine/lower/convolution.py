@@ -17,6 +17,7 @@ from edgecv.engine.lower.base import (
     has_twins,
     lowers,
 )
+from edgecv.engine.lower.pairs import CHANNELS, in_order, pack_pairs, taps_step
 from edgecv.engine.lower.tiles import (
     Epilogue,
     Grid,
@@ -95,8 +96,6 @@ def conv(lowering: Lowering, node: Node) -> None:
     if 1 < group == channels == outputs and is_known and epilogue.residual is None:
         result = _depthwise(lowering, node, x, kernel, (out[0], out[1]), epilogue)
     else:
-        values = _with_two_axes(known_or_strided(lowering, weights))
-        packed = pack(lowering, values, known_or_strided(lowering, bias), group, node.name)
         grid = Grid(
             out[0],
             out[1],
@@ -106,6 +105,7 @@ def conv(lowering: Lowering, node: Node) -> None:
             tuple(range(0, kernel.size[1] * kernel.dilations[1], kernel.dilations[1])),
         )
         image = _readable(lowering, x, image, grid)
+        image, packed = _packed(lowering, node, image, grid, (weights, bias), group)
         rows = _wanted_rows(lowering, node, packed, epilogue, (out[0], out[1])) if is_known else None
         if rows is not None:
             view, targets = rows
@@ -174,6 +174,27 @@ def conv_transpose(lowering: Lowering, node: Node) -> None:
     if result is None or result.refs.shape[1] != outputs:
         raise AssertionError("a transposed convolution without phases")
     _finish(lowering, node, x, result)
+
+
+def _packed(
+    lowering: Lowering,
+    node: Node,
+    image: Planes,
+    grid: Grid,
+    operands: tuple[Tensor, Tensor | None],
+    group: int,
+) -> tuple[Planes, Packed]:
+    """Weights and bias as suits the image, whose channels then are in the order of the weights'."""
+    weights = _with_two_axes(known_or_strided(lowering, operands[0]))
+    bias = known_or_strided(lowering, operands[1])
+    if isinstance(weights, Strided) or isinstance(bias, Strided):
+        return image, pack(lowering, weights, bias, group, node.name)
+    step = taps_step(lowering, image, weights, group, grid)
+    if step is None:
+        return image, pack(lowering, weights, bias, group, node.name)
+    if step == CHANNELS:
+        image, weights = in_order(image, weights)
+    return image, pack_pairs(lowering, weights, bias, step, node.name)
 
 
 def _image_of(lowering: Lowering, node: Node, x: Tensor) -> Planes:

@@ -63,6 +63,8 @@ class Packed:
     """Weights and bias of a convolution. where: the place of each output channel among lanes of blocks.
 
     products: multiplications for one pixel of all outputs, padded lanes and zeros between groups not counted.
+    is_paired: taps go in pairs, `paired` in `ext/simd/ops.h`; blocks of tiles are then halves of output blocks.
+    columns: neighboring taps of a row that go together.
     """
 
     tiles: tuple[Tile, ...]
@@ -72,11 +74,14 @@ class Packed:
     bias: Storage
     where: Ints
     products: int
+    is_paired: bool = False
+    columns: int = 1
 
     @property
     def blocks(self) -> int:
         """Output blocks of all tiles."""
-        return sum(tile.blocks for tile in self.tiles)
+        vectors = sum(tile.blocks for tile in self.tiles)
+        return -(-vectors // 2) if self.is_paired else vectors
 
     @property
     def work(self) -> int:
@@ -248,7 +253,7 @@ def convolve(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Su
         _windowed(lowering, image, refs, grid, sums)
         return
     start = (-grid.top * image.row - grid.left * image.pixel) * 4
-    dy, dx = np.meshgrid(grid.ys, grid.xs, indexing="ij")
+    dy, dx = np.meshgrid(grid.ys, grid.xs[:: sums.packed.columns], indexing="ij")
     steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64) + start
     places, tiles = _lists(sums.packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
     base, offsets = lowering.program.distances(places)
@@ -287,7 +292,7 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
     while runs > 1 and window_rows(runs) * row_bytes > MAX_WINDOW_BYTES:
         runs = -(-runs // 2)
     rows = window_rows(runs)
-    dy, dx = np.meshgrid(ys, xs, indexing="ij")
+    dy, dx = np.meshgrid(ys, xs[:: sums.packed.columns], indexing="ij")
     within = ((dy * window_w + dx) * width).reshape(-1)
 
     def offsets_of(channels: Ints) -> Ints:
@@ -333,7 +338,7 @@ def _inner(
         return Place(0), {}
     dy, dx = np.meshgrid(
         np.array(grid.ys) + rows.start * grid.stride_y - grid.top,
-        np.array(grid.xs) + columns.start * grid.stride_x - grid.left,
+        np.array(grid.xs[:: packed.columns]) + columns.start * grid.stride_x - grid.left,
         indexing="ij",
     )
     steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64)
@@ -388,6 +393,7 @@ def run_step(
         y_pixel=target.pixel,
         y_run=target.row,
         y_block=target.block,
+        paired=int(packed.is_paired),
         activation=choice("activation", epilogue.activation),
         alpha=float(epilogue.alpha),
         beta=float(epilogue.beta),

@@ -1,146 +1,18 @@
-// Convolution: sums of a tile of output channels and pixels are held in registers over all taps.
+// Convolution: rectangles of outputs, cut into tiles.
 
 #include <string.h>
 
-#include "finish.h"
+#include "conv_tiles.h"
 #include "kernels.h"
 
 namespace {
 
 using ecv::ConvStep;
 
-constexpr int64_t kLanes = kFloatLanes;
-constexpr int kMostBlocks = 4;
-
-// The most pixels of a tile, by its blocks: what leaves registers for a tap's weights and a value of x.
-#if defined(__SANITIZE_ADDRESS__)
-// Sanitizers check each access of an unrolled tile: large ones would take many minutes to compile.
-constexpr int kRegisters = 16;
-constexpr int kMostPixels[kMostBlocks] = {4, 3, 2, 2};
-#elif defined(__AVX512F__)
-constexpr int kRegisters = 32;
-constexpr int kMostPixels[kMostBlocks] = {28, 14, 9, 7};
-#elif defined(__AVX2__)
-constexpr int kRegisters = 16;
-constexpr int kMostPixels[kMostBlocks] = {12, 6, 4, 2};
-#elif defined(__aarch64__)
-constexpr int kRegisters = 32;
-constexpr int kMostPixels[kMostBlocks] = {14, 8, 6, 4};
-#else
-constexpr int kRegisters = 16;
-constexpr int kMostPixels[kMostBlocks] = {12, 5, 3, 2};
-#endif
-
 // Where weights of a tile are larger than this, the taps are taken in slices that fit the first cache, each
 // for all pixels, with the sums kept in y in between.
 constexpr int64_t kHeldWeights = 384 << 10;
 constexpr int64_t kSliceWeights = 24 << 10;
-
-struct Tile {
-    const float* x;  // of its first pixel
-    const int32_t* offsets;
-    int64_t taps;
-    const float* weights;
-    const float* start;  // what sums begin with: the bias, or the sums of the taps before
-    int64_t start_block, start_pixel;
-    const float* residual;  // or nullptr
-    float* y;
-    int64_t x_pixel, y_pixel, y_block;
-    Finish finish;
-};
-
-// x_step: the distance of pixels where it is known at compile time, else 0.
-template <int blocks, int pixels, int x_step>
-void run_tile(const Tile& t) {
-    const int64_t x_pixel = x_step != 0 ? x_step : t.x_pixel;
-    VecF sum[blocks * pixels];
-    if (t.start_pixel == 0) {
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) {
-            const VecF bias = f_load(t.start + o * t.start_block);
-            ECV_UNROLL for (int p = 0; p < pixels; ++p) sum[o * pixels + p] = bias;
-        }
-    } else {
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-            sum[o * pixels + p] = f_load(t.start + o * t.start_block + p * t.start_pixel);
-    }
-    // The weights of the last block are then read anew for each pixel: no register is left to hold them.
-    constexpr bool is_tight = blocks * pixels + blocks + 1 > kRegisters;
-    const float* first = t.x;
-    const int32_t* offset = t.offsets;
-    const float* weights = t.weights;
-    for (int64_t k = t.taps; k != 0; --k, ++offset, weights += blocks * kLanes) {
-        const float* x = first + *offset;
-        VecF w[blocks];
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) w[o] = f_load(weights + o * kLanes);
-        ECV_UNROLL for (int p = 0; p < pixels; ++p) {
-            const VecF value = f_set(x[p * x_pixel]);
-            if constexpr (is_tight) {
-                asm volatile("" ::: "memory");
-                w[blocks - 1] = f_load(weights + (blocks - 1) * kLanes);
-            }
-            ECV_UNROLL for (int o = 0; o < blocks; ++o) sum[o * pixels + p] =
-                f_fma(w[o], value, sum[o * pixels + p]);
-        }
-    }
-    if (t.residual != nullptr)
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-            sum[o * pixels + p] = sum[o * pixels + p] + f_load(t.residual + o * t.y_block + p * t.y_pixel);
-    finish_sums(t.finish, sum);
-    ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-        f_store(t.y + o * t.y_block + p * t.y_pixel, sum[o * pixels + p]);
-}
-
-using RunTile = void (*)(const Tile&);
-
-// Tiles of 1 to kMostPixels pixels.
-struct Tiles {
-    RunTile run[kMostPixels[0]];
-};
-
-template <int blocks, int x_step, int pixels>
-constexpr void fill_tiles(Tiles& tiles) {
-    tiles.run[pixels - 1] = run_tile<blocks, pixels, x_step>;
-    if constexpr (pixels > 1) fill_tiles<blocks, x_step, pixels - 1>(tiles);
-}
-
-template <int blocks, int x_step>
-constexpr Tiles make_tiles() {
-    Tiles tiles{};
-    fill_tiles<blocks, x_step, kMostPixels[blocks - 1]>(tiles);
-    return tiles;
-}
-
-// Tiles by their blocks.
-struct TileTable {
-    Tiles blocks[kMostBlocks];
-};
-
-template <int x_step>
-constexpr TileTable make_table() {
-    return {
-        {make_tiles<1, x_step>(), make_tiles<2, x_step>(), make_tiles<3, x_step>(), make_tiles<4, x_step>()}};
-}
-
-constexpr TileTable kBlocked = make_table<kLanes>();
-constexpr TileTable kBlockedStride2 = make_table<2 * kLanes>();
-constexpr TileTable kPlanar = make_table<1>();
-constexpr TileTable kPlanarStride2 = make_table<2>();
-constexpr TileTable kAnyDistance = make_table<0>();
-
-const TileTable& tile_table(int64_t x_pixel) {
-    switch (x_pixel) {
-        case kLanes:
-            return kBlocked;
-        case 2 * kLanes:
-            return kBlockedStride2;
-        case 1:
-            return kPlanar;
-        case 2:
-            return kPlanarStride2;
-        default:
-            return kAnyDistance;
-    }
-}
 
 struct Range {
     int64_t first, end;
@@ -252,19 +124,22 @@ void add_window(const ConvStep& s, const ecv::Memory& memory, const Chunk& chunk
 }
 
 struct TileShape {
-    int64_t blocks, taps, offset, weight;
+    int64_t vectors, taps, offset, weight;
+    bool is_paired;
+
+    int64_t blocks() const { return is_paired ? (vectors + 1) / 2 : vectors; }
 };
 
 // One tile of output channels for all pixels of the part.
 void run_channels(const ConvStep& s, const Part& part, const TileShape& shape, const Finish& finish,
                   const float* weights, const float* bias, const float* residual, float* y) {
-    const Tiles& tiles = tile_table(part.x_pixel).blocks[shape.blocks - 1];
-    const int64_t most = kMostPixels[shape.blocks - 1];
-    const EqualParts cuts(part.pixels, most);
-    const int64_t tap_floats = shape.blocks * kLanes;
+    const Tiles& tiles = tile_table(part.x_pixel, shape.is_paired).vectors[shape.vectors - 1];
+    const EqualParts cuts(part.pixels, kMostPixels[shape.vectors - 1]);
+    const int64_t tap_floats = shape.vectors * kLanes;
     int64_t slice = shape.taps;
     // In y, sums would overwrite a residual that is y itself.
-    if (slice * tap_floats * 4 > kHeldWeights && cuts.count * part.runs > 1 && residual != y)
+    if (slice * tap_floats * 4 > kHeldWeights && cuts.count * part.runs > 1 && residual != y &&
+        !shape.is_paired)
         slice = kSliceWeights / (tap_floats * 4);
     Tile t;
     t.x_pixel = part.x_pixel;
@@ -289,7 +164,7 @@ void run_channels(const ConvStep& s, const Part& part, const TileShape& shape, c
                 t.residual = is_last && residual != nullptr ? residual + place : nullptr;
                 tiles.run[pixels - 1](t);
                 if (t.finish.after != nullptr)
-                    t.finish.after(t.y, shape.blocks, s.y_block, pixels, part.y_pixel, t.finish.alpha,
+                    t.finish.after(t.y, shape.blocks(), s.y_block, pixels, part.y_pixel, t.finish.alpha,
                                    t.finish.beta);
                 t.x += pixels * part.x_pixel;
                 place += pixels * part.y_pixel;
@@ -327,14 +202,15 @@ ecv::StepStatus conv(const void* step, const ecv::Memory& memory, int64_t chunk_
     const float* residual = s.residual == 0 ? nullptr : ecv::at<const float>(memory, s.residual);
     float* y = ecv::at<float>(memory, s.y);
     int64_t block = 0;
-    for (int64_t i = 0; i < first_tile; ++i) block += tiles[4 * i];
-    for (int64_t i = first_tile; i < last_tile; ++i) {
-        const TileShape shape{tiles[4 * i], tiles[4 * i + 1], tiles[4 * i + 2], tiles[4 * i + 3]};
+    for (int64_t i = 0; i < last_tile; ++i) {
+        const TileShape shape{tiles[4 * i], tiles[4 * i + 1], tiles[4 * i + 2], tiles[4 * i + 3],
+                              s.paired != 0};
         const int64_t place = block * s.y_block;
-        for (int k = 0; k < parts.count; ++k)
-            run_channels(s, parts.part[k], shape, finish, weights, bias + block * kLanes,
+        for (int k = 0; i >= first_tile && k < parts.count; ++k)
+            run_channels(s, parts.part[k], shape, finish, weights, bias,
                          residual == nullptr ? nullptr : residual + place, y + place);
-        block += shape.blocks;
+        block += shape.blocks();
+        bias += shape.vectors * kLanes;
     }
     return ecv::StepStatus::ok;
 }
