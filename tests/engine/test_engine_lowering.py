@@ -212,6 +212,67 @@ def test_what_needs_no_padding_is_not_gathered(outputs: int, size: int, inner: t
         assert (conv.fields["inner_runs"], conv.fields["inner_pixels"]) == inner
 
 
+# ---- Taps in pairs
+
+INTERLEAVED = np.arange(32).reshape(2, 16).T.reshape(-1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "attributes", "kernel", "is_paired"),
+    [
+        (32, 16, "", (1, 1), True),
+        (32, 24, "pads = [1, 1, 1, 1]", (3, 3), True),
+        (30, 5, "strides = [2, 2]", (3, 2), True),
+        (32, 25, "", (1, 1), False),
+        (31, 16, "", (1, 1), False),
+        (32, 16, "group = 2", (1, 1), False),
+        (8, 16, "", (1, 1), False),
+    ],
+    ids=["point", "window", "odd", "many outputs", "a channel alone", "groups", "few taps"],
+)
+def test_of_few_outputs_channels_go_in_pairs(
+    inputs: int, outputs: int, attributes: str, kernel: tuple[int, int], is_paired: bool
+) -> None:
+    group = 2 if "group" in attributes else 1
+    model = network(
+        "(float[2, 3, 9, 11] x) => (float[n, c, h, w] y)"
+        f" {{ c = Conv(x, v) y = Conv<{attributes or 'group = 1'}>(c, k, b) }}",
+        v=random(inputs, 3, 1, 1),
+        k=random(outputs, inputs // group, *kernel),
+        b=random(outputs),
+    )
+    for isa, program in check(model, {"x": random(2, 3, 9, 11)}).items():
+        paired = {bool(step.fields["paired"]) for step in program.steps[-3:] if step.op == "conv"}
+        assert paired == {is_paired and isa == "avx512"}
+
+
+@pytest.mark.parametrize("width", [5, 6])
+def test_columns_of_planes_go_in_pairs(width: int) -> None:
+    model = network(
+        "(float[1, 3, 80, 90] x) => (float[1, 5, h, w] y)"
+        " { y = Conv<pads = [2, 2, 2, 2], strides = [2, 2]>(x, k) }",
+        k=random(5, 3, 6, width),
+    )
+    for isa, program in check(model, {"x": random(1, 3, 80, 90)}).items():
+        (conv,) = [step.fields for step in program.steps if step.op == "conv"]
+        assert conv["inner_runs"] > 0
+        assert conv["paired"] == (isa == "avx512" and width == 6)
+
+
+def test_pairs_are_of_neighbors_in_memory() -> None:
+    """Whatever order a network lists its channels in."""
+    model = network(
+        "(float[1, 3, 9, 11] x) => (float[1, 16, 9, 11] y)"
+        " { c = Conv(x, v) d = Gather<axis = 1>(c, order) y = Conv(d, k) }",
+        v=random(32, 3, 1, 1),
+        k=random(16, 32, 1, 1),
+        order=INTERLEAVED,
+    )
+    for isa, program in check(model, {"x": random(1, 3, 9, 11)}).items():
+        assert copies(program) == 1  # the output
+        assert [step.fields["paired"] for step in program.steps if step.op == "conv"][-1] == (isa == "avx512")
+
+
 # ---- Shares of threads
 
 
