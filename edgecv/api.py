@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecv import backends, container, machine
+from edgecv import backends, container
 from edgecv.backends.base import CompileOptions, Session, Shapes
 from edgecv.card import NETWORK, ModelCard
 from edgecv.errors import CardError, InputError
@@ -19,6 +18,8 @@ from edgecv.pipelines.detector import Detector, DetectorSettings
 from edgecv.types import FloatArray
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgecv.pipelines.classifier import ClassifierSettings
 
 __all__ = ["CARD_SUFFIX", "Loaded", "announce", "check_task", "compile", "load", "resolve", "start"]
@@ -126,7 +127,7 @@ def start(
         settings = _settings(card, conf, iou, max_det, classes, multi_label)
     blob_wh = _blob_wh(loaded, imgsz)
     if threads is None and loaded.plan is not None:
-        threads = min(loaded.plan.threads, machine.cpu_budget())
+        threads = min(loaded.plan.threads, _cpu_budget())
     options = _options(device, threads, precision)
     shapes = _blob_shapes(loaded, blob_wh)
     with ExitStack() as opened:
@@ -182,23 +183,32 @@ def compile(
 ) -> Session[Any]:
     """A session on a bare network, from a path or from the bytes of an ONNX file, or on a plan that was
     compiled before; see `load` for the options."""
-    source = model if isinstance(model, bytes) else Path(model)
-    if container.is_container(source) if isinstance(source, bytes) else is_plan(source):
+    if container.is_container(model) if isinstance(model, bytes) else is_plan(model):
         if weights is not None:
             raise InputError("weights: a plan holds its weights; compile the network anew")
         from edgecv.engine import saved
 
-        plan = saved.read(source)
-        count = min(plan.threads, machine.cpu_budget()) if threads is None else threads
+        plan = saved.read(model)
+        count = min(plan.threads, _cpu_budget()) if threads is None else threads
         return backends.open_plan(plan, backend, _options(device, count, precision))
+    from pathlib import Path
+
     from edgecv import importers
 
+    source = model if isinstance(model, bytes) else Path(model)
     network = importers.read_model(source, None if weights is None else Path(weights))
     return backends.compile_model(network, backend, _options(device, threads, precision))
 
 
 def _options(device: str, threads: int | None, precision: str) -> CompileOptions:
-    return CompileOptions(device, machine.cpu_budget() if threads is None else threads, precision)
+    return CompileOptions(device, _cpu_budget() if threads is None else threads, precision)
+
+
+def _cpu_budget() -> int:
+    # Where the threads are given, nobody has to ask.
+    from edgecv import machine
+
+    return machine.cpu_budget()
 
 
 def _classifier_settings(top: int | None) -> ClassifierSettings:
@@ -219,7 +229,9 @@ def _settings(
 ) -> DetectorSettings:
     defaults = card.thresholds
     for name, value in (("conf", conf), ("iou", iou)):
-        values = np.atleast_1d(np.asarray(0.0 if value is None else value, np.float64))
+        if value is None:
+            continue
+        values = np.atleast_1d(np.asarray(value, np.float64))
         if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):
             raise InputError(f"{name}: expected 0 to 1, got {value}")
     if max_det is not None and max_det < 1:

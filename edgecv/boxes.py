@@ -17,15 +17,16 @@ raises InputError.
 
 from __future__ import annotations
 
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from edgecv import _boxes
 from edgecv.types import FloatArray, IntArray
 
-IndexArray = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+IndexArray: TypeAlias = "NDArray[np.int64]"
 
 
 def select(

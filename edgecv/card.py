@@ -6,9 +6,7 @@ that it names must lie in its own folder, and nothing in it is executed.
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
-import re
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -17,12 +15,18 @@ from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
 from edgecv.image import BlobSpec
 
+if TYPE_CHECKING:
+    # Long to import, and a card out of a plan names no file that is read.
+    from pathlib import Path
+
 FILE_NAME = "model.json"
 # The one network of a model without stages.
 NETWORK = "network"
 # A card is text that a person writes; the largest label lists in use are a few hundred KB.
 MAX_CARD_BYTES = 4 << 20
 MAX_LABELS_BYTES = 4 << 20
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -153,7 +157,7 @@ class ModelCard(_Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.aliases):
-            if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+            if not name or not _NAME_CHARACTERS.issuperset(name) or name[0] in "._-":
                 raise ValueError(f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'")
         if not self.inputs:
             raise ValueError("`inputs` is empty")
@@ -186,8 +190,7 @@ class ModelCard(_Struct, frozen=True):
 
 def check_relative(path: str) -> None:
     """Raise ValueError unless `path` stays inside the folder that it is relative to."""
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or "\0" in path:
+    if not path or path.startswith("/") or ".." in path.split("/") or "\\" in path or "\0" in path:
         raise ValueError(f"path {path!r} leaves the model's folder: only files inside it may be named")
 
 
@@ -202,7 +205,7 @@ def parse(text: bytes | str, *, origin: str) -> ModelCard:
         raise CardError(f"{origin}: {error}") from error
 
 
-def read(path: Path) -> ModelCard:
+def read(path: "Path") -> ModelCard:
     """The card in a file, its labels resolved where they are a file of their own.
 
     Raises CardError for one that does not follow the schema, or cannot be read.
@@ -218,7 +221,7 @@ def read(path: Path) -> ModelCard:
     return card
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: "Path") -> tuple[str, ...]:
     """Class names, one a line; blank lines at the end do not count."""
     if path.stat().st_size > MAX_LABELS_BYTES:
         raise CardError(f"{path}: a label file is at most {MAX_LABELS_BYTES >> 20} MB")
@@ -229,7 +232,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines)
 
 
-def inside(folder: Path, relative: str) -> Path:
+def inside(folder: "Path", relative: str) -> "Path":
     """A path that a card names, refused where a link leads it out of the card's folder."""
     path = folder / relative
     if not path.resolve().is_relative_to(folder.resolve()):

@@ -1,9 +1,14 @@
-"""The one container of edgecv, `.ecv`: a zip of stored members, and a manifest with the sha256 of each.
+"""The one container of edgecv, `.ecv`: a zip of stored members, the first of which is a manifest.
 
-The first member, `manifest.json`, says what kind of thing the others are, for what, and their sizes and
-checksums. Members are stored, never compressed, so that a large one can be mapped into memory; it starts at a
-multiple of 64 bytes, by padding in the zip's extra field (0xD935, as Android's zipalign writes it). Structure
-of a zip: PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16.
+`manifest.json` says what kind of thing the others are, for what, and their sizes. Members are stored, never
+compressed, so that a large one can be mapped into memory; it starts at a multiple of 64 bytes, by padding in
+the zip's extra field (0xD935, as Android's zipalign writes it). Structure of a zip: PKWARE's APPNOTE.TXT,
+sections 4.3.7, 4.3.12 and 4.3.16.
+
+The checksum of a member is the CRC-32 that the zip has of it. It tells damage: always where all changed bits
+lie within 32, else but for one time in 2^32. It does not tell forgery, and nor would a longer sum in the same
+file, which whoever changes a member can change too: what a member says is examined whatever its sum. So the
+hashes of hashlib, which load OpenSSL before a model's first result, would buy nothing.
 
 Files come from others. The reader takes exactly what the writer makes: each byte belongs to one member or to
 the directory, names are no paths, and no size is believed that the file itself does not have. So it needs no
@@ -12,27 +17,26 @@ more memory than the file has, and time in proportion.
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
-import hashlib
 import mmap
 import os
-import re
 import stat
 import struct
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv.errors import ChecksumError, ModelFileError, ModelNotFoundError
 from edgecv.version import VERSION
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SUFFIX = ".ecv"
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 KINDS = ("plan", "anomaly", "bundle")
 # A cache line, and the widest vector.
 ALIGNMENT = 64
@@ -42,9 +46,12 @@ MAX_MANIFEST_BYTES = 1 << 20
 # Without its 64-bit extension a zip counts in 32 bits.
 MAX_BYTES = (1 << 32) - 1
 
-Bytes = NDArray[np.uint8]
+Bytes: TypeAlias = "NDArray[np.uint8]"
+# Of a member's bytes: the first, the one after the last, and their CRC-32.
+_Span: TypeAlias = tuple[int, int, int]
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
+_MAX_NAME = 64
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -54,19 +61,15 @@ _DATE = 1 << 5 | 1
 _STORED = 10
 
 
-class _Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    bytes: int
-    sha256: str
-
-
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """about: what the kind has to say beforehand, such as the instruction set of a plan."""
+    """about: what the kind has to say beforehand, such as the instruction set of a plan. members: bytes of
+    each."""
 
     format: int
     kind: str
     written_by: str
     about: dict[str, str]
-    members: dict[str, _Member]
+    members: dict[str, int]
 
 
 class _Format(msgspec.Struct, frozen=True):
@@ -78,7 +81,7 @@ class _Format(msgspec.Struct, frozen=True):
 class Container:
     """An opened container. origin: for messages. kind, about: as its manifest says; about is not checked.
 
-    `mapped` and `copied` check the member's sha256.
+    `mapped` and `copied` check the member's CRC-32.
     """
 
     def __init__(self, data: memoryview, origin: str) -> None:
@@ -104,8 +107,8 @@ class Container:
 
         The file stays mapped for as long as the array lives.
         """
-        start, end = self._span(name)
-        self._check(name, self._data[start:end])
+        start, end, crc = self._span(name)
+        self._check(name, self._data[start:end], crc)
         return np.frombuffer(self._data[start:end], np.uint8)
 
     def copied(self, name: str, *, most: int | None = None) -> Bytes:
@@ -113,7 +116,7 @@ class Container:
 
         What is checked further, and relied upon, must not change with the file.
         """
-        start, end = self._span(name)
+        start, end, crc = self._span(name)
         size = end - start
         if most is not None and size > most:
             raise ModelFileError(
@@ -124,10 +127,10 @@ class Container:
         first = -room.ctypes.data % ALIGNMENT
         copy = room[first : first + size]
         copy[:] = np.frombuffer(self._data[start:end], np.uint8)
-        self._check(name, copy.data)
+        self._check(name, copy.data, crc)
         return copy
 
-    def _span(self, name: str) -> tuple[int, int]:
+    def _span(self, name: str) -> _Span:
         if name not in self._members:
             raise ModelFileError(
                 f"{self.origin}: a container of kind {self.kind} has a member {name}, and this one has "
@@ -135,17 +138,17 @@ class Container:
             )
         return self._spans[name]
 
-    def _check(self, name: str, data: memoryview) -> None:
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != self._members[name].sha256:
+    def _check(self, name: str, data: memoryview, crc: int) -> None:
+        found = zlib.crc32(data)
+        if found != crc:
             raise ChecksumError(
-                f"{self.origin}: {name}: expected sha256 {self._members[name].sha256}, got {digest}: a "
-                "damaged file; get it again, or write it again"
+                f"{self.origin}: {name}: expected CRC-32 {crc:08x}, got {found:08x}: a damaged file; get it "
+                "again, or write it again"
             )
 
 
 def to_bytes(
-    kind: str, members: Mapping[str, bytes | NDArray[Any]], about: Mapping[str, str] | None = None
+    kind: str, members: "Mapping[str, bytes | NDArray[Any]]", about: Mapping[str, str] | None = None
 ) -> bytes:
     """A container of these members, in their order; the same bytes for the same contents.
 
@@ -158,9 +161,7 @@ def to_bytes(
         kind=kind,
         written_by=f"edgecv {VERSION}",
         about=dict(about or {}),
-        members={
-            name: _Member(len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()
-        },
+        members={name: len(data) for name, data in contents.items()},
     )
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     body, directory = bytearray(), bytearray()
@@ -183,23 +184,23 @@ def to_bytes(
     return bytes(body + directory + end)
 
 
-def is_container(source: Path | bytes) -> bool:
+def is_container(source: str | os.PathLike[str] | bytes) -> bool:
     """Whether a file, or its bytes, begin as a container does."""
     need = _LOCAL.size + len(MANIFEST)
     if isinstance(source, bytes):
         start = source[:need]
     else:
         try:
-            if not stat.S_ISREG(source.stat().st_mode):
+            if not stat.S_ISREG(os.stat(source).st_mode):
                 return False
-            with source.open("rb", buffering=0) as file:
+            with open(source, "rb", buffering=0) as file:
                 start = file.read(need)
         except (OSError, ValueError):
             return False
     return start[:4] == b"PK\3\4" and start[_LOCAL.size :] == MANIFEST.encode()
 
 
-def read(source: Path | bytes) -> Container:
+def read(source: str | os.PathLike[str] | bytes) -> Container:
     """The container in a file, which is mapped, or in bytes.
 
     Raises ModelNotFoundError, and ModelFileError for a file that is damaged or is none.
@@ -208,7 +209,7 @@ def read(source: Path | bytes) -> Container:
         return Container(memoryview(source), f"container of {len(source)} bytes")
     try:
         # A pipe would block before it could be looked at.
-        if not stat.S_ISREG(source.stat().st_mode):
+        if not stat.S_ISREG(os.stat(source).st_mode):
             raise ModelFileError(f"{source}: expected a file, got a folder or a device")
         handle = os.open(source, os.O_RDONLY)
         try:
@@ -229,8 +230,8 @@ def read(source: Path | bytes) -> Container:
     return Container(memoryview(data), str(source))
 
 
-def _read_directory(data: memoryview, origin: str) -> dict[str, tuple[int, int]]:
-    """Where each member's bytes lie, in their order in the file."""
+def _read_directory(data: memoryview, origin: str) -> dict[str, _Span]:
+    """Where each member's bytes lie, in their order in the file, and their CRC-32."""
     size = len(data)
     if size < _END.size:
         raise _foreign(origin, f"it has {size} bytes")
@@ -243,7 +244,7 @@ def _read_directory(data: memoryview, origin: str) -> dict[str, tuple[int, int]]
         raise _foreign(origin, f"its directory counts {count} members of {total}")
     if start + length != size - _END.size:
         raise _foreign(origin, f"its directory of {length} bytes at {start} does not fit its size {size}")
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[str, _Span] = {}
     place, expected = start, 0
     for _ in range(count):
         if place + _CENTRAL.size > size - _END.size:
@@ -268,15 +269,14 @@ def _read_directory(data: memoryview, origin: str) -> dict[str, tuple[int, int]]
             raise _foreign(
                 origin, f"{name} is to end at byte {expected}, where the directory starts at {start}"
             )
-        spans[name] = (begin, expected)
+        spans[name] = (begin, expected, crc)
     if place != size - _END.size or expected != start:
         raise _foreign(origin, "there are bytes that belong to no member")
     if next(iter(spans)) != MANIFEST:
         raise _foreign(origin, f"its first member is not {MANIFEST}")
-    begin, end = spans[MANIFEST]
+    begin, end, crc = spans[MANIFEST]
     if end - begin > MAX_MANIFEST_BYTES:
         raise _foreign(origin, f"its manifest takes {end - begin} bytes")
-    _, _, _, _, _, _, crc, *_ = _LOCAL.unpack_from(data, 0)
     if zlib.crc32(data[begin:end]) != crc:
         raise ChecksumError(f"{origin}: its manifest is damaged: get it again, or write it again")
     return spans
@@ -299,13 +299,14 @@ def _begin(data: memoryview, limit: int, at: int, stated: tuple[str, int, int], 
 
 def _name(data: memoryview, start: int, end: int, origin: str) -> str:
     text = bytes(data[start : min(end, start + 80)]).decode("latin-1")
-    if not _NAME.fullmatch(text):
+    if not 1 <= len(text) <= _MAX_NAME or not _NAME_CHARACTERS.issuperset(text) or text[0] in "._-":
         raise _foreign(origin, f"{text!r} is no name of a member")
     return text
 
 
-def _read_manifest(data: memoryview, spans: Mapping[str, tuple[int, int]], origin: str) -> _Manifest:
-    text = data[slice(*spans[MANIFEST])]
+def _read_manifest(data: memoryview, spans: Mapping[str, _Span], origin: str) -> _Manifest:
+    start, end, _ = spans[MANIFEST]
+    text = data[start:end]
     try:
         version = msgspec.json.decode(text, type=_Format).format
         if version != FORMAT:
@@ -318,10 +319,9 @@ def _read_manifest(data: memoryview, spans: Mapping[str, tuple[int, int]], origi
         raise _foreign(origin, f"its manifest: {error}") from error
     if manifest.kind not in KINDS:
         raise ModelFileError(f"{origin}: expected one of the kinds {', '.join(KINDS)}, got {manifest.kind!r}")
-    stated = {name: member.bytes for name, member in manifest.members.items()}
-    found = {name: end - begin for name, (begin, end) in spans.items() if name != MANIFEST}
-    if stated != found:
-        raise _foreign(origin, f"its manifest states members of {stated} bytes, and it has {found}")
+    found = {name: end - begin for name, (begin, end, _) in spans.items() if name != MANIFEST}
+    if manifest.members != found:
+        raise _foreign(origin, f"its manifest states members of {manifest.members} bytes, and it has {found}")
     return manifest
 
 

@@ -38,7 +38,7 @@ class ModelNotFoundError(EdgeCVError, FileNotFoundError):
 
 
 class ChecksumError(ModelFileError):
-    """A file whose size or sha256 is not the one that its card states."""
+    """A file whose size or sha256 is not the one that its card states, or a damaged member of a container."""
 
 
 class CardError(EdgeCVError, ValueError):

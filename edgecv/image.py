@@ -6,15 +6,17 @@ Every rounding is stated by `edgecv.image_reference`, and the result has the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv._image import Plan
 from edgecv.errors import InputError
 from edgecv.records import frozen
 from edgecv.types import FrameTransform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_SIDE = 32767
 COLORS = ("bgr", "rgb", "gray", "bgrd", "rgbd")

@@ -7,17 +7,18 @@ system, so that the trees of other machines can be read too.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import platform
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
 from typing import Any
 
-ROOT = Path("/")
+# Text throughout: every model that is loaded asks for the budget, and pathlib is long to import.
+Root = str | os.PathLike[str]
+
+ROOT = "/"
 
 # Linux, arch/arm64/include/asm/cputype.h: (implementer, part) of the main id register.
 ARM_CORES = {
@@ -61,7 +62,7 @@ DISTRIBUTIONS = {
 }
 
 
-def cpu_budget(root: Path = ROOT) -> int:
+def cpu_budget(root: Root = ROOT) -> int:
     """How many threads can run at once: the smaller of affinity and cgroup quota, at least 1.
 
     A quota's fraction is dropped: a thread more than the quota holds makes the kernel stop them all
@@ -72,7 +73,7 @@ def cpu_budget(root: Path = ROOT) -> int:
     return max(1, count if quota is None else min(count, int(quota)))
 
 
-def identity(root: Path = ROOT) -> dict[str, Any]:
+def identity(root: Root = ROOT) -> dict[str, Any]:
     """The machine as plain JSON types; None is what it does not tell.
 
     cpu: model; logical and physical counts of online processors; usable (`cpu_budget`); affinity
@@ -131,16 +132,17 @@ def describe(identity: dict[str, Any]) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _read(path: Path) -> str | None:
+def _read(folder: Root, name: str) -> str | None:
     """The text of a small file, without white space and NUL around it; None when unreadable or empty."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0 \t\r\n") or None
+        with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+            return file.read().strip("\0 \t\r\n") or None
     except (OSError, ValueError):
         return None
 
 
-def _read_int(path: Path) -> int | None:
-    text = _read(path)
+def _read_int(folder: Root, name: str) -> int | None:
+    text = _read(folder, name)
     try:
         return int(text) if text else None
     except ValueError:
@@ -165,26 +167,26 @@ def _affinity() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _online(root: Path) -> list[int]:
-    listed = _cpu_list(_read(root / "sys/devices/system/cpu/online"))
+def _online(root: Root) -> list[int]:
+    listed = _cpu_list(_read(root, "sys/devices/system/cpu/online"))
     return listed or list(range(os.cpu_count() or 1))
 
 
-def _cpu_folders(root: Path, cpus: Iterable[int]) -> Iterator[Path]:
+def _cpu_folders(root: Root, cpus: Iterable[int]) -> Iterator[str]:
     for number in cpus:
-        yield root / f"sys/devices/system/cpu/cpu{number}"
+        yield os.path.join(root, f"sys/devices/system/cpu/cpu{number}")
 
 
 # --- cgroups ---------------------------------------------------------------------------------------
 
 
-def _cgroup_folders(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
+def _cgroup_folders(root: Root, controller: str) -> Iterator[tuple[int, str]]:
     """(cgroup version, folder) of this process's group and of each group above it.
 
     Every group on the way up limits those below it, so all of them have to be asked.
     """
     mounts = list(_cgroup_mounts(root))
-    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+    for line in (_read(root, "proc/self/cgroup") or "").splitlines():
         fields = line.split(":", 2)
         if len(fields) != 3:
             continue
@@ -192,48 +194,53 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[tuple[int, Path]]:
         version = 1 if controllers else 2
         if version == 1 and controller not in controllers.split(","):
             continue
-        for mount_version, mounted_group, folder, options in mounts:
+        for mount_version, shown, folder, options in mounts:
             if mount_version != version or (version == 1 and controller not in options):
                 continue
             # Without a cgroup namespace the group's name starts with what the mount shows as its root.
-            inside = PurePosixPath(group)
-            if inside.is_relative_to(mounted_group):
-                inside = inside.relative_to(mounted_group)
-            parts = [part for part in inside.parts if part not in ("/", "..")]
+            parts = _parts(group)
+            if parts[: len(shown)] == shown:
+                parts = parts[len(shown) :]
+            parts = [part for part in parts if part != ".."]
             for depth in range(len(parts), -1, -1):
-                yield version, folder.joinpath(*parts[:depth])
+                yield version, os.path.join(folder, *parts[:depth])
 
 
-def _cgroup_mounts(root: Path) -> Iterator[tuple[int, str, Path, frozenset[str]]]:
+def _cgroup_mounts(root: Root) -> Iterator[tuple[int, list[str], str, frozenset[str]]]:
     """(version, the group shown as root, mount point, controllers) of every mounted cgroup hierarchy."""
-    for line in (_read(root / "proc/self/mountinfo") or "").splitlines():
+    for line in (_read(root, "proc/self/mountinfo") or "").splitlines():
         before, _, after = line.partition(" - ")
         mount, source = before.split(), after.split()
         if len(mount) < 5 or len(source) < 3 or source[0] not in ("cgroup", "cgroup2"):
             continue
         version = 2 if source[0] == "cgroup2" else 1
-        yield version, mount[3], root / mount[4].lstrip("/"), frozenset(source[-1].split(","))
+        folder = os.path.join(root, mount[4].lstrip("/"))
+        yield version, _parts(mount[3]), folder, frozenset(source[-1].split(","))
 
 
-def _cgroup_quota(root: Path) -> float | None:
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _cgroup_quota(root: Root) -> float | None:
     """The CPU time that the tightest group allows, in processors; None without a limit."""
     quotas = []
     for version, folder in _cgroup_folders(root, "cpu"):
         if version == 2:
-            fields = (_read(folder / "cpu.max") or "").split()
+            fields = (_read(folder, "cpu.max") or "").split()
             quota, period = [*fields, "", ""][:2]
         else:
-            quota = _read(folder / "cpu.cfs_quota_us") or ""
-            period = _read(folder / "cpu.cfs_period_us") or ""
+            quota = _read(folder, "cpu.cfs_quota_us") or ""
+            period = _read(folder, "cpu.cfs_period_us") or ""
         if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
             quotas.append(int(quota) / int(period))
     return min(quotas, default=None)
 
 
-def _memory_limit(root: Path) -> int | None:
+def _memory_limit(root: Root) -> int | None:
     limits = []
     for version, folder in _cgroup_folders(root, "memory"):
-        limit = _read_int(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"))
+        limit = _read_int(folder, "memory.max" if version == 2 else "memory.limit_in_bytes")
         if limit is not None and 0 < limit < UNLIMITED_BYTES:
             limits.append(limit)
     return min(limits, default=None)
@@ -242,11 +249,11 @@ def _memory_limit(root: Path) -> int | None:
 # --- processor and memory --------------------------------------------------------------------------
 
 
-def _cpu_model(root: Path) -> str | None:
+def _cpu_model(root: Root) -> str | None:
     """Names of the cores, with their counts where the machine mixes several."""
     blocks = [
         {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in block.splitlines())}
-        for block in (_read(root / "proc/cpuinfo") or "").split("\n\n")
+        for block in (_read(root, "proc/cpuinfo") or "").split("\n\n")
     ]
     names = Counter(filter(None, (_core_name(block) for block in blocks)))
     if not names:
@@ -265,33 +272,42 @@ def _core_name(block: dict[str, str]) -> str | None:
     return ARM_CORES.get(key) or f"ARM core {key[0]:#04x}/{key[1]:#05x}"
 
 
-def _physical_cores(root: Path, online: list[int]) -> int | None:
+def _physical_cores(root: Root, online: list[int]) -> int | None:
     cores = set()
     for folder in _cpu_folders(root, online):
-        core = _read(folder / "topology/core_id")
+        core = _read(folder, "topology/core_id")
         if core is None:
             return None
-        cores.add((_read(folder / "topology/physical_package_id"), core))
+        cores.add((_read(folder, "topology/physical_package_id"), core))
     return len(cores)
 
 
-def _caches(root: Path, online: list[int]) -> list[dict[str, Any]]:
+def _caches(root: Root, online: list[int]) -> list[dict[str, Any]]:
     units: dict[tuple[int, str, int, int], set[str]] = {}
     for folder in _cpu_folders(root, online):
-        for cache in sorted((folder / "cache").glob("index[0-9]*")):
-            level, kind, size = _read_int(cache / "level"), _read(cache / "type"), _read(cache / "size")
+        for cache in _cache_folders(folder):
+            level, kind, size = _read_int(cache, "level"), _read(cache, "type"), _read(cache, "size")
             match = re.fullmatch(r"(\d+)([KM]?)", size or "")
             if level is None or kind is None or match is None:
                 continue
             size_bytes = int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
             # A cache without a list of its processors belongs to this one alone.
-            shared = _read(cache / "shared_cpu_list") or folder.name.removeprefix("cpu")
+            shared = _read(cache, "shared_cpu_list") or os.path.basename(folder).removeprefix("cpu")
             key = (level, kind.lower(), size_bytes, len(_cpu_list(shared)))
             units.setdefault(key, set()).add(shared)
     return [
         {"level": level, "type": kind, "size_bytes": size, "shared_by": shared_by, "count": len(lists)}
         for (level, kind, size, shared_by), lists in sorted(units.items())
     ]
+
+
+def _cache_folders(cpu: str) -> list[str]:
+    folder = os.path.join(cpu, "cache")
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [os.path.join(folder, name) for name in names if re.match("index[0-9]", name)]
 
 
 def _isa() -> dict[str, Any] | None:
@@ -306,16 +322,16 @@ def _isa() -> dict[str, Any] | None:
         return {"usable": list(isa.usable()), "active": None, "error": str(error)}
 
 
-def _governors(root: Path, online: list[int]) -> list[str] | None:
-    names = {_read(folder / "cpufreq/scaling_governor") for folder in _cpu_folders(root, online)}
+def _governors(root: Root, online: list[int]) -> list[str] | None:
+    names = {_read(folder, "cpufreq/scaling_governor") for folder in _cpu_folders(root, online)}
     return sorted(filter(None, names)) or None
 
 
-def _frequency_mhz(root: Path, online: list[int]) -> dict[str, float | None] | None:
+def _frequency_mhz(root: Root, online: list[int]) -> dict[str, float | None] | None:
     """Limits that the governor may use and the present frequencies, over all processors."""
 
     def read(name: str) -> list[int]:
-        values = (_read_int(folder / "cpufreq" / name) for folder in _cpu_folders(root, online))
+        values = (_read_int(folder, f"cpufreq/{name}") for folder in _cpu_folders(root, online))
         return [value for value in values if value is not None]
 
     def to_mhz(khz: int | None) -> float | None:
@@ -331,8 +347,8 @@ def _frequency_mhz(root: Path, online: list[int]) -> dict[str, float | None] | N
     }
 
 
-def _memory_total(root: Path) -> int | None:
-    match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root / "proc/meminfo") or "", re.MULTILINE)
+def _memory_total(root: Root) -> int | None:
+    match = re.search(r"^MemTotal:\s+(\d+) kB", _read(root, "proc/meminfo") or "", re.MULTILINE)
     if match:
         return int(match[1]) << 10
     try:
@@ -344,15 +360,13 @@ def _memory_total(root: Path) -> int | None:
 # --- board and software ----------------------------------------------------------------------------
 
 
-def _board(root: Path) -> dict[str, str | None]:
-    model = _read(root / "proc/device-tree/model")
+def _board(root: Root) -> dict[str, str | None]:
+    model = _read(root, "proc/device-tree/model")
     if model is None:
-        dmi = root / "sys/class/dmi/id"
-        words = (_read(dmi / "sys_vendor"), _read(dmi / "product_name"))
+        dmi = os.path.join(root, "sys/class/dmi/id")
+        words = (_read(dmi, "sys_vendor"), _read(dmi, "product_name"))
         model = " ".join(word for word in words if word) or None
-    release = re.match(
-        r"# (R\d+) \(release\), REVISION: ([\d.]+)", _read(root / "etc/nv_tegra_release") or ""
-    )
+    release = re.match(r"# (R\d+) \(release\), REVISION: ([\d.]+)", _read(root, "etc/nv_tegra_release") or "")
     return {
         "model": model,
         "power_mode": _jetson_power_mode(root),
@@ -360,10 +374,10 @@ def _board(root: Path) -> dict[str, str | None]:
     }
 
 
-def _jetson_power_mode(root: Path) -> str | None:
+def _jetson_power_mode(root: Root) -> str | None:
     """The mode that nvpmodel last set, by number and name, or the default that it sets at boot."""
-    config = _read(root / "etc/nvpmodel.conf") or ""
-    chosen = re.search(r"pmode:\s*(\d+)", _read(root / "var/lib/nvpmodel/status") or "")
+    config = _read(root, "etc/nvpmodel.conf") or ""
+    chosen = re.search(r"pmode:\s*(\d+)", _read(root, "var/lib/nvpmodel/status") or "")
     chosen = chosen or re.search(r"^<\s*PM_CONFIG\s+DEFAULT=(\d+)", config, re.MULTILINE)
     if chosen is None:
         return None
@@ -374,8 +388,8 @@ def _jetson_power_mode(root: Path) -> str | None:
     return str(number)
 
 
-def _os_name(root: Path) -> str | None:
-    match = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release") or "", re.MULTILINE)
+def _os_name(root: Root) -> str | None:
+    match = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root, "etc/os-release") or "", re.MULTILINE)
     return match[1] if match else platform.system() or None
 
 
@@ -386,6 +400,7 @@ def _library_version(name: str) -> str | None:
         return loaded
     # A dozen modules that nothing else here needs.
     from importlib import metadata
+    from importlib.util import find_spec
 
     for distribution in DISTRIBUTIONS[name]:
         try:
@@ -394,6 +409,6 @@ def _library_version(name: str) -> str | None:
             continue
     # The cv2 of a Jetson comes from the system, without metadata.
     try:
-        return "unknown" if importlib.util.find_spec(name) else None
+        return "unknown" if find_spec(name) else None
     except (ImportError, ValueError):
         return None

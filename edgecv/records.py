@@ -35,9 +35,10 @@ def frozen(cls: type[T]) -> type[T]:
 
 
 def _initializer(cls: Any) -> Any:
-    names = tuple(f.name for f in fields(cls))
-    defaults = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
-    factories = {f.name: f.default_factory for f in fields(cls) if f.default_factory is not MISSING}
+    of_class = fields(cls)
+    names = tuple(f.name for f in of_class)
+    defaults = {f.name: f.default for f in of_class if f.default is not MISSING}
+    factories = {f.name: f.default_factory for f in of_class if f.default_factory is not MISSING}
     required = frozenset(names) - defaults.keys() - factories.keys()
     finish = getattr(cls, "__post_init__", None)
 

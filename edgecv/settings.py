@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from edgecv.records import frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -29,6 +31,9 @@ class Setting(Generic[T]):
 
 
 def _paths(text: str) -> tuple[Path, ...]:
+    # Long to import, and the kernels ask for settings of other kinds only.
+    from pathlib import Path
+
     return tuple(Path(part).expanduser() for part in text.split(os.pathsep) if part)
 
 
@@ -37,6 +42,8 @@ def _flag(text: str) -> bool:
 
 
 def _cache(text: str) -> Path:
+    from pathlib import Path
+
     if text:
         return Path(text).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

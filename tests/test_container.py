@@ -110,11 +110,15 @@ WRONG = {
     "compressed": (rezipped(lambda a: a.writestr("z", bytes(10**6), 8)), "compressed or encrypted"),
     "bomb": (other_zip(zipfile.ZIP_DEFLATED), "compressed or encrypted"),
     "large manifest": (other_zip(zipfile.ZIP_STORED), "its manifest takes 10000002 bytes"),
-    "newer": (with_manifest(format=2), "expected format 1 of a container, got 2"),
+    "newer": (with_manifest(format=3), "expected format 2 of a container, got 3"),
+    "older": (
+        with_manifest(format=1, members={"weights": {"bytes": 1, "sha256": ""}}),
+        "expected format 2 of a container, got 1",
+    ),
     "kind": (with_manifest(kind="picture"), "expected one of the kinds plan, anomaly, bundle, got 'picture'"),
     "field": (with_manifest(more=1), "unknown field `more`"),
     "types": (with_manifest(members=[]), "Expected `object`"),
-    "sizes": (with_manifest(members={"weights": {"bytes": 1, "sha256": ""}}), "its manifest states members"),
+    "sizes": (with_manifest(members={"weights": 1}), "its manifest states members"),
 }
 
 
@@ -154,7 +158,7 @@ def test_a_damaged_member_is_named() -> None:
     found = container.read(bytes(data))
     found.copied("facts.json")
     for take in (found.mapped, found.copied):
-        with pytest.raises(ChecksumError, match="weights: expected sha256"):
+        with pytest.raises(ChecksumError, match="weights: expected CRC-32"):
             take("weights")
 
 

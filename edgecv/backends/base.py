@@ -7,26 +7,26 @@ unprepared shape raises, and what runs is what was asked for.
 from __future__ import annotations
 
 import math
-import threading
+from _thread import allocate_lock
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv.errors import BackendError, InputError, PlacementError, SessionBusyError
 from edgecv.records import frozen
 from edgecv.types import Memory, ModelFacts, Placement, TensorSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgecv.graph.model import OnnxModel
 
-Array = NDArray[Any]
+Array: TypeAlias = "NDArray[Any]"
 Shapes = dict[str, tuple[int, ...]]
 # Plans that a session keeps, one a shape; the one not used for longest goes first.
 MAX_PLANS = 8
@@ -290,7 +290,8 @@ class Exclusive:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._lock = threading.Lock()
+        # A threading.Lock, without the import of the rest of threading before the first result.
+        self._lock = allocate_lock()
         self._closed = False
 
     def __enter__(self) -> None:
@@ -324,6 +325,8 @@ def check_input_bytes(spec: TensorSpec, shape: tuple[int, ...]) -> None:
 
 def why_not_importable(module: str, extra: str) -> str | None:
     """Why a backend's library cannot be used, with the extra that brings it; None where it imports."""
+    from importlib.util import find_spec
+
     if find_spec(module) is None:
         return f"{module} is not installed; install it with: pip install 'edgecv[{extra}]'"
     try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecv import machine
 from edgecv.backends.base import (
     Array,
     Backend,
@@ -89,7 +88,7 @@ class _EngineSession(Session[_Plan]):
                 engine=isa,
             ),
         )
-        self._pool = _simd.Pool(options.threads, cpus=machine.cpu_budget())
+        self._pool = _simd.Pool(options.threads, cpus=_cpus_for(options.threads))
         self._running: _simd.Plan | None = None
 
     @property
@@ -211,6 +210,15 @@ class SavedSession(_EngineSession):
                 f"{error}: {self._saved.origin} is a plan for its shapes alone; compile "
                 f"{self._saved.source} for others"
             ) from None
+
+
+def _cpus_for(threads: int) -> int | None:
+    """How many may run at a time; None for a thread alone, which waits for no other."""
+    if threads == 1:
+        return None
+    from edgecv import machine
+
+    return machine.cpu_budget()
 
 
 def _check_device(options: CompileOptions) -> None:

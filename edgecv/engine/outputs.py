@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from edgecv.records import frozen
 
-class Output(NamedTuple):
+
+@frozen
+class Output:
     """An output of a plan. shape: of the array that a run writes.
 
     rows: index among the plan's outputs of an int64 that tells how many rows of this one are results; None

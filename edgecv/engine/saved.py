@@ -13,18 +13,17 @@ therefore copied out of the file, and checked and examined in the copy: a file t
 cannot lead a step out of its memory. Weights are values only, and stay where they lie.
 """
 
-from __future__ import annotations
+# Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
-import hashlib
 import math
+import os
+import zlib
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv import _isa, _simd, container
 from edgecv.container import Bytes, Container
@@ -35,6 +34,8 @@ from edgecv.settings import ISA
 from edgecv.types import ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgecv.engine.program import Encoded
 
 KIND = "plan"
@@ -87,7 +88,7 @@ class _Plan(_Struct, frozen=True):
 def fingerprint() -> str:
     """Of what programs are made of: the operations with their fields, and the choices that fields make."""
     layout = msgspec.json.encode([VERSION, list(_simd.OPS.items()), list(_simd.CHOICES.items())])
-    return hashlib.sha256(layout).hexdigest()[:16]
+    return f"{zlib.crc32(layout):08x}{len(layout):08x}"
 
 
 @frozen
@@ -107,7 +108,7 @@ class SavedPlan:
     outputs: tuple[Output, ...]
     card: bytes | None
     labels: tuple[str, ...]
-    steps: NDArray[np.int64]
+    steps: "NDArray[np.int64]"
     constants: Bytes
     weights: Bytes
     state_bytes: int
@@ -151,7 +152,7 @@ _AGAIN = "compile it again: edgecv compile MODEL --out FILE"
 
 
 def to_bytes(
-    encoded: Encoded,
+    encoded: "Encoded",
     inputs: Sequence[TensorSpec],
     outputs: Sequence[Output],
     *,
@@ -185,7 +186,7 @@ def to_bytes(
     return container.to_bytes(KIND, members, {"isa": encoded.isa, "engine": fingerprint()})
 
 
-def read(source: Path | bytes) -> SavedPlan:
+def read(source: str | os.PathLike[str] | bytes) -> SavedPlan:
     """The plan in a file, whose weights are mapped, or in the bytes of one.
 
     Raises ModelFileError for what is no plan, is damaged or is of another engine; UnavailableError for a

@@ -3,19 +3,21 @@
 A head is a module with the members of `DetectionHead` or `ClassificationHead`; `edgecv.heads` lists them.
 """
 
-# Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv import boxes
 from edgecv.errors import HeadError
 from edgecv.records import frozen
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Strides = Annotated[tuple[PositiveInt, ...], msgspec.Meta(min_length=1)]

@@ -1,12 +1,12 @@
 """What a user names to a card and what runs it: the networks of a model's files, or a plan out of a file.
 
-A plan needs neither the readers of networks nor ONNX: they are imported when a network is read.
+A plan needs neither the readers of networks nor ONNX, nor pathlib: they are imported when a network is read.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecv import card as cards
@@ -17,6 +17,8 @@ from edgecv.records import frozen
 from edgecv.types import ModelFacts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgecv.engine.saved import SavedPlan
     from edgecv.graph.model import OnnxModel
 
@@ -29,9 +31,9 @@ class Loaded:
     """A model found: its card, its networks, and the card's folder, None for a card without one.
 
     networks: by stage, in the order in which they run; of most models one, `importers.NETWORK`.
-    paths: every file that was read, the one that was named first. is_drafted: whether there was no
+    paths: every file that was read for them, the one that was named first. is_drafted: whether there was no
     card, so that one was drafted from the files. remarks, assumptions: see `importers.Imported`.
-    plan: what runs in place of networks, of which there are then none.
+    plan: what runs in place of networks, of which there are then none; its `origin` is the file.
     """
 
     card: ModelCard
@@ -68,46 +70,48 @@ def resolve(
     else one drafted from what the files say, which must leave no doubt. plans: whether a plan will do,
     which brings its own card and no network; else it is an InputError.
     """
-    path = Path(model)
-    if is_plan(path):
+    if is_plan(model):
         if not plans:
             raise InputError(
-                f"{path}: a plan of the simd engine, and a network is wanted here: name the one that it was "
+                f"{model}: a plan of the simd engine, and a network is wanted here: name the one that it was "
                 "compiled from"
             )
         for name, value in (("weights", weights), ("labels", labels), ("mean", mean)):
             if value is not None:
                 raise InputError(
-                    f"{name}: {path} is a plan, which holds its weights and its card: compile it anew"
+                    f"{name}: {model} is a plan, which holds its weights and its card: compile it anew"
                 )
-        return _of_plan(path)
+        return _of_plan(os.fspath(model))
     from edgecv.lookup import files
 
     return files.resolve(model, weights, labels=labels, mean=mean)
 
 
-def is_plan(path: Path) -> bool:
+def is_plan(path: str | os.PathLike[str]) -> bool:
     """Whether a path is that of a plan, by its name or by how the file begins."""
-    return path.suffix == container.SUFFIX or container.is_container(path)
+    suffix = os.path.splitext(os.path.normpath(path))[1]
+    return suffix == container.SUFFIX or container.is_container(path)
 
 
-def _of_plan(path: Path) -> Loaded:
+def _of_plan(path: str) -> Loaded:
     from edgecv.engine import saved
 
     plan = saved.read(path)
-    beside = path.with_name(path.stem + CARD_SUFFIX)
+    beside = os.path.splitext(path)[0] + CARD_SUFFIX
     if plan.card is not None:
         card = cards.parse(plan.card, origin=f"{path}: {saved.CARD}")
         if isinstance(card.labels, str):
             raise ModelFileError(f"{path}: {saved.CARD}: `labels` names a file, and a plan holds its labels")
-    elif beside.is_file():
-        card = cards.read(beside)
+    elif os.path.isfile(beside):
+        from pathlib import Path
+
+        card = cards.read(Path(beside))
     else:
         raise InputError(
             f"{path}: a plan without a card, since it is not known what its outputs mean: edgecv.compile "
-            f"runs it; to detect or classify put a card beside it as {beside.name}"
+            f"runs it; to detect or classify put a card beside it as {os.path.basename(beside)}"
         )
-    return Loaded(card, {}, None, (path,), plan=plan)
+    return Loaded(card, {}, None, plan=plan)
 
 
 def check_task(loaded: Loaded, task: str | None = None) -> None:

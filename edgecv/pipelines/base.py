@@ -7,19 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgecv.backends.base import Exclusive, Session
+from edgecv.backends.base import Array, Exclusive, Session
 from edgecv.card import InputEntry, ModelCard
 from edgecv.errors import CardError, InputError
 from edgecv.image import Preprocessor
 from edgecv.types import Classification, Detections, FloatArray, FrameTransform, Memory, Placement, Timing
 
-Frame = NDArray[np.uint8]
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Frame: TypeAlias = "NDArray[np.uint8]"
 R = TypeVar("R", bound=Detections | Classification)
 PipelineT = TypeVar("PipelineT", bound="Pipeline[Any]")
 

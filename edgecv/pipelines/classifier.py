@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from edgecv import heads
-from edgecv.backends.base import Session
+from edgecv.backends.base import Array, Session
 from edgecv.card import ModelCard
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
-from edgecv.pipelines.base import Array, Pipeline
+from edgecv.pipelines.base import Pipeline
 from edgecv.records import frozen
 from edgecv.types import Classification, FloatArray, FrameTransform, IntArray
 

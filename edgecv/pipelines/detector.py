@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv import boxes, heads
-from edgecv.backends.base import Session
+from edgecv.backends.base import Array, Session
 from edgecv.card import ModelCard
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams, Query
-from edgecv.pipelines.base import Array, Pipeline
+from edgecv.pipelines.base import Pipeline
 from edgecv.records import frozen
 from edgecv.types import Candidates, Detections, FloatArray, FrameTransform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @frozen

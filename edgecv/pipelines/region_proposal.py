@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv import rois
-from edgecv.backends.base import Session
+from edgecv.backends.base import Array, Session
 from edgecv.card import ModelCard
 from edgecv.errors import CardError, InputError, PlacementError
 from edgecv.heads import faster_rcnn
 from edgecv.heads.base import Query, take
-from edgecv.pipelines.base import Array, Frame
+from edgecv.pipelines.base import Frame
 from edgecv.pipelines.detector import Detector, DetectorSettings
 from edgecv.types import Candidates, FloatArray, FrameTransform, Memory, TensorSpec
 

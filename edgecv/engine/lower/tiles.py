@@ -63,7 +63,7 @@ class Packed:
     """Weights and bias of a convolution. where: the place of each output channel among lanes of blocks.
 
     products: multiplications for one pixel of all outputs, padded lanes and zeros between groups not counted.
-    is_paired: taps go in pairs, `paired` in `ext/simd/ops.h`; blocks of tiles are then halves of output blocks.
+    is_paired: taps go in pairs, as `ext/simd/ops.h` has it; blocks of tiles are halves of output blocks then.
     columns: neighboring taps of a row that go together.
     """
 
