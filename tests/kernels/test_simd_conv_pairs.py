@@ -21,7 +21,7 @@ other_isa = pytest.mark.parametrize("isa", [isa for isa in isas() if isa.values 
 
 
 def with_neighbors(halves: list[int], pairs: list[int], pixels: int, x_pixel: int, **options: Any) -> Direct:
-    """A convolution of so many halves of blocks, each second tap of which lies right behind the one before."""
+    """A convolution of so many halves of blocks, whose every second tap lies right behind the one before."""
     conv = random_direct(
         LANES, [-(-n // 2) for n in halves], [2 * n for n in pairs], pixels, x_pixel, **options
     )
