@@ -182,7 +182,10 @@ constexpr TileTable kTable = {
 
 inline const TileTable& tile_table(int64_t x_pixel, [[maybe_unused]] bool is_paired) {
 #ifdef ECV_HAS_PAIRS
-    if (is_paired) return x_pixel == kLanes ? kTable<Paired<kLanes>> : kTable<Paired<0>>;
+    if (is_paired) {
+        if (x_pixel == kLanes) return kTable<Paired<kLanes>>;
+        return x_pixel == 2 ? kTable<Paired<2>> : kTable<Paired<0>>;
+    }
 #endif
     switch (x_pixel) {
         case kLanes:
