@@ -254,6 +254,7 @@ class _Facts:
         if step.op == "conv":
             gathered = "edges gathered" if number["inner_runs"] else "gathered"
             words = [self._window(step.label), gathered if number["n_planes"] else ""]
+            words += ["in pairs"] if number["paired"] else []
             words += ["+residual"] if _is_set(step, "residual") else []
         elif step.op == "depthwise":
             words = [
