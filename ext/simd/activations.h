@@ -6,6 +6,9 @@
 
 #include "functions.h"
 #include "ops.h"
+#ifdef ECV_HAS_LOOKUP
+#include "silu_table.h"
+#endif
 
 namespace {
 
@@ -39,9 +42,7 @@ inline __attribute__((always_inline)) void sigmoid(VecF (&x)[n]) {
     sigmoid_bounded(x);
 }
 
-#ifdef ECV_HAS_LOOKUP
-#include "silu_table.h"
-#else
+#ifndef ECV_HAS_LOOKUP
 template <int n>
 inline __attribute__((always_inline)) void silu(VecF (&x)[n]) {
     VecF gate[n];

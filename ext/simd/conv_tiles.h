@@ -42,6 +42,16 @@ struct Tile {
     Finish finish;
 };
 
+template <int blocks, int pixels>
+inline __attribute__((always_inline)) void finish_tile(const Tile& t, VecF (&sum)[blocks * pixels]) {
+    if (t.residual != nullptr)
+        ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
+            sum[o * pixels + p] = sum[o * pixels + p] + f_load(t.residual + o * t.y_block + p * t.y_pixel);
+    finish_sums(t.finish, sum);
+    ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
+        f_store(t.y + o * t.y_block + p * t.y_pixel, sum[o * pixels + p]);
+}
+
 // x_step: the distance of pixels where it is known at compile time, else 0.
 template <int blocks, int pixels, int x_step>
 void run_tile(const Tile& t) {
@@ -75,12 +85,7 @@ void run_tile(const Tile& t) {
                 f_fma(w[o], value, sum[o * pixels + p]);
         }
     }
-    if (t.residual != nullptr)
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-            sum[o * pixels + p] = sum[o * pixels + p] + f_load(t.residual + o * t.y_block + p * t.y_pixel);
-    finish_sums(t.finish, sum);
-    ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-        f_store(t.y + o * t.y_block + p * t.y_pixel, sum[o * pixels + p]);
+    finish_tile<blocks, pixels>(t, sum);
 }
 
 #ifdef ECV_HAS_PAIRS
@@ -97,13 +102,7 @@ inline __attribute__((always_inline)) void add_taps(const Tile& t, const VecF (&
         const VecF high = 2 * o + 1 < vectors ? sum[(2 * o + 1) * pixels + p] : f_set(0.0f);
         whole[o * pixels + p] = f_even(low, high) + f_odd(low, high);
     }
-    if (t.residual != nullptr)
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-            whole[o * pixels + p] =
-                whole[o * pixels + p] + f_load(t.residual + o * t.y_block + p * t.y_pixel);
-    finish_sums(t.finish, whole);
-    ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
-        f_store(t.y + o * t.y_block + p * t.y_pixel, whole[o * pixels + p]);
+    finish_tile<blocks, pixels>(t, whole);
 }
 
 template <int vectors, int pixels, int x_step>

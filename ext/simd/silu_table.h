@@ -2,11 +2,11 @@
 // reciprocal.
 //
 // silu(x) = x / 2 + |x| h(|x|), where h(a) = sigmoid(a) - 1/2 is a cubic on each of 32 intervals: through its
-// values at the Chebyshev nodes, so to (width / 2)^4 / (2^3 4!) max |h''''| < 1.6e-6. Within float32 the last
-// interval is 1/2.
+// values at the Chebyshev nodes, so to (width / 2)^4 / (2^3 4!) max |h''''| < 1.6e-6. On the last one, and on
+// all that is larger, it is 1/2, which is as near.
 #pragma once
 
-#include "vec.h"
+#include "functions.h"
 
 namespace {
 

@@ -23,7 +23,7 @@ COLUMNS = (1, 2)
 
 # Halves of output blocks: tiles of more load little for each product.
 _MAX_HALVES = 3
-# The two sums of a pair are added at the end: that takes a while to come back.
+# With fewer, adding the two sums of each pair at the end costs more than is saved.
 _MIN_TAPS = 16
 # Of so few outputs a tile is mostly its beginning and its end.
 _MIN_PIXELS = 8
