@@ -52,10 +52,42 @@ inline __attribute__((always_inline)) void finish_tile(const Tile& t, VecF (&sum
         f_store(t.y + o * t.y_block + p * t.y_pixel, sum[o * pixels + p]);
 }
 
-// x_step: the distance of pixels where it is known at compile time, else 0.
+// The float at x in all lanes; of pairs, it and the one behind it in turns.
+template <bool is_paired>
+inline VecF load_input(const float* x) {
+#ifdef ECV_HAS_PAIRS
+    if constexpr (is_paired) return f_pair(x);
+#endif
+    return f_set(*x);
+}
+
+// What all taps add. x_step: the distance of pixels where it is known at compile time, else 0.
+template <bool is_paired, int vectors, int pixels, int x_step>
+inline __attribute__((always_inline)) void add_products(const Tile& t, VecF (&sum)[vectors * pixels]) {
+    const int64_t x_pixel = x_step != 0 ? x_step : t.x_pixel;
+    // The weights of the last vector are then read anew for each pixel: no register is left to hold them.
+    constexpr bool is_tight = vectors * pixels + vectors + 1 > kRegisters;
+    const float* first = t.x;
+    const int32_t* offset = t.offsets;
+    const float* weights = t.weights;
+    for (int64_t k = t.taps; k != 0; --k, ++offset, weights += vectors * kLanes) {
+        const float* x = first + *offset;
+        VecF w[vectors];
+        ECV_UNROLL for (int o = 0; o < vectors; ++o) w[o] = f_load(weights + o * kLanes);
+        ECV_UNROLL for (int p = 0; p < pixels; ++p) {
+            const VecF value = load_input<is_paired>(x + p * x_pixel);
+            if constexpr (is_tight) {
+                asm volatile("" ::: "memory");
+                w[vectors - 1] = f_load(weights + (vectors - 1) * kLanes);
+            }
+            ECV_UNROLL for (int o = 0; o < vectors; ++o) sum[o * pixels + p] =
+                f_fma(w[o], value, sum[o * pixels + p]);
+        }
+    }
+}
+
 template <int blocks, int pixels, int x_step>
 void run_tile(const Tile& t) {
-    const int64_t x_pixel = x_step != 0 ? x_step : t.x_pixel;
     VecF sum[blocks * pixels];
     if (t.start_pixel == 0) {
         ECV_UNROLL for (int o = 0; o < blocks; ++o) {
@@ -66,25 +98,7 @@ void run_tile(const Tile& t) {
         ECV_UNROLL for (int o = 0; o < blocks; ++o) ECV_UNROLL for (int p = 0; p < pixels; ++p)
             sum[o * pixels + p] = f_load(t.start + o * t.start_block + p * t.start_pixel);
     }
-    // The weights of the last block are then read anew for each pixel: no register is left to hold them.
-    constexpr bool is_tight = blocks * pixels + blocks + 1 > kRegisters;
-    const float* first = t.x;
-    const int32_t* offset = t.offsets;
-    const float* weights = t.weights;
-    for (int64_t k = t.taps; k != 0; --k, ++offset, weights += blocks * kLanes) {
-        const float* x = first + *offset;
-        VecF w[blocks];
-        ECV_UNROLL for (int o = 0; o < blocks; ++o) w[o] = f_load(weights + o * kLanes);
-        ECV_UNROLL for (int p = 0; p < pixels; ++p) {
-            const VecF value = f_set(x[p * x_pixel]);
-            if constexpr (is_tight) {
-                asm volatile("" ::: "memory");
-                w[blocks - 1] = f_load(weights + (blocks - 1) * kLanes);
-            }
-            ECV_UNROLL for (int o = 0; o < blocks; ++o) sum[o * pixels + p] =
-                f_fma(w[o], value, sum[o * pixels + p]);
-        }
-    }
+    add_products<false, blocks, pixels, x_step>(t, sum);
     finish_tile<blocks, pixels>(t, sum);
 }
 
@@ -107,30 +121,12 @@ inline __attribute__((always_inline)) void add_taps(const Tile& t, const VecF (&
 
 template <int vectors, int pixels, int x_step>
 void run_pairs(const Tile& t) {
-    const int64_t x_pixel = x_step != 0 ? x_step : t.x_pixel;
-    constexpr bool is_tight = vectors * pixels + vectors + 1 > kRegisters;
     VecF sum[vectors * pixels];
     ECV_UNROLL for (int o = 0; o < vectors; ++o) {
         const VecF bias = f_load(t.start + o * t.start_block);
         ECV_UNROLL for (int p = 0; p < pixels; ++p) sum[o * pixels + p] = bias;
     }
-    const float* first = t.x;
-    const int32_t* offset = t.offsets;
-    const float* weights = t.weights;
-    for (int64_t k = t.taps; k != 0; --k, ++offset, weights += vectors * kLanes) {
-        const float* x = first + *offset;
-        VecF w[vectors];
-        ECV_UNROLL for (int o = 0; o < vectors; ++o) w[o] = f_load(weights + o * kLanes);
-        ECV_UNROLL for (int p = 0; p < pixels; ++p) {
-            const VecF value = f_pair(x + p * x_pixel);
-            if constexpr (is_tight) {
-                asm volatile("" ::: "memory");
-                w[vectors - 1] = f_load(weights + (vectors - 1) * kLanes);
-            }
-            ECV_UNROLL for (int o = 0; o < vectors; ++o) sum[o * pixels + p] =
-                f_fma(w[o], value, sum[o * pixels + p]);
-        }
-    }
+    add_products<true, vectors, pixels, x_step>(t, sum);
     add_taps<vectors, pixels>(t, sum);
 }
 #endif
