@@ -6,6 +6,7 @@ that it names must lie in its own folder, and nothing in it is executed.
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -25,8 +26,6 @@ NETWORK = "network"
 # A card is text that a person writes; the largest label lists in use are a few hundred KB.
 MAX_CARD_BYTES = 4 << 20
 MAX_LABELS_BYTES = 4 << 20
-
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -157,7 +156,7 @@ class ModelCard(_Struct, frozen=True):
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.aliases):
-            if not name or not _NAME_CHARACTERS.issuperset(name) or name[0] in "._-":
+            if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
                 raise ValueError(f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'")
         if not self.inputs:
             raise ValueError("`inputs` is empty")

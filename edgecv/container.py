@@ -19,6 +19,7 @@ more memory than the file has, and time in proportion.
 
 import mmap
 import os
+import re
 import stat
 import struct
 import zlib
@@ -50,8 +51,7 @@ Bytes: TypeAlias = "NDArray[np.uint8]"
 # Of a member's bytes: the first, the one after the last, and their CRC-32.
 _Span: TypeAlias = tuple[int, int, int]
 
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
-_MAX_NAME = 64
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LOCAL = struct.Struct("<4s5H3I2H")
 _CENTRAL = struct.Struct("<4s6H3I5H2I")
 _END = struct.Struct("<4s4H2IH")
@@ -299,7 +299,7 @@ def _begin(data: memoryview, limit: int, at: int, stated: tuple[str, int, int], 
 
 def _name(data: memoryview, start: int, end: int, origin: str) -> str:
     text = bytes(data[start : min(end, start + 80)]).decode("latin-1")
-    if not 1 <= len(text) <= _MAX_NAME or not _NAME_CHARACTERS.issuperset(text) or text[0] in "._-":
+    if not _NAME.fullmatch(text):
         raise _foreign(origin, f"{text!r} is no name of a member")
     return text
 
