@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ def reduce_supported(kind: str, dtype: str) -> bool: ...
 class Pool:
     @property
     def threads(self) -> int: ...
-    def __init__(self, threads: int, *, cpus: int | None = None) -> None: ...
+    @property
+    def cpus(self) -> tuple[int, ...] | None: ...
+    def __init__(
+        self, threads: int, *, budget: int | None = None, cpus: Sequence[int] | None = None
+    ) -> None: ...
     def close(self) -> None: ...
 
 class Plan:
@@ -42,6 +47,11 @@ class Plan:
         output_bytes: tuple[int, ...],
         weights: NDArray[np.uint8] = ...,
     ) -> None: ...
+
+class Context:
+    @property
+    def plan(self) -> Plan: ...
+    def __init__(self, plan: Plan) -> None: ...
     def run(
         self,
         pool: Pool,

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from edgecv._image import Plan
 from edgecv.errors import InputError
-from edgecv.records import frozen
 from edgecv.types import FrameTransform
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ _LARGEST = 1e12
 _PLANS_KEPT = 8
 
 
-@frozen
-class BlobSpec:
+class BlobSpec(msgspec.Struct, frozen=True):
     """What a network wants to see.
 
     size_wh: width and height of the blob, pixels, 1 to 32767 each.
@@ -67,18 +66,18 @@ class BlobSpec:
 
     def __post_init__(self) -> None:
         width, height = _size(self.size_wh, "size_wh")
-        object.__setattr__(self, "size_wh", (width, height))
+        msgspec.structs.force_setattr(self, "size_wh", (width, height))
         _one_of(self.color, COLORS, "color")
         _one_of(self.resize, RESIZES, "resize")
         _one_of(self.anchor, ANCHORS, "anchor")
         _one_of(self.rounding, ROUNDINGS, "rounding")
         _one_of(self.interpolation, INTERPOLATIONS, "interpolation")
         _one_of(self.dtype, DTYPES, "dtype")
-        object.__setattr__(self, "mean", self._per_channel(self.mean, "mean"))
-        object.__setattr__(self, "std", self._per_channel(self.std, "std"))
+        msgspec.structs.force_setattr(self, "mean", self._per_channel(self.mean, "mean"))
+        msgspec.structs.force_setattr(self, "std", self._per_channel(self.std, "std"))
         padding = self._per_channel(self.pad_value, "pad_value")
         if not isinstance(self.pad_value, int | float):
-            object.__setattr__(self, "pad_value", padding)
+            msgspec.structs.force_setattr(self, "pad_value", padding)
         if any(abs(s) < 1 / _LARGEST for s in self.std):
             raise InputError(f"BlobSpec.std: expected no zero, nor almost zero, got {self.std}")
         if self.dtype == "uint8":

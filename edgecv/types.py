@@ -6,13 +6,12 @@ pixel is at 0.5. Boxes are xyxy: left, top, right, bottom.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 
-from edgecv.records import frozen
 
 if TYPE_CHECKING:
     import supervision
@@ -23,8 +22,7 @@ FloatArray: TypeAlias = "NDArray[np.float32]"
 IntArray: TypeAlias = "NDArray[np.int32]"
 
 
-@frozen
-class TensorSpec:
+class TensorSpec(msgspec.Struct, frozen=True):
     """Name, dtype and shape of a model's input or output.
 
     shape: one entry an axis; an int, the symbol of a dynamic axis, or None where even that is unknown.
@@ -44,8 +42,7 @@ class TensorSpec:
         return f"{self.name}: {self.dtype} ({axes})"
 
 
-@frozen
-class ModelFacts:
+class ModelFacts(msgspec.Struct, frozen=True):
     """What a model file says about itself, for recognition.
 
     inputs, outputs: in the model's own order. metadata: the file's own key-value pairs.
@@ -55,13 +52,12 @@ class ModelFacts:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     image_wh: tuple[int, int] | None = None
     operators: frozenset[str] = frozenset()
 
 
-@frozen
-class FrameTransform:
+class FrameTransform(msgspec.Struct, frozen=True):
     """Where a frame lies in the blob that was made of it, and the exact way back.
 
     In pixel-edge coordinates, for each axis: blob = frame * resized / frame_size + offset.
@@ -110,8 +106,7 @@ class FrameTransform:
         return self.points_to_blob(xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
 
 
-@frozen
-class Candidates:
+class Candidates(msgspec.Struct, frozen=True):
     """What a head reads from the raw outputs of one image, before NMS.
 
     xyxy: float32 (n, 4), blob pixels; not clipped, and possibly degenerate.
@@ -131,37 +126,56 @@ class Candidates:
         return len(self.confidence)
 
 
-@frozen
-class Timing:
-    """Milliseconds that each stage of one frame took, on the monotonic clock.
+class Timing(msgspec.Struct, frozen=True):
+    """Milliseconds that each stage of one frame took, on the monotonic clock, in the order of the stages.
 
-    In a batch every frame carries its share: the batch's time over the number of its frames.
+    stages: (name, ms); of one network preprocess, inference, postprocess. In a batch every frame carries its
+    share: the batch's time over the number of its frames.
     """
 
-    preprocess_ms: float
-    inference_ms: float
-    postprocess_ms: float
+    stages: tuple[tuple[str, float], ...]
 
     @property
     def total_ms(self) -> float:
-        """All three stages."""
-        return self.preprocess_ms + self.inference_ms + self.postprocess_ms
+        """All stages."""
+        return sum(ms for _, ms in self.stages)
+
+    def __getitem__(self, stage: str) -> float:
+        for name, ms in self.stages:
+            if name == stage:
+                return ms
+        raise KeyError(f"{stage!r}: expected one of the stages {', '.join(name for name, _ in self.stages)}")
+
+    def __getattr__(self, name: str) -> float:
+        """`timing.inference_ms`, as `timing["inference"]`."""
+        try:
+            return self[name.removesuffix("_ms")] if name.endswith("_ms") else self[""]
+        except KeyError:
+            raise AttributeError(f"'Timing' has no attribute {name!r}") from None
+
+    def as_dict(self) -> dict[str, float]:
+        """Stage -> ms, in order."""
+        return {name: round(ms, 4) for name, ms in self.stages}
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {ms:.2f} ms" for name, ms in self.stages)
 
 
-@frozen
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """What runs where, at which precision: read back from the backend, not repeated from the request.
 
-    backend: its name. version: of the library behind it. device: as asked for, "cpu" or "cuda:0".
-    precision: "fp32", "fp16" or "int8". threads: those that one run uses, the caller included; 0
-    where the device does not count in threads. engine: the part of the backend that executes
-    (execution provider, DNN engine and target). fallbacks: the backends that were asked for first,
-    each with the reason why it does not run; empty when the first choice runs.
+    backend: its name. version: of the library behind it. device: "cpu" or "cuda:0". stored: the precision
+    that the network's file holds, "fp32", "fp16", "bf16" or "int8". precision: what its multiplications are
+    computed in. threads: those that one run uses, the caller included; 0 where the device does not count in
+    threads. engine: the part of the backend that executes (execution provider, DNN engine and target).
+    fallbacks: the backends that were asked for first, each with the reason why it does not run; empty when
+    the first choice runs.
     """
 
     backend: str
     version: str
     device: str
+    stored: str
     precision: str
     threads: int
     engine: str
@@ -173,6 +187,7 @@ class Placement:
             "backend": self.backend,
             "version": self.version,
             "device": self.device,
+            "stored": self.stored,
             "precision": self.precision,
             "threads": self.threads,
             "engine": self.engine,
@@ -181,14 +196,15 @@ class Placement:
 
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.threads else ""
-        text = f"{self.backend} {self.version} ({self.engine}) on {self.device}, {self.precision}{threads}"
+        stored = "" if self.stored == self.precision else f" (stored {self.stored})"
+        where = f"{self.backend} {self.version} ({self.engine}) on {self.device}"
+        text = f"{where}, {self.precision}{stored}{threads}"
         for name, why in self.fallbacks:
             text += f"; fell back from {name}: {why}"
         return text
 
 
-@frozen
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """Bytes that a session holds: weights, and the arena of intermediate tensors.
 
     None where the backend does not tell.
@@ -197,31 +213,93 @@ class Memory:
     weights: int | None
     arena: int | None
 
+    @classmethod
+    def sum(cls, parts: Iterable[Memory]) -> Memory:
+        """Of several sessions together; None where one of them does not tell."""
+        weights, arenas = zip(*((part.weights, part.arena) for part in parts), strict=True)
+        return cls(_sum(weights), _sum(arenas))
 
-@frozen
-class Detections:
-    """Objects found in one frame, best first.
+
+class Seen(msgspec.Struct, frozen=True):
+    """How a result came to be: how long each stage took, what ran where, and how old its picture is.
+
+    age_ms: from the frame's capture to the end of the last stage, or None when capture is unknown.
+    """
+
+    timing: Timing
+    placement: Placement
+    age_ms: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        return {
+            "timing_ms": self.timing.as_dict(),
+            "age_ms": None if self.age_ms is None else round(self.age_ms, 3),
+            "placement": self.placement.as_dict(),
+        }
+
+
+class Result(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What every pipeline makes of a frame. names: class names, by class_id. seen: None where no model ran."""
+
+    names: tuple[str, ...] = ()
+    seen: Seen | None = None
+
+    @property
+    def timing(self) -> Timing | None:
+        """How long each stage took."""
+        return None if self.seen is None else self.seen.timing
+
+    @property
+    def placement(self) -> Placement | None:
+        """What ran where."""
+        return None if self.seen is None else self.seen.placement
+
+    @property
+    def age_ms(self) -> float | None:
+        """From the frame's capture to the end of the last stage."""
+        return None if self.seen is None else self.seen.age_ms
+
+    def class_name(self, class_id: int) -> str:
+        """The label of a class, or its number where the model has no label for it."""
+        return self.names[class_id] if 0 <= class_id < len(self.names) else str(class_id)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON: what was found, then how; `docs/schemas/` has the schema."""
+        return {**self._found(), **(self.seen.as_dict() if self.seen is not None else {})}
+
+    def _found(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same was found; how long it took and what ran does not count."""
+        if type(other) is not type(self):
+            return NotImplemented
+        fields = (name for name in self.__struct_fields__ if name != "seen")
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in fields)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+R = TypeVar("R", bound=Result)
+
+
+class Detections(Result, frozen=True, eq=False):
+    """Objects found in one frame, best first. An index, a slice or a mask picks some of them.
 
     xyxy: float32 (n, 4), frame pixels, inside the frame.
     confidence: float32 (n,), 0 to 1, falling.
     class_id: int32 (n,).
-    names: class names, by class_id.
     keypoints: float32 (n, k, 2), frame pixels, or None. masks: bool (n, H, W) or None.
     tracker_id: int32 (n,) or None.
-    timing, placement: how long it took and what ran; None for detections that no model made.
-    age_ms: from the frame's capture to the end of postprocessing, or None when capture is unknown.
     """
 
     xyxy: FloatArray
     confidence: FloatArray
     class_id: IntArray
-    names: tuple[str, ...] = ()
     keypoints: FloatArray | None = None
     masks: NDArray[np.bool_] | None = None
     tracker_id: IntArray | None = None
-    timing: Timing | None = None
-    placement: Placement | None = None
-    age_ms: float | None = None
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -231,21 +309,34 @@ class Detections:
         for box, confidence, class_id in zip(self.xyxy, self.confidence, self.class_id, strict=True):
             yield box, float(confidence), int(class_id)
 
-    def class_name(self, class_id: int) -> str:
-        """The label of a class, or its number where the model has no label for it."""
-        return class_name(self.names, class_id)
-
-    def select(self, keep: NDArray[Any]) -> Detections:
-        """The objects that an index array or a boolean mask of length n picks, in its order."""
-        return replace(
+    def __getitem__(self, keep: int | slice | NDArray[Any]) -> Detections:
+        """The objects that an index, a slice, an index array or a boolean mask of length n picks."""
+        if isinstance(keep, (int, np.integer)):
+            keep = np.array([range(len(self))[keep]])
+        return msgspec.structs.replace(
             self,
-            xyxy=self.xyxy[keep],
-            confidence=self.confidence[keep],
-            class_id=self.class_id[keep],
-            keypoints=None if self.keypoints is None else self.keypoints[keep],
-            masks=None if self.masks is None else self.masks[keep],
-            tracker_id=None if self.tracker_id is None else self.tracker_id[keep],
+            **{
+                name: column[keep]
+                for name in ("xyxy", "confidence", "class_id", "keypoints", "masks", "tracker_id")
+                if (column := getattr(self, name)) is not None
+            },
         )
+
+    def _found(self) -> dict[str, Any]:
+        objects: list[dict[str, Any]] = []
+        for i, (box, confidence, class_id) in enumerate(self):
+            found: dict[str, Any] = {
+                "xyxy": [round(float(v), 2) for v in box],
+                "confidence": round(confidence, 5),
+                "class_id": class_id,
+                "class_name": self.class_name(class_id),
+            }
+            if self.keypoints is not None:
+                found["keypoints"] = [[round(float(v), 2) for v in point] for point in self.keypoints[i]]
+            if self.tracker_id is not None:
+                found["tracker_id"] = int(self.tracker_id[i])
+            objects.append(found)
+        return {"detections": objects}
 
     def to_supervision(self) -> supervision.Detections:
         """The same as a `supervision.Detections`; needs the supervision package."""
@@ -268,22 +359,14 @@ class Detections:
         )
 
 
-@frozen
-class Classification:
+class Classification(Result, frozen=True, eq=False):
     """What one frame shows as a whole: its likeliest classes, best first.
 
     class_id: int32 (k,). confidence: float32 (k,), 0 to 1, falling; of equal ones the lower id is first.
-    names: class names, by class_id.
-    timing, placement: how long it took and what ran; None for a result that no model made.
-    age_ms: from the frame's capture to the end of postprocessing, or None when capture is unknown.
     """
 
     class_id: IntArray
     confidence: FloatArray
-    names: tuple[str, ...] = ()
-    timing: Timing | None = None
-    placement: Placement | None = None
-    age_ms: float | None = None
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -293,11 +376,26 @@ class Classification:
         for confidence, class_id in zip(self.confidence, self.class_id, strict=True):
             yield float(confidence), int(class_id)
 
-    def class_name(self, class_id: int) -> str:
-        """The label of a class, or its number where the model has no label for it."""
-        return class_name(self.names, class_id)
+    def _found(self) -> dict[str, Any]:
+        return {
+            "classes": [
+                {
+                    "confidence": round(confidence, 5),
+                    "class_id": class_id,
+                    "class_name": self.class_name(class_id),
+                }
+                for confidence, class_id in self
+            ]
+        }
 
 
-def class_name(names: tuple[str, ...], class_id: int) -> str:
-    """The label of a class, or its number where there is no label for it."""
-    return names[class_id] if 0 <= class_id < len(names) else str(class_id)
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two columns, or their absences, are alike."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.shape == b.shape and a.dtype == b.dtype and bool((a == b).all())
+    return not isinstance(a, np.ndarray) and not isinstance(b, np.ndarray) and bool(a == b)
+
+
+def _sum(sizes: tuple[int | None, ...]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

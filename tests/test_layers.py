@@ -19,7 +19,6 @@ PACKAGE = Path(edgecv.__file__).parent
 LEVELS = {
     "errors": 0.0,
     "version": 0.0,
-    "records": 0.05,
     "registry": 0.05,
     "settings": 0.1,
     "types": 0.1,

@@ -5,12 +5,16 @@ A strict name fails with the reason; `"a,b"` is an ordered fallback that the pla
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from dataclasses import replace
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from edgecv.backends.base import Backend, CompileOptions, Session, Shapes, check_input_bytes
+import msgspec
+
+from edgecv.backends import gate
+from edgecv.backends.base import Backend, Compiled, CompileOptions, Shapes, check_input_bytes
+from edgecv.backends.session import Session
 from edgecv.errors import (
     BackendError,
     BackendUnavailableError,
@@ -22,16 +26,19 @@ from edgecv.errors import (
 from edgecv.registry import Registry
 
 if TYPE_CHECKING:
-    from edgecv.engine.saved import SavedPlan
+    from edgecv.backends.pool import Pool
+    from edgecv.container import Container
     from edgecv.graph.model import OnnxModel
 
 __all__ = [
     "BACKENDS",
     "Backend",
     "CompileOptions",
+    "Compiled",
     "Session",
     "compile_model",
-    "open_plan",
+    "compile_on",
+    "open_container",
     "parse_names",
     "usable",
 ]
@@ -51,7 +58,12 @@ BACKENDS: MutableMapping[str, Backend] = Registry(_CLASSES, _backend)
 
 def usable() -> list[str]:
     """Names of the backends that can be used here, best first."""
-    return [name for name, backend in BACKENDS.items() if backend.unavailable() is None]
+    return list(_usable_names())
+
+
+def _usable_names() -> Iterator[str]:
+    """Likewise, one by one: whether a library can be imported is not asked before it is wanted."""
+    return (name for name, backend in BACKENDS.items() if backend.unavailable() is None)
 
 
 def parse_names(text: str) -> list[str]:
@@ -66,66 +78,82 @@ def parse_names(text: str) -> list[str]:
 
 
 def compile_model(
-    model: OnnxModel, backend: str | None, options: CompileOptions, shapes: Shapes | None = None
+    model: OnnxModel,
+    backend: str | None,
+    options: CompileOptions,
+    shapes: Shapes | None = None,
+    *,
+    pool: Pool | None = None,
 ) -> Session[Any]:
     """A session on the first backend of the list that can run the model as asked for.
 
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
     all that are usable, in the same way. shapes: of the inputs, to prepare for, so that what a backend cannot
-    do with them counts here too. Raises what the only or last backend raised, with all reasons.
+    do with them counts here too. pool: threads to share, on backends that take them; None: threads of its own.
+    Raises what the only or last backend raised, with all reasons.
     """
     for spec in model.facts.inputs:
         if spec.is_static:
             check_input_bytes(spec, tuple(n for n in spec.shape if isinstance(n, int)))
-    names = usable() if backend is None else parse_names(backend)
-    if not names:
-        reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
-        raise BackendUnavailableError(f"no backend is usable here: {reasons}")
-    if len(names) == 1:
-        return _strictly(names[0], model, options, shapes)
+    names = None if backend is None else parse_names(backend)
+    if names is not None and len(names) == 1:
+        return _strictly(names[0], model, options, shapes, pool)
     failures: list[tuple[str, str]] = []
-    for name in names:
+    for name in names or _usable_names():
         try:
-            session = _compile_on(name, model, options, shapes)
+            return compile_on(name, model, options, shapes, pool, failures)
         except (UnavailableError, BackendError) as error:
             failures.append((name, str(error)))
-        else:
-            session.placement = replace(session.placement, fallbacks=tuple(failures))
-            return session
+    if not failures:
+        reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
+        raise BackendUnavailableError(f"no backend is usable here: {reasons}")
     reasons = "; ".join(f"{name}: {why}" for name, why in failures)
-    raise BackendUnavailableError(f"none of the backends {', '.join(names)} can run this model: {reasons}")
+    tried = ", ".join(name for name, _ in failures)
+    raise BackendUnavailableError(f"none of the backends {tried} can run this model: {reasons}")
 
 
-def open_plan(plan: SavedPlan, backend: str | None, options: CompileOptions) -> Session[Any]:
-    """A session on a plan that was compiled before, which only `simd` runs.
+def open_container(
+    container: Container, backend: str | None, options: CompileOptions, *, pool: Pool | None = None
+) -> dict[str, Session[Any]]:
+    """Sessions on what was compiled and saved before, by stage; only the backend that saved it runs it.
 
     backend: as for `compile_model`; another one is a PlacementError, or a fallback that is recorded.
     """
-    from edgecv.backends.simd import SimdBackend
-
-    simd = BACKENDS["simd"]
-    assert isinstance(simd, SimdBackend)
-    names = [simd.name] if backend is None else parse_names(backend)
-    whys = tuple((name, f"{plan.origin} is a plan of simd") for name in names if name != simd.name)
-    if simd.name not in names:
+    saver = container.backend
+    names = [saver] if backend is None else parse_names(backend)
+    if saver not in names or saver not in BACKENDS:
         raise PlacementError(
-            f"backend: {backend} was asked for, and {plan.origin} is a plan of simd, which no other backend "
-            f"runs; ask for simd, or give the network that it was compiled from, {plan.source}"
+            f"backend: {backend or saver} was asked for, and {container.origin} is a plan of {saver}, which no "
+            f"other backend runs; ask for {saver}, or give the network that it was compiled from"
         )
-    reason = simd.unavailable()
-    if reason is not None:
-        raise BackendUnavailableError(f"backend simd is not usable here: {reason}")
-    session = simd.open(plan, options)
-    before = names.index(simd.name)
-    session.placement = replace(session.placement, fallbacks=whys[:before])
-    return session
+    failures = [(name, f"{container.origin} is a plan of {saver}") for name in names[: names.index(saver)]]
+    device = _device(saver, options)
+    stages = _usable(saver, pool).open(container, device, options)
+    with ExitStack() as opened:
+        sessions = {}
+        for stage, compiled in stages.items():
+            _admit(compiled, saver, device, options, failures)
+            sessions[stage] = opened.enter_context(compiled.open(pool))
+        opened.pop_all()
+    return sessions
 
 
-def _compile_on(name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None) -> Session[Any]:
-    reason = BACKENDS[name].unavailable()
-    if reason is not None:
-        raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")
-    session = BACKENDS[name].compile(model, options)
+def compile_on(
+    name: str,
+    model: OnnxModel,
+    options: CompileOptions,
+    shapes: Shapes | None = None,
+    pool: Pool | None = None,
+    failures: Sequence[tuple[str, str]] = (),
+) -> Session[Any]:
+    """A session on one backend, which fails with its own reason alone.
+
+    failures: the backends that were asked for before it, and why they do not run; the placement records them.
+    """
+    device = _device(name, options)
+    compiled = _usable(name, pool).compile(model, device, options)
+    _admit(compiled, name, device, options, failures)
+    session = compiled.open(pool)
     if shapes is not None:
         try:
             session.prepare(shapes)
@@ -135,14 +163,50 @@ def _compile_on(name: str, model: OnnxModel, options: CompileOptions, shapes: Sh
     return session
 
 
-def _strictly(name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None) -> Session[Any]:
-    """As `_compile_on`; the error about an operator also says which other backends take the model."""
+def _admit(
+    compiled: Compiled,
+    name: str,
+    device: str,
+    options: CompileOptions,
+    failures: Sequence[tuple[str, str]],
+) -> None:
+    """Let what came out through the gate, with the backends that were asked for before it."""
+    gate.check(compiled.placement, name, device, options)
+    compiled.placement = msgspec.structs.replace(compiled.placement, fallbacks=tuple(failures))
+
+
+def _usable(name: str, pool: Pool | None) -> Backend:
+    """The backend of a name. Raises the reason where it cannot be used here, or cannot share threads."""
+    backend = BACKENDS[name]
+    reason = backend.unavailable()
+    if reason is not None:
+        raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")
+    if pool is not None and not backend.takes_pool:
+        able = ", ".join(other for other, each in BACKENDS.items() if each.takes_pool)
+        raise PlacementError(f"pool: {name} has threads of its own; backends that share a Pool: {able}")
+    return backend
+
+
+def _device(name: str, options: CompileOptions) -> str:
+    return BACKENDS[name].default_device if options.device is None else options.device
+
+
+def _strictly(
+    name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None, pool: Pool | None
+) -> Session[Any]:
+    """As `compile_on`; an error that others may not have says which of them do not."""
     try:
-        return _compile_on(name, model, options, shapes)
-    except UnsupportedOperatorError as error:
+        return compile_on(name, model, options, shapes, pool)
+    except (UnsupportedOperatorError, PlacementError) as error:
+        if pool is not None:
+            raise
         from edgecv.backends import probe
 
         others = [other for other in usable() if other != name]
         able = ", ".join(probe.that_compile(model, others, options))
         able = able or "none of the others that are usable here"
-        raise UnsupportedOperatorError(f"{error}; backends that can run it: {able}", error.reason) from error
+        if isinstance(error, UnsupportedOperatorError):
+            raise UnsupportedOperatorError(
+                f"{error}; backends that can run it: {able}", error.reason
+            ) from error
+        raise PlacementError(f"{error}; backends that can: {able}") from error

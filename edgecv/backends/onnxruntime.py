@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,16 +14,18 @@ import numpy as np
 from edgecv.backends.base import (
     Array,
     Backend,
+    Compiled,
     CompileOptions,
-    Session,
     Shapes,
-    require_precision,
+    device_parts,
     why_not_importable,
 )
+from edgecv.backends.session import Key, Session
 from edgecv.errors import BackendError, PlacementError
 from edgecv.types import Memory, Placement, TensorSpec
 
 if TYPE_CHECKING:
+    from edgecv.backends.pool import Pool
     from edgecv.graph.model import OnnxModel
 
 # Device kind -> execution provider and its option for the device's index.
@@ -38,6 +43,9 @@ PROVIDERS: dict[str, tuple[str, str | None]] = {
     "qnn": ("QNNExecutionProvider", None),
 }
 _ERRORS_ONLY = 3
+# Operators that multiply: in integers, and in the type of their operands.
+_INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm")
+_MULTIPLYING = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 
 
 @dataclass
@@ -68,90 +76,135 @@ class OnnxRuntimeBackend(Backend):
         available = onnxruntime.get_available_providers()
         return tuple(kind for kind, (provider, _) in PROVIDERS.items() if provider in available)
 
-    def compile(self, model: OnnxModel, options: CompileOptions) -> OnnxRuntimeSession:
-        return OnnxRuntimeSession(model, options, self.devices(), self.version())
-
-
-class OnnxRuntimeSession(Session[_Plan]):
-    """One model on one execution provider. Outputs are written straight into the caller's arrays."""
-
-    def __init__(
-        self, model: OnnxModel, options: CompileOptions, devices: tuple[str, ...], version: str
-    ) -> None:
-        import onnxruntime
-
-        require_precision("onnxruntime", model, options)
-        kind = options.device_kind
+    def compile(self, model: OnnxModel, device: str, options: CompileOptions) -> Compiled:
+        kind, index = device_parts(device)
+        devices = self.devices()
         if kind not in devices:
             known = "" if kind in PROVIDERS else f" (devices it knows: {', '.join(PROVIDERS)})"
             raise PlacementError(
-                f"onnxruntime: device {options.device!r} was asked for; "
-                f"this build has only {', '.join(devices)}{known}"
+                f"onnxruntime: device {device!r} was asked for; this build has only {', '.join(devices)}{known}"
             )
         provider, index_option = PROVIDERS[kind]
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = options.threads
-        settings.inter_op_num_threads = 1
-        settings.log_severity_level = _ERRORS_ONLY
-        if kind != "cpu":
-            # Without it, nodes that the provider lacks run on the CPU, and nobody is told.
-            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        provider_options = {index_option: str(options.device_index)} if index_option else {}
+        provider_options = {index_option: str(index)} if index_option else {}
+        running, precision = _load(model, provider, provider_options, options.threads, self.version())
+        return CompiledOnnxRuntime(
+            model,
+            Placement(
+                backend="onnxruntime",
+                version=self.version(),
+                device=device,
+                stored=model.precision,
+                precision=precision,
+                threads=options.threads if kind in ("cpu", "xnnpack", "acl") else 0,
+                engine=provider,
+            ),
+            running,
+        )
+
+
+def _load(
+    model: OnnxModel, provider: str, provider_options: dict[str, str], threads: int, version: str
+) -> tuple[Any, str]:
+    """ONNX Runtime's session on this provider and no other, and the precision that it computes in."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = _ERRORS_ONLY
+    is_cpu = provider == PROVIDERS["cpu"][0]
+    if not is_cpu:
+        # Without it, nodes that the provider lacks run on the CPU, and nobody is told.
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    with ExitStack() as stack:
+        written = None
+        if is_cpu and model.precision != "fp32":
+            # What was made of the graph is told by the graph that it writes.
+            written = Path(stack.enter_context(TemporaryDirectory(prefix="edgecv-"))) / "optimized.onnx"
+            settings.optimized_model_filepath = str(written)
         try:
-            self._session = onnxruntime.InferenceSession(
+            session = onnxruntime.InferenceSession(
                 model.data, settings, providers=[(provider, provider_options)]
             )
         except Exception as error:  # onnxruntime's errors share no base class
-            if kind != "cpu" and "fallback" in str(error):
+            if not is_cpu and "fallback" in str(error):
                 raise PlacementError(
                     f"onnxruntime: {provider} cannot run the whole model: {_first_line(error)}"
                 ) from error
             raise BackendError(
                 f"onnxruntime {version} cannot compile {model.origin}: {_first_line(error)}"
             ) from error
-        running = self._session.get_providers()
-        if running[0] != provider:
-            raise PlacementError(
-                f"onnxruntime: {provider} was asked for and {running[0]} would run: "
-                "the provider's own libraries are missing or do not fit this machine"
-            )
-        super().__init__(
-            model,
-            Placement(
-                backend="onnxruntime",
-                version=version,
-                device=options.device,
-                precision=model.precision,
-                threads=options.threads if kind in ("cpu", "xnnpack", "acl") else 0,
-                engine=provider,
-            ),
+        precision = model.precision if written is None else _computed(written)
+    running = session.get_providers()
+    if running[0] != provider:
+        raise PlacementError(
+            f"onnxruntime: {provider} was asked for and {running[0]} would run: "
+            "the provider's own libraries are missing or do not fit this machine"
         )
-        self._model = model
-        self._check_order()
-        self._weights = model.weight_bytes
-        self._prepare_static()
+    return session, precision
 
-    @property
-    def memory(self) -> Memory:
-        return Memory(weights=self._weights, arena=None)
 
-    def _check_order(self) -> None:
-        got = [value.name for value in self._session.get_outputs()]
+def _computed(optimized: Path) -> str:
+    """The precision of the multiplications in a graph that ONNX Runtime has optimized.
+
+    Integer kernels have operators of their own; for the others the type of the weights tells, which casts
+    that it inserted have changed.
+    """
+    import onnx
+
+    graph = onnx.load(str(optimized)).graph
+    operators = {node.op_type for node in graph.node}
+    if any(op.startswith("QLinear") or op in _INTEGER for op in operators):
+        return "int8"
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Cast":
+            types[node.output[0]] = next(a.i for a in node.attribute if a.name == "to")
+    found = {types.get(name) for node in graph.node if node.op_type in _MULTIPLYING for name in node.input}
+    named = [name for kind, name in ((10, "fp16"), (16, "bf16")) if kind in found]
+    return named[0] if named else "fp32"
+
+
+class CompiledOnnxRuntime(Compiled):
+    """A network in ONNX Runtime, whose sessions run side by side."""
+
+    def __init__(self, model: OnnxModel, placement: Placement, running: Any) -> None:
+        super().__init__(model, placement)
+        self.model = model
+        self.running = running
+        got = [value.name for value in running.get_outputs()]
         expected = [spec.name for spec in self.outputs]
         if got != expected:
             raise BackendError(f"onnxruntime: outputs {got} differ from the model's {expected}")
 
-    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
-        plan = _Plan(self._session.io_binding(), self._model.output_shapes(shapes))
+    def open(self, pool: Pool | None = None) -> OnnxRuntimeSession:
+        return OnnxRuntimeSession(self)
+
+
+class OnnxRuntimeSession(Session[_Plan]):
+    """One model on one execution provider. Outputs are written straight into the caller's arrays."""
+
+    def __init__(self, compiled: CompiledOnnxRuntime) -> None:
+        super().__init__(compiled)
+        self._running = compiled.running
+        self._model = compiled.model
+        self._prepare_static()
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(weights=self._model.weight_bytes, arena=None)
+
+    def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
+        plan = _Plan(self._running.io_binding(), self._model.output_shapes(shapes))
         zeros = {spec.name: np.zeros(shapes[spec.name], spec.dtype) for spec in self.inputs}
-        self._execute(plan, zeros, None)
+        self._execute(plan, zeros, None, 0)
         return plan
 
     def _output_shapes(self, plan: _Plan) -> dict[str, tuple[int | None, ...]]:
         return plan.output_shapes
 
     def _execute(
-        self, plan: _Plan, inputs: Mapping[str, Array], out: Mapping[str, Array] | None
+        self, plan: _Plan, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
     ) -> dict[str, Array]:
         results: dict[str, Array] = {}
         for spec in self.inputs:
@@ -167,7 +220,7 @@ class OnnxRuntimeSession(Session[_Plan]):
             else:
                 plan.binding.bind_output(spec.name, "cpu")
         try:
-            self._session.run_with_iobinding(plan.binding)
+            self._running.run_with_iobinding(plan.binding)
         except Exception as error:  # onnxruntime's errors share no base class
             raise BackendError(f"onnxruntime: the run failed: {_first_line(error)}") from error
         if len(results) == len(self.outputs):
@@ -186,7 +239,7 @@ class OnnxRuntimeSession(Session[_Plan]):
             plan.bound[spec.name] = pointer
 
     def _release(self) -> None:
-        del self._session
+        del self._running
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,22 +11,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
+import msgspec
 import numpy as np
 
 from edgecv.backends.base import (
     Array,
     Backend,
+    Compiled,
     CompileOptions,
-    Session,
     Shapes,
-    require_precision,
+    device_parts,
     why_not_importable,
 )
+from edgecv.backends.session import Key, Session
 from edgecv.errors import BackendError, PlacementError
-from edgecv.records import frozen
 from edgecv.types import Memory, Placement
 
 if TYPE_CHECKING:
+    from edgecv.backends.pool import Pool
     from edgecv.graph.model import OnnxModel
 
 MINIMUM = (4, 8)
@@ -64,8 +66,8 @@ class OpenCVBackend(Backend):
     def devices(self) -> tuple[str, ...]:
         return tuple(kind for kind in DEVICES if any(_target(kind, p) for p in DEVICES[kind][1]))
 
-    def compile(self, model: OnnxModel, options: CompileOptions) -> OpenCVSession:
-        return OpenCVSession(model, options, self.devices(), self.version())
+    def compile(self, model: OnnxModel, device: str, options: CompileOptions) -> Compiled:
+        return CompiledOpenCV(model, device, options, self.version(), self.devices())
 
 
 def _version_tuple(version: str) -> tuple[int, int]:
@@ -93,127 +95,156 @@ def _target(kind: str, precision: str) -> tuple[int, int] | None:
     return backend, target
 
 
-@frozen
-class _Plan:
+class _Plan(msgspec.Struct, frozen=True):
     shapes: Shapes
     output_shapes: dict[str, tuple[int | None, ...]]
 
 
-class OpenCVSession(Session[_Plan]):
-    """One network in cv2.dnn. OpenCV's thread count is global to the process: sessions must agree."""
-
-    _live: ClassVar[WeakSet[OpenCVSession]] = WeakSet()
+class CompiledOpenCV(Compiled):
+    """A network for cv2.dnn. Each session reads it anew: what cv2 holds belongs to one thread."""
 
     def __init__(
-        self, model: OnnxModel, options: CompileOptions, devices: tuple[str, ...], version: str
+        self, model: OnnxModel, device: str, options: CompileOptions, version: str, devices: tuple[str, ...]
     ) -> None:
-        if options.device_kind == "cpu":
-            require_precision("opencv", model, options)
-        target = _target(options.device_kind, options.precision)
-        if target is None or options.device_index:
+        kind, index = device_parts(device)
+        # A GPU target computes in the precision that it is set to; on the CPU the network decides.
+        self._precision = model.precision if kind == "cpu" else options.precision or "fp32"
+        target = _target(kind, self._precision if kind != "cpu" else "fp32")
+        if target is None or index:
             raise PlacementError(
-                f"opencv: device {options.device!r} at {options.precision} was asked for; "
+                f"opencv: device {device!r} at {self._precision} was asked for; "
                 f"OpenCV {version} here can use only {', '.join(devices)}"
             )
-        self._threads = options.threads
-        self._claim_threads()
-        self._net = self._read(model, version)
-        engine = self._place(target, options, version)
+        self.model = model
+        self.threads = options.threads
+        self._kind, self._target, self._version = kind, target, version
+        claim_threads(self.threads)
+        self._spare: Any = self.read()
+        engine, precision = self._read_back(self._spare)
         super().__init__(
             model,
             Placement(
                 backend="opencv",
                 version=version,
-                device=options.device,
-                precision=options.precision,
-                threads=options.threads if options.device_kind == "cpu" else 0,
+                device=device,
+                stored=model.precision,
+                precision=precision,
+                threads=options.threads if kind == "cpu" else 0,
                 engine=engine,
             ),
         )
-        self._model = model
+
+    def open(self, pool: Pool | None = None) -> OpenCVSession:
+        net, self._spare = self._spare, None
+        return OpenCVSession(self, net or self.read())
+
+    def read(self) -> Any:
+        """The network in cv2, on its target."""
+        net = _read(self.model, self._version)
+        if not _has_new_engine():
+            backend, target = self._target
+            net.setPreferableBackend(backend)
+            net.setPreferableTarget(target)
+        return net
+
+    def _read_back(self, net: Any) -> tuple[str, str]:
+        """The engine that answers, and the precision that it computes in."""
+        if _has_new_engine():
+            dump = net.dump()
+            # The classic engine has no main graph to dump, and before its first input no dump at all.
+            if "main_graph" not in dump:
+                raise PlacementError(
+                    f"opencv: the new engine of OpenCV {self._version} was asked for and another one answers: "
+                    "is OPENCV_FORCE_DNN_ENGINE set?"
+                )
+            return "new engine, DNN_TARGET_CPU", "int8" if "Int8 {" in dump else "fp32"
+        backend_name, targets = DEVICES[self._kind]
+        if self._kind == "cpu":
+            is_integer = any(name.endswith("Int8") for name in net.getLayerTypes())
+            return f"classic engine, {backend_name}, DNN_TARGET_CPU", "int8" if is_integer else "fp32"
+        return f"classic engine, {backend_name}, {targets[self._precision]}", self._precision
+
+
+def claim_threads(threads: int) -> None:
+    """Set OpenCV's count of threads. Raises BackendError where a live session wants another."""
+    others = {session.threads for session in OpenCVSession.live} - {threads}
+    if others:
+        raise BackendError(
+            f"opencv: threads={threads} was asked for, and a live OpenCV session of this "
+            f"process uses {others.pop()}: OpenCV's thread count is global; close that session or ask "
+            "for the same"
+        )
+    _set_threads(threads)
+
+
+def _set_threads(threads: int) -> None:
+    """Anything in the process may have changed the global count since."""
+    import cv2
+
+    if cv2.getNumThreads() == threads:
+        return
+    cv2.setNumThreads(threads)
+    if cv2.getNumThreads() != threads:
+        raise PlacementError(
+            f"opencv: threads={threads} was asked for, and this OpenCV build uses {cv2.getNumThreads()}"
+        )
+
+
+def _read(model: OnnxModel, version: str) -> Any:
+    import cv2
+
+    if _has_new_engine():
+        # OpenCV 5.0 leaves out the padding of a 1x1 convolution, and answers with other numbers.
+        from edgecv.graph.padding import with_padding_of_points
+
+        model = with_padding_of_points(model)
+    data = np.frombuffer(model.data, np.uint8)
+    cannot = f"OpenCV {version} cannot compile {model.origin}"
+    try:
+        if _has_new_engine():
+            net = cv2.dnn.readNetFromONNX(data, cv2.dnn.ENGINE_NEW)
+        else:
+            net = cv2.dnn.readNetFromONNX(data)
+    except cv2.error as error:
+        raise BackendError(f"{cannot}: {_reason(error)}") from error
+    if net.empty():
+        raise BackendError(f"{cannot}: its importer refuses a node; it names it in its own log")
+    return net
+
+
+class OpenCVSession(Session[_Plan]):
+    """One network in cv2.dnn. OpenCV's thread count is global to the process: sessions must agree."""
+
+    live: ClassVar[WeakSet[OpenCVSession]] = WeakSet()
+
+    def __init__(self, compiled: CompiledOpenCV, net: Any) -> None:
+        claim_threads(compiled.threads)
+        super().__init__(compiled)
+        self.threads = compiled.threads
+        self._net = net
+        self._model = compiled.model
         self._output_names = [spec.name for spec in self.outputs]
-        self._weights = model.weight_bytes
-        self._live.add(self)
+        self.live.add(self)
         self._prepare_static()
 
     @property
     def memory(self) -> Memory:
-        return Memory(weights=self._weights, arena=None)
+        return Memory(weights=self._model.weight_bytes, arena=None)
 
-    def _claim_threads(self) -> None:
-        others = {session._threads for session in self._live} - {self._threads}
-        if others:
-            raise BackendError(
-                f"opencv: threads={self._threads} was asked for, and a live OpenCV session of this "
-                f"process uses {others.pop()}: OpenCV's thread count is global; close that session or ask "
-                "for the same"
-            )
-        self._set_threads()
-
-    def _set_threads(self) -> None:
-        """Anything in the process may have changed the global count since."""
-        import cv2
-
-        if cv2.getNumThreads() == self._threads:
-            return
-        cv2.setNumThreads(self._threads)
-        if cv2.getNumThreads() != self._threads:
-            raise PlacementError(
-                f"opencv: threads={self._threads} was asked for, and this OpenCV build "
-                f"uses {cv2.getNumThreads()}"
-            )
-
-    @staticmethod
-    def _read(model: OnnxModel, version: str) -> Any:
-        import cv2
-
-        if _has_new_engine():
-            # OpenCV 5.0 leaves out the padding of a 1x1 convolution, and answers with other numbers.
-            from edgecv.graph.padding import with_padding_of_points
-
-            model = with_padding_of_points(model)
-        data = np.frombuffer(model.data, np.uint8)
-        cannot = f"OpenCV {version} cannot compile {model.origin}"
-        try:
-            if _has_new_engine():
-                net = cv2.dnn.readNetFromONNX(data, cv2.dnn.ENGINE_NEW)
-            else:
-                net = cv2.dnn.readNetFromONNX(data)
-        except cv2.error as error:
-            raise BackendError(f"{cannot}: {_reason(error)}") from error
-        if net.empty():
-            raise BackendError(f"{cannot}: its importer refuses a node; it names it in its own log")
-        return net
-
-    def _place(self, target: tuple[int, int], options: CompileOptions, version: str) -> str:
-        if _has_new_engine():
-            # The classic engine has no main graph to dump, and before its first input no dump at all.
-            if "main_graph" not in self._net.dump():
-                raise PlacementError(
-                    f"opencv: the new engine of OpenCV {version} was asked for and another one answers: "
-                    "is OPENCV_FORCE_DNN_ENGINE set?"
-                )
-            return "new engine, DNN_TARGET_CPU"
-        backend, target_id = target
-        self._net.setPreferableBackend(backend)
-        self._net.setPreferableTarget(target_id)
-        backend_name, targets = DEVICES[options.device_kind]
-        return f"classic engine, {backend_name}, {targets[options.precision]}"
-
-    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
+    def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
         plan = _Plan(shapes, self._model.output_shapes(shapes))
-        self._execute(plan, {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}, None)
+        self._execute(plan, {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}, None, 0)
         return plan
 
     def _output_shapes(self, plan: _Plan) -> dict[str, tuple[int | None, ...]]:
         return plan.output_shapes
 
     def _execute(
-        self, plan: _Plan, inputs: Mapping[str, Array], out: Mapping[str, Array] | None
+        self, plan: _Plan, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
     ) -> dict[str, Array]:
         import cv2
 
-        self._set_threads()
+        _set_threads(self.threads)
         try:
             for spec in self.inputs:
                 self._net.setInput(inputs[spec.name], spec.name)
@@ -242,7 +273,7 @@ class OpenCVSession(Session[_Plan]):
         return results
 
     def _release(self) -> None:
-        self._live.discard(self)
+        self.live.discard(self)
         del self._net
 
 

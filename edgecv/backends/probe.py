@@ -25,7 +25,7 @@ from edgecv import backends
 from edgecv.graph.model import OnnxModel
 model = OnnxModel.from_bytes(sys.stdin.buffer.read(), origin="the model")
 options = msgspec.json.decode(options, type=backends.CompileOptions)
-backends.BACKENDS[name].compile(model, options).close()
+backends.compile_on(name, model, options).close()
 """
 
 

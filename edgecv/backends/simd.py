@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+from abc import abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+import msgspec
 import numpy as np
 
-from edgecv.backends.base import (
-    Array,
-    Backend,
-    CompileOptions,
-    Described,
-    Session,
-    Shapes,
-    require_precision,
-)
-from edgecv.errors import InputError, PlacementError, UnavailableError, UnsupportedOperatorError
-from edgecv.records import frozen
+from edgecv.backends.base import Array, Backend, Compiled, CompileOptions, Described, Shapes
+from edgecv.backends.session import MAX_PLANS, Key, Session
+from edgecv.errors import CancelledError, InputError, PlacementError, UnavailableError, UnsupportedOperatorError
 from edgecv.types import Memory, Placement
 from edgecv.version import VERSION
 
 if TYPE_CHECKING:
     from edgecv import _simd
+    from edgecv.backends.pool import Pool
+    from edgecv.container import Container
     from edgecv.engine.outputs import Output
-    from edgecv.engine.saved import SavedPlan
+    from edgecv.engine.saved import SavedStage
     from edgecv.graph.model import OnnxModel
+
+# What the engine computes in; it has no integer kernels for multiplications yet.
+PRECISION = "fp32"
 
 
 class SimdBackend(Backend):
     """The engine of `edgecv.engine`, on the instruction set of this CPU or the one that EDGECV_ISA names."""
 
     name = "simd"
+    takes_pool = True
 
     def unavailable(self) -> str | None:
         from edgecv import _isa
@@ -49,131 +51,107 @@ class SimdBackend(Backend):
     def devices(self) -> tuple[str, ...]:
         return ("cpu",)
 
-    def compile(self, model: OnnxModel, options: CompileOptions) -> SimdSession:
-        return SimdSession(model, options, self.version())
+    def compile(self, model: OnnxModel, device: str, options: CompileOptions) -> Compiled:
+        _check(device, options)
+        return CompiledNetwork(model, options.threads)
 
-    def open(self, plan: SavedPlan, options: CompileOptions) -> SavedSession:
-        """A session on a plan that was compiled before; PlacementError where it does not run as asked for."""
-        return SavedSession(plan, options, self.version())
+    def open(self, container: Container, device: str, options: CompileOptions) -> dict[str, Compiled]:
+        from edgecv.engine import saved
+
+        _check(device, options)
+        plan = saved.of(container)
+        return {name: CompiledStage(stage, options.threads) for name, stage in plan.stages.items()}
 
 
-@frozen
-class _Plan:
-    """One set of shapes, ready to run."""
+class Plan(msgspec.Struct, frozen=True):
+    """One set of shapes, compiled. outputs: those of the network, then counts of rows."""
 
-    plan: _simd.Plan
+    program: _simd.Plan
     outputs: tuple[Output, ...]
 
 
-class _EngineSession(Session[_Plan]):
-    """Plans of one model on the engine. A run with `out` allocates nothing.
+class _Ready(msgspec.Struct, frozen=True):
+    """A plan with the memory of one session's runs."""
 
-    deadline_ns: time.monotonic_ns() after which a run ends with DeadlineError, between steps; 0 is none.
-    """
+    plan: Plan
+    context: _simd.Context
 
-    def __init__(self, model: Described, isa: str, options: CompileOptions, version: str) -> None:
-        from edgecv import _simd
 
-        self._isa = isa
-        self._threads = options.threads
-        self.deadline_ns = 0
-        super().__init__(
-            model,
-            Placement(
-                backend="simd",
-                version=version,
-                device="cpu",
-                precision="fp32",
-                threads=options.threads,
-                engine=isa,
-            ),
+class _SimdCompiled(Compiled):
+    """Plans of one model on the engine, which sessions share. threads: of those that bring no pool."""
+
+    deadline: ClassVar[Literal["ends", "judges"]] = "ends"
+
+    def __init__(self, model: Described, isa: str, stored: str, threads: int) -> None:
+        placement = Placement(
+            backend="simd",
+            version=VERSION,
+            device="cpu",
+            stored=stored,
+            precision=PRECISION,
+            threads=threads,
+            engine=isa,
         )
-        self._pool = _simd.Pool(options.threads, cpus=_cpus_for(options.threads))
-        self._running: _simd.Plan | None = None
+        super().__init__(model, placement)
+        self.threads = threads
+
+    def open(self, pool: Pool | None = None) -> SimdSession:
+        return SimdSession(self, pool)
 
     @property
-    def memory(self) -> Memory:
-        plans = [plan.plan for plan in self._plans.values()]
-        return Memory(
-            weights=sum(plan.constant_bytes + plan.state_bytes for plan in plans)
-            + max((plan.weight_bytes for plan in plans), default=0),
-            # The pool has scratch for each of its threads, as much as the neediest plan wants.
-            arena=sum(plan.arena_bytes for plan in plans)
-            + self._threads * max((plan.scratch_bytes for plan in plans), default=0),
-        )
+    def operands(self) -> tuple[str, ...]:
+        """Inputs whose values plans are made for."""
+        return ()
 
-    def cancel(self) -> None:
-        """End the run in progress, from another thread: it raises CancelledError."""
-        plan = self._running
-        if plan is not None:
-            plan.cancel()
-
-    def _output_shapes(self, plan: _Plan) -> dict[str, tuple[int | None, ...]]:
-        return {
-            out.name: out.shape if out.rows is None else (None, *out.shape[1:])
-            for out in plan.outputs[: len(self.outputs)]
-        }
-
-    def _execute(
-        self, plan: _Plan, inputs: Mapping[str, Array], out: Mapping[str, Array] | None
-    ) -> dict[str, Array]:
-        known = out or {}
-        arrays = [known[o.name] if o.name in known else np.empty(o.shape, o.dtype) for o in plan.outputs]
-        self._running = plan.plan
-        try:
-            plan.plan.run(
-                self._pool,
-                tuple(inputs[spec.name] for spec in self.inputs),
-                tuple(arrays),
-                self.deadline_ns,
-            )
-        finally:
-            self._running = None
-        return {
-            o.name: array if o.rows is None else array[: int(arrays[o.rows][0])]
-            for o, array in zip(plan.outputs[: len(self.outputs)], arrays, strict=False)
-        }
-
-    def _release(self) -> None:
-        self._pool.close()
+    @abstractmethod
+    def plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> Plan:
+        """The plan for these shapes and values, made once."""
 
 
-class SimdSession(_EngineSession):
-    """One model on the engine, which compiles it for each set of shapes."""
+class CompiledNetwork(_SimdCompiled):
+    """A network on the engine, which compiles it for each set of shapes; packed weights are shared by all."""
 
-    def __init__(self, model: OnnxModel, options: CompileOptions, version: str) -> None:
+    def __init__(self, model: OnnxModel, threads: int) -> None:
         from edgecv import _isa
         from edgecv.engine import claims
         from edgecv.engine.weights import Weights
         from edgecv.graph.passes import shape_operands
 
-        _check_device(options)
-        require_precision("simd", model, options)
         self._model = model
         with self._naming_the_model():
             claims.check_model(model)
-        super().__init__(model, _isa.active(), options, version)
-        self._operands = shape_operands(model)
+        super().__init__(model, _isa.active(), model.precision, threads)
+        self._operands = tuple(shape_operands(model))
         self._weights = Weights()
-        if not self._operands:
-            self._prepare_static()
+        self._plans: OrderedDict[Key, Plan] = OrderedDict()
+        self._lock = allocate_lock()
 
-    def _plan_operands(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return {name: inputs[name] for name in self._operands}
+    @property
+    def operands(self) -> tuple[str, ...]:
+        return self._operands
 
-    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
+    def plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> Plan:
+        with self._lock:
+            if key not in self._plans:
+                self._plans[key] = self._compiled(shapes, operands)
+                if len(self._plans) > MAX_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            return self._plans[key]
+
+    def _compiled(self, shapes: Shapes, operands: Mapping[str, Array]) -> Plan:
         from edgecv.engine.compile import compile_model
 
         with self._naming_the_model():
             compiled = compile_model(
                 self._model,
                 shapes,
-                isa=self._isa,
-                threads=self._threads,
+                isa=self.placement.engine,
+                threads=self.threads,
                 operands=operands,
                 weights=self._weights,
             )
-        return _Plan(compiled.plan, compiled.outputs)
+        return Plan(compiled.plan, compiled.outputs)
 
     @contextmanager
     def _naming_the_model(self) -> Iterator[None]:
@@ -185,42 +163,102 @@ class SimdSession(_EngineSession):
             ) from error
 
 
-class SavedSession(_EngineSession):
-    """One plan out of a file on the engine: for the shapes that it was compiled for, and no others."""
+class CompiledStage(_SimdCompiled):
+    """A plan out of a file: for the shapes that it was compiled for, and no others."""
 
-    def __init__(self, saved: SavedPlan, options: CompileOptions, version: str) -> None:
-        _check_device(options)
-        if options.precision != saved.precision:
-            raise PlacementError(
-                f"simd: precision {options.precision} was asked for, and {saved.origin} is a plan in "
-                f"{saved.precision}; ask for precision={saved.precision}"
-            )
-        super().__init__(saved, saved.isa, options, version)
-        self._saved = saved
-        self._prepare_static()
+    def __init__(self, stage: SavedStage, threads: int) -> None:
+        super().__init__(stage, stage.isa, stage.stored, threads)
+        self._plan = Plan(stage.load(), stage.outputs)
+        self.other_shapes = (
+            f": {stage.origin} is a plan for its shapes alone; compile {stage.source} for others"
+        )
 
-    def _make_plan(self, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
-        return _Plan(self._saved.load(), self._saved.outputs)
+    def plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> Plan:
+        return self._plan
 
-    def _check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+
+class SimdSession(Session[_Ready]):
+    """Runs of one model on the engine. A run with `out` allocates nothing."""
+
+    compiled: _SimdCompiled
+
+    def __init__(self, compiled: _SimdCompiled, pool: Pool | None) -> None:
+        super().__init__(compiled)
+        self._owns_pool = pool is None
+        if pool is None:
+            from edgecv.backends.pool import Pool
+
+            pool = Pool(compiled.threads)
+        self._pool = pool
+        self._running: _simd.Context | None = None
+        self.placement = msgspec.structs.replace(self.placement, threads=pool.threads)
+        if not compiled.operands:
+            self._prepare_static()
+
+    @property
+    def memory(self) -> Memory:
+        plans = [ready.plan.program for ready in self._plans.values()]
+        return Memory(
+            weights=sum(plan.constant_bytes + plan.state_bytes for plan in plans)
+            + max((plan.weight_bytes for plan in plans), default=0),
+            # The pool has scratch for each of its threads, as much as the neediest plan wants.
+            arena=sum(plan.arena_bytes for plan in plans)
+            + self._pool.threads * max((plan.scratch_bytes for plan in plans), default=0),
+        )
+
+    def _plan_operands(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return {name: inputs[name] for name in self.compiled.operands}
+
+    def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> _Ready:
+        from edgecv import _simd
+
+        plan = self.compiled.plan(key, shapes, operands)
+        return _Ready(plan, _simd.Context(plan.program))
+
+    def _interrupt(self) -> None:
+        context = self._running
+        if context is not None:
+            context.cancel()
+
+    def _output_shapes(self, plan: _Ready) -> dict[str, tuple[int | None, ...]]:
+        return {
+            out.name: out.shape if out.rows is None else (None, *out.shape[1:])
+            for out in plan.plan.outputs[: len(self.outputs)]
+        }
+
+    def _execute(
+        self, plan: _Ready, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
+    ) -> dict[str, Array]:
+        known, outputs = out or {}, plan.plan.outputs
+        arrays = [known[o.name] if o.name in known else np.empty(o.shape, o.dtype) for o in outputs]
+        self._pool.begin(deadline_ns)
+        self._running = plan.context
         try:
-            return super()._check_shapes(shapes)
-        except InputError as error:
-            raise InputError(
-                f"{error}: {self._saved.origin} is a plan for its shapes alone; compile "
-                f"{self._saved.source} for others"
-            ) from None
+            if self._is_cancelled:
+                raise CancelledError("run: cancelled before it began")
+            plan.context.run(
+                self._pool.native,
+                tuple(inputs[spec.name] for spec in self.inputs),
+                tuple(arrays),
+                deadline_ns,
+            )
+        finally:
+            self._running = None
+            self._pool.end()
+        return {
+            o.name: array if o.rows is None else array[: int(arrays[o.rows][0])]
+            for o, array in zip(outputs[: len(self.outputs)], arrays, strict=False)
+        }
+
+    def _release(self) -> None:
+        if self._owns_pool:
+            self._pool.close()
 
 
-def _cpus_for(threads: int) -> int | None:
-    """How many may run at a time; None for a thread alone, which waits for no other."""
-    if threads == 1:
-        return None
-    from edgecv import machine
-
-    return machine.cpu_budget()
-
-
-def _check_device(options: CompileOptions) -> None:
-    if options.device != "cpu":
-        raise PlacementError(f"simd: device {options.device!r} was asked for; it runs on the cpu only")
+def _check(device: str, options: CompileOptions) -> None:
+    if device != "cpu":
+        raise PlacementError(f"simd: device {device!r} was asked for; it runs on the cpu only")
+    if options.precision not in (None, PRECISION):
+        raise PlacementError(
+            f"simd: precision {options.precision} was asked for, and the engine computes in {PRECISION} alone"
+        )

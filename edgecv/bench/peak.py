@@ -30,8 +30,8 @@ class Peak:
         from edgecv.engine.compile import compile_model
 
         self.gflops_per_s = 0.0
-        self._pool = _simd.Pool(threads, cpus=machine.cpu_budget())
-        self._cases: list[tuple[_simd.Plan, int, float, np.ndarray, np.ndarray]] = []
+        self._pool = _simd.Pool(threads, budget=machine.cpu_budget())
+        self._cases: list[tuple[_simd.Context, int, float, np.ndarray, np.ndarray]] = []
         for channels, size, side in SHAPES:
             shape = (1, channels, side, side)
             compiled = compile_model(
@@ -40,7 +40,8 @@ class Peak:
             # The first reads a picture row by row, the second what the first wrote.
             last = max(i for i, step in enumerate(compiled.steps) if step.op == "conv")
             x = np.random.default_rng(0).random(shape, np.float32)
-            case = (compiled.plan, last, compiled.steps[last].flops, x, np.empty(shape, np.float32))
+            context = _simd.Context(compiled.plan)
+            case = (context, last, compiled.steps[last].flops, x, np.empty(shape, np.float32))
             self._cases.append(case)
 
     def __enter__(self) -> Peak:
@@ -51,8 +52,8 @@ class Peak:
 
     def measure(self, runs: int = RUNS) -> float:
         """Run each once more; the most GFLOP/s of all measurements so far, also in `gflops_per_s`."""
-        for plan, step, flops, x, y in self._cases:
-            ns = plan.step_times(self._pool, (x,), (y,), runs)[step]
+        for context, step, flops, x, y in self._cases:
+            ns = context.step_times(self._pool, (x,), (y,), runs)[step]
             self.gflops_per_s = max(self.gflops_per_s, flops / float(ns))
         return self.gflops_per_s
 

@@ -191,9 +191,9 @@ def _step_times(
         for spec in model.facts.inputs
     )
     outputs = tuple(np.empty(out.shape, out.dtype) for out in compiled.outputs)
-    pool = _simd.Pool(threads, cpus=machine.cpu_budget())
+    pool = _simd.Pool(threads, budget=machine.cpu_budget())
     try:
-        return [float(ns) for ns in compiled.plan.step_times(pool, inputs, outputs, repeats)]
+        return [float(ns) for ns in _simd.Context(compiled.plan).step_times(pool, inputs, outputs, repeats)]
     finally:
         pool.close()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from edgecv.records import frozen
 
 
-@frozen
-class Output:
+class Output(msgspec.Struct, frozen=True):
     """An output of a plan. shape: of the array that a run writes.
 
     rows: index among the plan's outputs of an int64 that tells how many rows of this one are results; None

@@ -29,7 +29,6 @@ from edgecv import _isa, _simd, container
 from edgecv.container import Bytes, Container
 from edgecv.engine.outputs import Output
 from edgecv.errors import ModelFileError, UnavailableError
-from edgecv.records import frozen
 from edgecv.settings import ISA
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -91,8 +90,7 @@ def fingerprint() -> str:
     return f"{zlib.crc32(layout):08x}{len(layout):08x}"
 
 
-@frozen
-class SavedPlan:
+class SavedPlan(msgspec.Struct, frozen=True):
     """A plan out of a file, ready to be given to the runtime. What it does not say is not known.
 
     origin: the file. source: name of the file that it was compiled from. facts: of the network, for these

@@ -28,6 +28,12 @@ _FLOAT_PRECISIONS: dict[int, str] = {
 }
 
 
+# DequantizeLinear alone: only the weights are stored in integers.
+_QUANTIZED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+)
+
+
 class OnnxModel:
     """An ONNX network: whole (weights inside), parsed once, never changed.
 
@@ -75,9 +81,7 @@ class OnnxModel:
     @cached_property
     def precision(self) -> str:
         """What most weights are: "fp32", "fp16", "bf16"; "int8" where the graph is quantized."""
-        if any(
-            "QuantizeLinear" in n.op_type or n.op_type.startswith("QLinear") for n in self.proto.graph.node
-        ):
+        if any(n.op_type in _QUANTIZED or n.op_type.startswith("QLinear") for n in self.proto.graph.node):
             return "int8"
         sizes: dict[str, int] = {}
         for tensor in _tensors(self.proto.graph):

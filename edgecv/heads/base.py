@@ -13,7 +13,6 @@ import numpy as np
 
 from edgecv import boxes
 from edgecv.errors import HeadError
-from edgecv.records import frozen
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ class HeadParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Base of every head's parameters: plain values that a card can hold as JSON."""
 
 
-@frozen
-class Query:
+class Query(msgspec.Struct, frozen=True):
     """Which candidates to read.
 
     blob_wh: width and height of the blob, pixels.
@@ -116,8 +114,7 @@ class ClassificationHead(Head[P], Protocol[P]):
         ...
 
 
-@frozen
-class AtLeast:
+class AtLeast(msgspec.Struct, frozen=True):
     """An axis of `size` or more."""
 
     size: int

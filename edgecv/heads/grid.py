@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import msgspec
 import numpy as np
 
-from edgecv.records import frozen
 from edgecv.types import FloatArray
 
 # A detector runs at one size; a cache of a few serves those that alternate, and stays small.
 _CACHED_SIZES = 16
 
 
-@frozen
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """The cells of every stride, stride by stride, each row by row; read-only.
 
     cell_xy: float32 (n, 2), column and row. stride: float32 (n, 1), pixels.

@@ -9,11 +9,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from edgecv import card as cards
 from edgecv import container
 from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
-from edgecv.records import frozen
 from edgecv.types import ModelFacts
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 CARD_SUFFIX = ".model.json"
 
 
-@frozen
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A model found: its card, its networks, and the card's folder, None for a card without one.
 
     networks: by stage, in the order in which they run; of most models one, `importers.NETWORK`.

@@ -3,60 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from edgecv import heads
-from edgecv.backends.base import Array, Session
-from edgecv.card import ModelCard
-from edgecv.errors import CardError
+from edgecv.backends.base import Array
+from edgecv.errors import InputError
 from edgecv.heads.base import HeadParams
-from edgecv.pipelines.base import Pipeline
-from edgecv.records import frozen
+from edgecv.pipelines.base import Frame, Inspection, Settings
+from edgecv.pipelines.single_shot import SingleShot
 from edgecv.types import Classification, FloatArray, FrameTransform, IntArray
 
-
-@frozen
-class ClassifierSettings:
-    """top: how many classes a result lists; fewer where the model has fewer."""
-
-    top: int = 5
+if TYPE_CHECKING:
+    from edgecv.backends.session import Session
+    from edgecv.card import ModelCard
 
 
-class Classifier(Pipeline[Classification]):
-    """A classifier of one card on one session.
+class ClassifierSettings(Settings, frozen=True):
+    """top: how many classes a result lists, None for 5; fewer where the model has fewer."""
 
-    settings: how much a result lists. Calling it on a frame returns a `Classification`.
-    """
+    top: int | None = None
 
+    def for_card(self, card: ModelCard) -> ClassifierSettings:
+        """The settings with everything stated. Raises InputError for a number below 1."""
+        top = 5 if self.top is None else self.top
+        if top < 1:
+            raise InputError(f"top: expected at least 1, got {top}")
+        return ClassifierSettings(top)
+
+
+class Classifier(SingleShot[Classification]):
+    """A classifier of one card on one session. Calling it on a frame returns a `Classification`."""
+
+    TASK = "classify"
     NOUN = "classifier"
+    Settings = ClassifierSettings
+    COMPARED: ClassVar[tuple[str, ...]] = ("classes",)
+
+    settings: ClassifierSettings
+
+    @classmethod
+    def accepts(cls, card: ModelCard) -> bool:
+        """A card to classify."""
+        return card.task == cls.TASK and card.head is not None
 
     def __init__(
         self,
-        session: Session[Any],
+        sessions: Mapping[str, Session[Any]],
         card: ModelCard,
         settings: ClassifierSettings,
         *,
         imgsz: tuple[int, int] | None = None,
     ) -> None:
-        """imgsz: width and height of the blob, for a model whose input is dynamic; None as the card."""
-        if card.head is None or card.head.type not in heads.CLASSIFICATION:
-            raise CardError(f"{card.name}: no head whose outputs can be read as classes")
-        super().__init__(session, card, imgsz=imgsz)
-        self.settings = settings
-        self._head = heads.CLASSIFICATION[card.head.type]
+        """settings: with everything stated. imgsz: width and height of the blob, for a model whose input is
+        dynamic; None as the card."""
+        super().__init__(sessions, card, settings, imgsz=imgsz)
+        assert card.head is not None
+        self._head: Any = card.head.module
         self._params: HeadParams = card.head.params
 
     def probabilities(self, outputs: Mapping[str, Array]) -> FloatArray:
         """Every class's, float32 (classes,), 0 to 1, from the raw outputs of one image."""
-        return self._head.probabilities(outputs, self._params)
+        found: FloatArray = self._head.probabilities(outputs, self._params)
+        return found
 
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> Classification:
         """Raw outputs of one image, without the batch axis, to its likeliest classes."""
         found = self.probabilities(outputs)
+        assert self.settings.top is not None
         class_id = top_classes(found, self.settings.top)
-        return Classification(class_id, found[class_id], self.names, placement=self.placement)
+        return Classification(class_id, found[class_id], names=self.names)
+
+    def inspect(self, frame: Frame) -> Inspection:
+        """Raw outputs, and the probability of every class."""
+        self.preprocess(frame)
+        outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}
+        first = {name: array[0] for name, array in outputs.items()}
+        return Inspection(outputs, {"classes": self.probabilities(first)})
+
+
+PIPELINE = Classifier
 
 
 def top_classes(confidence: FloatArray, top: int) -> IntArray:

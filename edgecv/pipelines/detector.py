@@ -2,113 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from edgecv import boxes, heads
-from edgecv.backends.base import Array, Session
-from edgecv.card import ModelCard
-from edgecv.errors import CardError
+from edgecv.backends.base import Array
+from edgecv.errors import InputError
 from edgecv.heads.base import HeadParams, Query
-from edgecv.pipelines.base import Pipeline
-from edgecv.records import frozen
+from edgecv.pipelines import selection
+from edgecv.pipelines.base import Frame, Inspection, Settings
+from edgecv.pipelines.single_shot import SingleShot
 from edgecv.types import Candidates, Detections, FloatArray, FrameTransform
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from edgecv.backends.session import Session
+    from edgecv.card import ModelCard
 
 
-@frozen
-class DetectorSettings:
-    """What counts as a detection.
+class DetectorSettings(Settings, frozen=True):
+    """What counts as a detection. A field that is None is the card's.
 
-    conf: candidates lie over it; a number, or float32 (classes,). iou: boxes of one class that overlap
-    a better one by more are duplicates. max_det: most detections a frame. classes: ids to keep, or
-    None for all. multi_label: every class of a cell over the threshold counts, not only its best.
+    conf: candidates lie over it; a number, or one for each class. iou: boxes of one class that overlap a better
+    one by more are duplicates. max_det: most detections a frame. classes: ids or names to keep, None for all.
+    multi_label: every class of a cell over the threshold counts, not only its best, as evaluation counts.
     """
 
-    conf: float | FloatArray = 0.25
-    iou: float = 0.45
-    max_det: int = 300
-    classes: tuple[int, ...] | None = None
+    conf: float | tuple[float, ...] | None = None
+    iou: float | None = None
+    max_det: int | None = None
+    classes: tuple[int | str, ...] | None = None
     multi_label: bool = False
 
+    def for_card(self, card: ModelCard) -> DetectorSettings:
+        """The settings with everything stated, classes by id. Raises InputError for what does not fit."""
+        for name, value in (("conf", self.conf), ("iou", self.iou)):
+            values = np.atleast_1d(np.asarray(0.0 if value is None else value, np.float64))
+            if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):
+                raise InputError(f"{name}: expected 0 to 1, got {value}")
+        if self.max_det is not None and self.max_det < 1:
+            raise InputError(f"max_det: expected at least 1, got {self.max_det}")
+        defaults = card.thresholds
+        return DetectorSettings(
+            conf=_conf(card, defaults.conf if self.conf is None else self.conf),
+            iou=float(defaults.iou if self.iou is None else self.iou),
+            max_det=defaults.max_det if self.max_det is None else self.max_det,
+            classes=None if self.classes is None else tuple(_class_id(card, c) for c in self.classes),
+            multi_label=bool(self.multi_label),
+        )
 
-class Detector(Pipeline[Detections]):
-    """A detector of one card on one session.
+    @classmethod
+    def for_comparison(cls, confidence: float) -> DetectorSettings:
+        """All that a backend sees over this confidence."""
+        return cls(conf=confidence, multi_label=True)
 
-    settings: what counts as a detection. Calling it on a frame returns `Detections`.
-    """
+    @property
+    def threshold(self) -> float | FloatArray:
+        """`conf` as heads want it: a number, or float32 (classes,)."""
+        assert self.conf is not None
+        return self.conf if isinstance(self.conf, float) else np.array(self.conf, np.float32)
 
+
+class Detector(SingleShot[Detections]):
+    """A detector of one card on one session. Calling it on a frame returns `Detections`."""
+
+    TASK = "detect"
     NOUN = "detector"
+    Settings = DetectorSettings
+    COMPARED: ClassVar[tuple[str, ...]] = ("candidates", "detections")
+
+    settings: DetectorSettings
+
+    @classmethod
+    def accepts(cls, card: ModelCard) -> bool:
+        """A card to detect whose head reads one network."""
+        return card.task == cls.TASK and card.head is not None and not hasattr(card.head.module, "STAGES")
 
     def __init__(
         self,
-        session: Session[Any],
+        sessions: Mapping[str, Session[Any]],
         card: ModelCard,
         settings: DetectorSettings,
         *,
         imgsz: tuple[int, int] | None = None,
     ) -> None:
-        """imgsz: width and height of the blob, for a model whose input is dynamic; None as the card."""
-        if card.head is None or card.head.type not in heads.DETECTION:
-            raise CardError(f"{card.name}: no head whose outputs can be read as detections")
-        super().__init__(session, card, imgsz=imgsz)
-        self.settings = settings
-        self._head = heads.DETECTION[card.head.type]
+        """settings: with everything stated. imgsz: width and height of the blob, for a model whose input is
+        dynamic; None as the card."""
+        super().__init__(sessions, card, settings, imgsz=imgsz)
+        assert card.head is not None
+        self._head: Any = card.head.module
         self._params: HeadParams = card.head.params
-        self._query = Query(blob_wh=self.blob_wh, confidence=settings.conf, multi_label=settings.multi_label)
+        self._query = Query(
+            blob_wh=self.blob_wh, confidence=settings.threshold, multi_label=settings.multi_label
+        )
 
     @property
     def class_count(self) -> int | None:
         """How many classes it tells apart; None where neither the head nor names say."""
-        stated = getattr(self._params, "classes", None)
-        return stated if isinstance(stated, int) else len(self.names) or None
+        return class_count(self.card)
 
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
         """What the head reads from the raw outputs of one image, before NMS."""
-        return self._head.decode(outputs, self._params, self._query)
+        found: Candidates = self._head.decode(outputs, self._params, self._query)
+        return found
 
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> Detections:
         """Raw outputs of one image, without the batch axis, to detections in frame pixels."""
-        found = self.candidates(outputs)
-        if self.settings.classes is not None:
-            found = _take(found, np.flatnonzero(np.isin(found.class_id, self.settings.classes)))
-        keep = self.suppress(found)
-        xyxy = transform.boxes_to_frame(found.xyxy[keep])
-        # A box in the padding has no area once it is clipped to the frame.
-        inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-        found = _take(found, keep[inside])
-        return Detections(
-            xyxy=xyxy[inside],
-            confidence=found.confidence,
-            class_id=found.class_id,
-            names=self.names,
-            keypoints=None if found.keypoints is None else transform.points_to_frame(found.keypoints),
-            placement=self.placement,
-        )
+        found = selection.of_classes(self.candidates(outputs), self.settings)
+        kept = selection.take(found, selection.suppress(found, self.settings))
+        return selection.to_detections(kept, transform, self.names)
 
-    def suppress(self, found: Candidates) -> NDArray[np.int64]:
-        """The candidates that stay, best first: their indices, int64 (k,)."""
-        if not found.needs_nms:
-            return np.argsort(-found.confidence, kind="stable")[: self.settings.max_det]
-        return boxes.nms(
-            found.xyxy,
-            found.confidence,
-            found.class_id,
-            iou=self.settings.iou,
-            max_det=self.settings.max_det,
-        )
+    def inspect(self, frame: Frame) -> Inspection:
+        """Raw outputs, candidates and detections."""
+        transform = self.preprocess(frame)
+        outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}
+        first = {name: array[0] for name, array in outputs.items()}
+        candidates, detections = self.candidates(first), self.postprocess(first, transform)
+        return Inspection(outputs, {"candidates": candidates, "detections": detections})
 
 
-def _take(found: Candidates, keep: NDArray[np.intp]) -> Candidates:
-    return replace(
-        found,
-        xyxy=found.xyxy[keep],
-        confidence=found.confidence[keep],
-        class_id=found.class_id[keep],
-        keypoints=None if found.keypoints is None else found.keypoints[keep],
-    )
+PIPELINE = Detector
+
+
+def class_count(card: ModelCard) -> int | None:
+    """How many classes a card's models tell apart; None where neither the head nor names say."""
+    stated = getattr(card.head.params, "classes", None) if card.head is not None else None
+    return stated if isinstance(stated, int) else len(card.labels) or None
+
+
+def _conf(card: ModelCard, conf: float | Sequence[float]) -> float | tuple[float, ...]:
+    if isinstance(conf, int | float):
+        return float(conf)
+    if card.labels and len(conf) != len(card.labels):
+        raise InputError(f"conf: expected one number or {len(card.labels)}, one a class; got {len(conf)}")
+    return tuple(float(value) for value in conf)
+
+
+def _class_id(card: ModelCard, wanted: int | str) -> int:
+    if isinstance(wanted, str) and not wanted.isdigit():
+        if wanted not in card.labels:
+            raise InputError(f"classes: {card.name} has no class {wanted!r}; it has {', '.join(card.labels)}")
+        return card.labels.index(wanted)
+    number = int(wanted)
+    if number < 0 or (card.labels and number >= len(card.labels)):
+        raise InputError(f"classes: expected 0 to {len(card.labels) - 1}, got {number}")
+    return number

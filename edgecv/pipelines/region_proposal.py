@@ -3,32 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edgecv import rois
-from edgecv.backends.base import Array, Session
-from edgecv.card import ModelCard
-from edgecv.errors import CardError, InputError, PlacementError
+from edgecv.backends.base import Array
+from edgecv.clock import Stopwatch
+from edgecv.errors import CancelledError, CardError, PlacementError
 from edgecv.heads import faster_rcnn
 from edgecv.heads.base import Query, take
-from edgecv.pipelines.base import Frame
-from edgecv.pipelines.detector import Detector, DetectorSettings
-from edgecv.types import Candidates, FloatArray, FrameTransform, Memory, TensorSpec
+from edgecv.pipelines import selection
+from edgecv.pipelines.base import Frame, Inspection, Pipeline
+from edgecv.pipelines.detector import DetectorSettings, class_count
+from edgecv.pipelines.single_shot import Eye
+from edgecv.types import Candidates, Detections, FloatArray, FrameTransform, TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv.backends.session import Session
+    from edgecv.card import ModelCard
 
 TRUNK, ROI = faster_rcnn.STAGES
 
 
-class RegionProposal(Detector):
+class RegionProposal(Pipeline[Detections]):
     """A detector of one card on two sessions, as Faster R-CNN is one; frames go one at a time.
 
-    session: that of `trunk`. roi: that of `roi`, which takes as many proposals at once as its network's
-    first axis says, or all of them where that is dynamic. A proposal has a box of its own for each
-    class, so every class over the threshold counts, whatever `multi_label` says.
+    trunk: the session that takes the frame. roi: the one that takes as many proposals at once as its network's
+    first axis says, or all of them where that is dynamic. A proposal has a box of its own for each class, so
+    every class over the threshold counts, whatever `multi_label` says.
     """
+
+    TASK = "detect"
+    NOUN = "detector"
+    Settings = DetectorSettings
+    STAGES: ClassVar[tuple[str, ...]] = ("preprocess", "trunk", "proposals", "roi", "postprocess")
+    COMPARED: ClassVar[tuple[str, ...]] = ("candidates", "detections")
+
+    settings: DetectorSettings
+
+    @classmethod
+    def accepts(cls, card: ModelCard) -> bool:
+        """A card to detect whose head reads a trunk and regions of interest."""
+        return (
+            card.task == cls.TASK
+            and card.head is not None
+            and isinstance(card.head.params, faster_rcnn.Params)
+        )
 
     def __init__(
         self,
@@ -38,66 +60,45 @@ class RegionProposal(Detector):
         *,
         imgsz: tuple[int, int] | None = None,
     ) -> None:
-        """sessions: of `trunk` and of `roi`, on the same device. imgsz: as for `Detector`."""
+        """sessions: of `trunk` and of `roi`, on the same device. settings, imgsz: as for `Detector`."""
+        super().__init__(sessions, card, settings, imgsz=imgsz)
         if set(sessions) != set(faster_rcnn.STAGES):
             raise CardError(
                 f"{card.name}: `stages` expected {' and '.join(faster_rcnn.STAGES)}, "
                 f"got {', '.join(sessions) or 'none'}"
             )
-        if card.head is None or not isinstance(card.head.params, faster_rcnn.Params):
-            raise CardError(f"{card.name}: expected a head {faster_rcnn.TYPE} for two stages")
-        trunk, self.roi = sessions[TRUNK], sessions[ROI]
-        if trunk.placement != self.roi.placement:
+        assert card.head is not None
+        assert isinstance(card.head.params, faster_rcnn.Params)
+        self.trunk, self.roi = sessions[TRUNK], sessions[ROI]
+        if self.trunk.placement != self.roi.placement:
             raise PlacementError(
-                f"{card.name}: its stages would run apart, {TRUNK} with {trunk.placement}, {ROI} with "
+                f"{card.name}: its stages would run apart, {TRUNK} with {self.trunk.placement}, {ROI} with "
                 f"{self.roi.placement}; name one backend that runs both"
             )
-        self._faster = card.head.params
-        super().__init__(trunk, card, settings, imgsz=imgsz)
-        if self._batch not in (None, 1):
-            raise CardError(f"{card.name}: {TRUNK} takes {self._batch} frames at once, expected one")
-        self._batch = 1
-        self._query = Query(blob_wh=self.blob_wh, confidence=settings.conf, multi_label=True)
+        self._params = card.head.params
+        self.eye = Eye(self.trunk, card, imgsz)
+        if self.eye.batch not in (None, 1):
+            raise CardError(f"{card.name}: {TRUNK} takes {self.eye.batch} frames at once, expected one")
+        self.blob_wh = self.eye.blob_wh
+        self._query = Query(blob_wh=self.blob_wh, confidence=settings.threshold, multi_label=True)
         self._check_outputs()
-        self._anchors = np.array(self._faster.anchors, np.float32)
-        self._transform = FrameTransform(self.blob_wh, self.blob_wh, self.blob_wh, (0, 0))
+        self._anchors = np.array(self._params.anchors, np.float32)
         self._pooled = self._pooled_blob()
         self.roi.prepare({self.roi.inputs[0].name: self._pooled.shape})
 
     @property
-    def memory(self) -> Memory:
-        """Bytes of weights and arena of both networks, None where the backend does not tell."""
-        both = (self.session.memory, self.roi.memory)
-        return Memory(_sum(m.weights for m in both), _sum(m.arena for m in both))
+    def class_count(self) -> int | None:
+        """How many classes it tells apart; None where neither the head nor names say."""
+        return class_count(self.card)
 
-    def preprocess(self, frame: Frame, blob: FloatArray | None = None) -> FrameTransform:
-        """Make the frame into `blob`, (channels, height, width); None: the pipeline's own buffer."""
-        self._transform = super().preprocess(frame, blob)
-        return self._transform
+    def propose(self, outputs: Mapping[str, Array], place: FrameTransform) -> FloatArray:
+        """Proposals, float32 (n, 4), pixels of the blob, from the raw outputs of `trunk` of one image.
 
-    def infer(self, blob: Array) -> Mapping[str, Array]:
-        """Raw outputs of both networks and the proposals, by name, the batch first.
-
-        blob: of the frame that was preprocessed last, whose place in the blob bounds the proposals.
-        Valid until the next call.
+        place: of the frame in the blob, which bounds them.
         """
-        if len(blob) != 1:
-            raise InputError(f"blob: expected a batch of one frame, got {len(blob)}")
-        outputs = dict(super().infer(blob))
-        of_image = {name: array[0] for name, array in outputs.items()}
-        features = take(of_image, self._faster.features, (None, None, None), faster_rcnn.TYPE)
-        proposals = self.propose(of_image)
-        read = self._look_at(features, proposals)
-        for name, array in {self._faster.rois: proposals, **read}.items():
-            outputs[name] = array[None]
-        return outputs
-
-    def propose(self, outputs: Mapping[str, Array]) -> FloatArray:
-        """Proposals, float32 (n, 4), pixels of the blob, from the raw outputs of `trunk` of one image."""
-        params, count = self._faster, len(self._anchors)
+        params, count = self._params, len(self._anchors)
         scores = take(outputs, params.rpn_scores, (2 * count, None, None), faster_rcnn.TYPE)
         deltas = take(outputs, params.rpn_deltas, (4 * count, *scores.shape[1:]), faster_rcnn.TYPE)
-        place = self._transform
         left, top = (max(offset, 0) for offset in place.offset_xy)
         right, bottom = (
             min(offset + resized, whole)
@@ -118,48 +119,92 @@ class RegionProposal(Detector):
         )
         return proposals
 
-    def suppress(self, found: Candidates) -> NDArray[np.int64]:
-        """The candidates that stay, best first: their indices, int64 (k,)."""
-        if self._faster.inclusive:
-            found = replace(found, xyxy=found.xyxy + np.array([0, 0, 1, 1], np.float32))
-        return super().suppress(found)
+    def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
+        """What the head reads from proposals and the raw outputs of `roi`, before NMS."""
+        return faster_rcnn.decode(outputs, self._params, self._query)
 
-    def _look_at(self, features: FloatArray, proposals: FloatArray) -> dict[str, Array]:
-        """Raw outputs of `roi`, a row a proposal. Its network always runs, if only to tell their shapes."""
+    def detections(self, found: Candidates, place: FrameTransform) -> Detections:
+        """The candidates that stay, in frame pixels. place: of the frame in the blob."""
+        found = selection.of_classes(found, self.settings)
+        # An inclusive box ends with its last pixel.
+        ends = np.array([0, 0, 1, 1] if self._params.inclusive else [0, 0, 0, 0], np.float32)
+        whole = msgspec.structs.replace(found, xyxy=found.xyxy + ends)
+        kept = selection.take(found, selection.suppress(whole, self.settings))
+        return selection.to_detections(kept, place, self.names)
+
+    def inspect(self, frame: Frame) -> Inspection:
+        """Raw outputs of `trunk`, candidates and detections.
+
+        What `roi` makes of proposals hangs on their order: only the trunk's outputs compare number by number.
+        """
+        place = self.eye.preprocess(frame)
+        outputs = self._infer(0)
+        of_image = {name: array[0] for name, array in outputs.items()}
+        proposals = self.propose(of_image, place)
+        found = self.candidates(self._look_at(of_image, proposals, 0))
+        detections = self.detections(found, place)
+        return Inspection(outputs, {"candidates": found, "detections": detections})
+
+    def _look(self, frame: Frame, watch: Stopwatch, deadline_ns: int) -> Detections:
+        place = self.eye.preprocess(frame)
+        watch.lap("preprocess")
+        of_image = {name: array[0] for name, array in self._infer(deadline_ns).items()}
+        watch.lap("trunk")
+        proposals = self.propose(of_image, place)
+        watch.lap("proposals")
+        read = self._look_at(of_image, proposals, deadline_ns)
+        watch.lap("roi")
+        found = self.detections(self.candidates(read), place)
+        watch.lap("postprocess")
+        return found
+
+    def _infer(self, deadline_ns: int) -> dict[str, Array]:
+        return self.trunk.run({self.eye.name: self.eye.blob}, deadline_ns=deadline_ns)
+
+    def _look_at(
+        self, outputs: Mapping[str, Array], proposals: FloatArray, deadline_ns: int
+    ) -> dict[str, Array]:
+        """Proposals and raw outputs of `roi`, a row a proposal, by the names that the head knows.
+
+        The network always runs, if only to tell their shapes.
+        """
+        features = take(outputs, self._params.features, (None, None, None), faster_rcnn.TYPE)
         size, name = len(self._pooled), self.roi.inputs[0].name
         parts = []
         for start in range(0, max(len(proposals), 1), size):
+            if self._is_cancelled:
+                raise CancelledError(f"detector: cancelled at proposal {start} of {len(proposals)}")
             some = proposals[start : start + size]
             rois.pool(
                 features,
                 some,
-                size_wh=self._faster.pooled_wh,
-                scale=self._faster.spatial_scale,
+                size_wh=self._params.pooled_wh,
+                scale=self._params.spatial_scale,
                 out=self._pooled[: len(some)],
             )
-            parts.append(self.roi.run({name: self._pooled}))
-        return {key: np.concatenate([part[key] for part in parts])[: len(proposals)] for key in parts[0]}
+            parts.append(self.roi.run({name: self._pooled}, deadline_ns=deadline_ns))
+        read = {key: np.concatenate([part[key] for part in parts])[: len(proposals)] for key in parts[0]}
+        return {self._params.rois: proposals, **read}
 
     def _check_outputs(self) -> None:
         """Raise CardError unless both networks have the outputs that the head names."""
-        params = self._faster
         for stage, session, roles in (
-            (TRUNK, self.session, ("features", "rpn_scores", "rpn_deltas")),
+            (TRUNK, self.trunk, ("features", "rpn_scores", "rpn_deltas")),
             (ROI, self.roi, ("scores", "deltas")),
         ):
             names = [spec.name for spec in session.outputs]
             for role in roles:
-                if getattr(params, role) not in names:
+                if getattr(self._params, role) not in names:
                     raise CardError(
-                        f"{self.card.name}: head.{role} names {getattr(params, role)!r}, and the outputs of "
-                        f"{stage} are {', '.join(names)}"
+                        f"{self.card.name}: head.{role} names {getattr(self._params, role)!r}, and the outputs "
+                        f"of {stage} are {', '.join(names)}"
                     )
 
     def _pooled_blob(self) -> FloatArray:
         """A zeroed input of `roi`: (proposals, channels, bins down, bins across)."""
-        across, down = self._faster.pooled_wh
+        across, down = self._params.pooled_wh
         spec = self.roi.inputs[0]
-        features = next(each for each in self.session.outputs if each.name == self._faster.features)
+        features = next(each for each in self.trunk.outputs if each.name == self._params.features)
         channels = self._channels(features, spec)
         fits = len(spec.shape) == 4 and all(
             not isinstance(n, int) or n == wanted
@@ -170,7 +215,7 @@ class RegionProposal(Detector):
                 f"{self.card.name}: expected one input of {ROI}, float32 (proposals, {channels}, {down}, "
                 f"{across}) as {features} is pooled; it has {'; '.join(map(str, self.roi.inputs))}"
             )
-        at_once = spec.shape[0] if isinstance(spec.shape[0], int) else self._faster.post_nms
+        at_once = spec.shape[0] if isinstance(spec.shape[0], int) else self._params.post_nms
         return np.zeros((at_once, channels, down, across), np.float32)
 
     def _channels(self, features: TensorSpec, pooled: TensorSpec) -> int:
@@ -181,11 +226,5 @@ class RegionProposal(Detector):
             f"{self.card.name}: how many channels are pooled? {TRUNK} gives {features}, {ROI} takes {pooled}"
         )
 
-    def _release(self) -> None:
-        self.session.close()
-        self.roi.close()
 
-
-def _sum(parts: Any) -> int | None:
-    values = list(parts)
-    return None if None in values else sum(values)
+PIPELINE = RegionProposal

@@ -18,6 +18,7 @@ from libc.stdlib cimport calloc, free
 from isa cimport isa_from_label, isa_is_supported
 from simd cimport (
     Names,
+    NativeContext,
     NativePlan,
     NativePool,
     PlanProblem,
@@ -28,16 +29,19 @@ from simd cimport (
     RunStatus,
     StepStatus,
     choice_names,
+    context_begin,
+    context_cancel,
+    context_create,
+    context_end,
+    context_free,
+    context_run,
     kAlignment,
+    kMostCpus,
     kMostThreads,
     map_nd_supported,
     op_names,
-    plan_begin,
-    plan_cancel,
     plan_create,
-    plan_end,
     plan_free,
-    plan_run,
     plan_scratch_bytes,
     plan_steps,
     pool_begin,
@@ -111,22 +115,34 @@ def reduce_supported(kind, dtype):
 cdef class Pool:
     """Threads that share the steps of a run: the caller and workers that sleep between runs.
 
-    threads: 1 to 256, the caller included. cpus: how many of them may run at a time (affinity, a
-    container's quota); with fewer than threads, waiting threads do not spin. By default the CPUs that the
-    calling thread may use. A pool serves one run at a time, of any plan.
+    threads: 1 to 256, the caller included. budget: how many of them may run at a time (affinity, a
+    container's quota), by default the processors that the calling thread may use; with fewer than threads,
+    waiting threads do not spin. cpus: processors that the workers stay on, None for those of the calling
+    thread, which stays where it is. A pool serves one run at a time, of any context.
     """
 
     cdef NativePool* pool
     cdef readonly int threads
+    cdef readonly tuple cpus
 
-    def __cinit__(self, threads, *, cpus=None):
+    def __cinit__(self, threads, *, budget=None, cpus=None):
         cdef PoolStatus status
         cdef int most = usable_cpus()
+        cdef int[::1] places
+        cdef int n_places = 0
+        cdef const int* first = NULL
         self.threads = _whole("threads", threads, 1, kMostThreads)
+        if budget is not None:
+            most = _whole("budget", budget, 1, 1 << 30)
         if cpus is not None:
-            most = _whole("cpus", cpus, 1, 1 << 30)
+            self.cpus = tuple([_whole("cpus", cpu, 0, kMostCpus - 1) for cpu in cpus])
+            places = np.array(self.cpus, np.intc)
+            n_places = len(self.cpus)
+            if n_places == 0:
+                raise InputError("cpus: expected at least one processor, got none; None lets workers run anywhere")
+            first = &places[0]
         with nogil:
-            status = pool_create(self.threads, most, &self.pool)
+            status = pool_create(self.threads, most, first, n_places, &self.pool)
         self._check(status)
 
     def __dealloc__(self):
@@ -148,6 +164,10 @@ cdef class Pool:
             raise MemoryError("pool: no memory for the threads' scratch")
         if status == PoolStatus.no_threads:
             raise BackendError(f"pool: the system does not start {self.threads - 1} threads; ask for fewer")
+        if status == PoolStatus.no_cpu:
+            raise InputError(
+                f"cpus: expected processors that this process may run on, got {', '.join(map(str, self.cpus))}"
+            )
         return 0
 
 
@@ -155,7 +175,7 @@ NO_BYTES = np.empty(0, np.uint8)
 
 
 cdef class Plan:
-    """A sound program in memory, ready to run; its sizes never change.
+    """A sound program, never changed: any thread may make contexts of it, and they run it.
 
     isa: label of the ISA that the program is packed for. steps: int64 (n,), ops and their fields. labels: a
     name for each step, for errors. constants, weights: uint8 (n,), kept by reference where they are 64-byte
@@ -165,10 +185,8 @@ cdef class Plan:
     """
 
     cdef NativePlan* plan
-    cdef Py_buffer* views  # of the inputs and outputs of the run in progress
-    cdef char** io
     cdef int64_t[::1] io_bytes
-    cdef Py_ssize_t n_inputs, n_io, taken
+    cdef Py_ssize_t n_inputs, n_io
     cdef object constants
     cdef object weights
     cdef tuple labels
@@ -215,10 +233,6 @@ cdef class Plan:
         self.weight_bytes = weight_view.shape[0]
         self.state_bytes = _whole("state_bytes", state_bytes, 0, 1 << 48)
         self.arena_bytes = _whole("arena_bytes", arena_bytes, 0, 1 << 48)
-        self.views = <Py_buffer*>calloc(self.n_io + 1, sizeof(Py_buffer))
-        self.io = <char**>calloc(self.n_io + 1, sizeof(char*))
-        if self.views == NULL or self.io == NULL:
-            raise MemoryError("no memory for the plan")
         spec.program_size = program.shape[0]
         spec.program = &program[0] if spec.program_size else NULL
         spec.constant_bytes = self.constant_bytes
@@ -241,20 +255,47 @@ cdef class Plan:
 
     def __dealloc__(self):
         plan_free(self.plan)
-        free(self.views)
-        free(self.io)
 
     @property
     def scratch_bytes(self):
         """Scratch that each thread of the pool needs."""
         return plan_scratch_bytes(self.plan)
 
+    cdef str _step(self, int64_t step):
+        label = f" ({self.labels[step]})" if step < len(self.labels) else ""
+        return f"step {step}{label}"
+
+
+cdef class Context:
+    """The memory of one run at a time of a plan: its state and its arena. MemoryError where there is none."""
+
+    cdef readonly Plan plan
+    cdef NativeContext* context
+    cdef Py_buffer* views  # of the inputs and outputs of the run in progress
+    cdef char** io
+    cdef Py_ssize_t taken
+
+    def __cinit__(self, Plan plan not None):
+        self.plan = plan
+        self.views = <Py_buffer*>calloc(plan.n_io + 1, sizeof(Py_buffer))
+        self.io = <char**>calloc(plan.n_io + 1, sizeof(char*))
+        if self.views != NULL and self.io != NULL:
+            with nogil:
+                self.context = context_create(plan.plan)
+        if self.context == NULL:
+            raise MemoryError(f"no memory for a run of {plan.arena_bytes + plan.state_bytes} bytes")
+
+    def __dealloc__(self):
+        context_free(self.context)
+        free(self.views)
+        free(self.io)
+
     def run(self, Pool pool not None, tuple inputs not None, tuple outputs not None, deadline_ns=0):
         """Run the program: C-contiguous arrays of the plan's sizes in, others of them written.
 
         deadline_ns: of time.monotonic_ns(), 0 for none; checked before each step.
         Raises DeadlineError, CancelledError, SessionBusyError, InputError for arrays that do not fit or
-        values that the program cannot work on. The plan remains usable after any of them; the outputs are
+        values that the program cannot work on. The context remains usable after any of them; the outputs are
         then unspecified.
         """
         cdef RunResult result
@@ -263,7 +304,7 @@ cdef class Plan:
         try:
             self._take(inputs, outputs)
             with nogil:
-                result = plan_run(self.plan, pool.pool, self.io, deadline, NULL)
+                result = context_run(self.context, pool.pool, self.io, deadline, NULL)
         finally:
             self._end(pool)
         self._check(result)
@@ -273,7 +314,7 @@ cdef class Plan:
         cdef RunResult result
         cdef int64_t runs = _whole("repeats", repeats, 1, 1 << 30)
         cdef int64_t i
-        cdef Py_ssize_t steps = len(self.labels)
+        cdef Py_ssize_t steps = len(self.plan.labels)
         times = np.full(steps + 1, INFINITY)
         cdef double[::1] view = times
         self._begin(pool)
@@ -281,7 +322,7 @@ cdef class Plan:
             self._take(inputs, outputs)
             with nogil:
                 for i in range(runs):
-                    result = plan_run(self.plan, pool.pool, self.io, 0, &view[0])
+                    result = context_run(self.context, pool.pool, self.io, 0, &view[0])
                     if result.status != RunStatus.ok:
                         break
         finally:
@@ -294,19 +335,15 @@ cdef class Plan:
 
         From any thread.
         """
-        plan_cancel(self.plan)
-
-    cdef str _step(self, int64_t step):
-        label = f" ({self.labels[step]})" if step < len(self.labels) else ""
-        return f"step {step}{label}"
+        context_cancel(self.context)
 
     cdef int _begin(self, Pool pool) except -1:
         cdef PoolStatus status
-        if not plan_begin(self.plan):
-            raise SessionBusyError("plan: another thread is running this one; make one for each thread")
-        status = pool_begin(pool.pool, plan_scratch_bytes(self.plan))
+        if not context_begin(self.context):
+            raise SessionBusyError("context: another thread is running this one; make one for each thread")
+        status = pool_begin(pool.pool, plan_scratch_bytes(self.plan.plan))
         if status != PoolStatus.ok:
-            plan_end(self.plan)
+            context_end(self.context)
             pool._check(status)
         return 0
 
@@ -316,22 +353,24 @@ cdef class Plan:
             PyBuffer_Release(&self.views[i])
         self.taken = 0
         pool_end(pool.pool)
-        plan_end(self.plan)
+        context_end(self.context)
         return 0
 
     cdef int _take(self, tuple inputs, tuple outputs) except -1:
         cdef Py_ssize_t i, k
         cdef Py_buffer* view
-        if len(inputs) != self.n_inputs or len(outputs) != self.n_io - self.n_inputs:
+        cdef Py_ssize_t n_inputs = self.plan.n_inputs
+        cdef Py_ssize_t n_io = self.plan.n_io
+        if len(inputs) != n_inputs or len(outputs) != n_io - n_inputs:
             raise InputError(
-                f"arrays: expected {self.n_inputs} inputs and {self.n_io - self.n_inputs} outputs, "
+                f"arrays: expected {n_inputs} inputs and {n_io - n_inputs} outputs, "
                 f"got {len(inputs)} and {len(outputs)}"
             )
-        for i in range(self.n_io):
-            if i < self.n_inputs:
+        for i in range(n_io):
+            if i < n_inputs:
                 self._take_one(i, inputs[i], PyBUF_SIMPLE)
             else:
-                self._take_one(i, outputs[i - self.n_inputs], PyBUF_WRITABLE)
+                self._take_one(i, outputs[i - n_inputs], PyBUF_WRITABLE)
                 view = &self.views[i]
                 for k in range(i):
                     if (
@@ -344,7 +383,7 @@ cdef class Plan:
         return 0
 
     cdef str _array(self, Py_ssize_t i):
-        return f"input {i}" if i < self.n_inputs else f"output {i - self.n_inputs}"
+        return f"input {i}" if i < self.plan.n_inputs else f"output {i - self.plan.n_inputs}"
 
     cdef int _take_one(self, Py_ssize_t i, object array, int access) except -1:
         cdef Py_buffer* view = &self.views[i]
@@ -356,8 +395,8 @@ cdef class Plan:
                 f"{self._array(i)}: expected {kind}, got {type(array).__name__} ({error})"
             ) from None
         self.taken = i + 1
-        if view.len != self.io_bytes[i]:
-            raise InputError(f"{self._array(i)}: expected {self.io_bytes[i]} bytes, got {view.len}")
+        if view.len != self.plan.io_bytes[i]:
+            raise InputError(f"{self._array(i)}: expected {self.plan.io_bytes[i]} bytes, got {view.len}")
         if view.itemsize > 0 and <uintptr_t>view.buf % view.itemsize != 0:
             raise InputError(f"{self._array(i)}: expected an aligned array, got a misaligned one; pass a copy()")
         self.io[i] = <char*>view.buf
@@ -366,11 +405,11 @@ cdef class Plan:
     cdef int _check(self, RunResult result) except -1:
         if result.status == RunStatus.ok:
             return 0
-        where = self._step(result.step)
+        where = self.plan._step(result.step)
         if result.status == RunStatus.cancelled:
             raise CancelledError(f"{where}: the run was cancelled before it")
         if result.status == RunStatus.late:
-            raise DeadlineError(f"{where}: the deadline passed before it, of {len(self.labels)} steps")
+            raise DeadlineError(f"{where}: the deadline passed before it, of {len(self.plan.labels)} steps")
         if result.answer == StepStatus.index_outside:
             raise InputError(f"{where}: an index lies outside of what it points into")
         if result.answer == StepStatus.division_by_zero:

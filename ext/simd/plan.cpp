@@ -61,12 +61,19 @@ int64_t now_ns() {
 
 struct NativePlan {
     std::vector<Step> steps;
-    std::vector<char*> bases;
+    std::vector<char*> bases;  // of the constants and the weights; the others are a context's
     std::vector<int64_t> sizes;
     std::deque<Band> bands;
     Memory memory = {};
-    Buffer program, state, arena;
-    int64_t scratch_bytes = 0;
+    Buffer program;
+    int64_t state_bytes = 0, arena_bytes = 0, scratch_bytes = 0;
+};
+
+struct NativeContext {
+    const NativePlan* plan;
+    std::vector<char*> bases;
+    Memory memory = {};
+    Buffer state, arena;
     std::atomic<int> phase{kIdle};
     uint32_t forks_seen = 0;
 };
@@ -191,11 +198,8 @@ PlanStatus build(const PlanSpec& spec, NativePlan* plan, PlanProblem* problem) {
     // Pages are touched at once: a size that a damaged file states must not bring the machine down.
     if (spec.state_bytes + spec.arena_bytes + plan->scratch_bytes > physical_memory())
         return PlanStatus::out_of_memory;
-    if (!allocate(spec.state_bytes, &plan->state) || !allocate(spec.arena_bytes, &plan->arena))
-        return PlanStatus::out_of_memory;
-    plan->bases[kState] = plan->state.get();
-    plan->bases[kArena] = plan->arena.get();
-    plan->forks_seen = fork_count();
+    plan->state_bytes = spec.state_bytes;
+    plan->arena_bytes = spec.arena_bytes;
     return PlanStatus::ok;
 }
 
@@ -218,35 +222,57 @@ int64_t plan_steps(const NativePlan* plan) { return static_cast<int64_t>(plan->s
 
 int64_t plan_scratch_bytes(const NativePlan* plan) { return plan->scratch_bytes; }
 
-bool plan_begin(NativePlan* plan) {
+NativeContext* context_create(const NativePlan* plan) {
+    try {
+        auto context = std::make_unique<NativeContext>();
+        context->plan = plan;
+        context->bases = plan->bases;
+        context->memory = plan->memory;
+        context->memory.bases = context->bases.data();
+        if (!allocate(plan->state_bytes, &context->state) || !allocate(plan->arena_bytes, &context->arena))
+            return nullptr;
+        context->bases[kState] = context->state.get();
+        context->bases[kArena] = context->arena.get();
+        context->forks_seen = fork_count();
+        return context.release();
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
+void context_free(NativeContext* context) { delete context; }
+
+bool context_begin(NativeContext* context) {
     // A run that was in progress when the process was forked did not come along.
-    if (plan->forks_seen != fork_count()) {
-        plan->forks_seen = fork_count();
-        plan->phase.store(kIdle, std::memory_order_relaxed);
+    if (context->forks_seen != fork_count()) {
+        context->forks_seen = fork_count();
+        context->phase.store(kIdle, std::memory_order_relaxed);
     }
     int idle = kIdle;
-    return plan->phase.compare_exchange_strong(idle, kRunning, std::memory_order_acquire);
+    return context->phase.compare_exchange_strong(idle, kRunning, std::memory_order_acquire);
 }
 
-void plan_end(NativePlan* plan) { plan->phase.store(kIdle, std::memory_order_release); }
+void context_end(NativeContext* context) { context->phase.store(kIdle, std::memory_order_release); }
 
-void plan_cancel(NativePlan* plan) {
+void context_cancel(NativeContext* context) {
     int running = kRunning;
-    plan->phase.compare_exchange_strong(running, kCancelled, std::memory_order_relaxed);
+    context->phase.compare_exchange_strong(running, kCancelled, std::memory_order_relaxed);
 }
 
-RunResult plan_run(NativePlan* plan, NativePool* pool, char* const* io, int64_t deadline_ns, double* times) {
+RunResult context_run(NativeContext* context, NativePool* pool, char* const* io, int64_t deadline_ns,
+                      double* times) {
     const FlushDenormals mode;
-    for (int64_t i = kFirstInput; i < plan->memory.n_slots; ++i)
-        plan->bases[static_cast<size_t>(i)] = io[i - kFirstInput];
-    const int64_t n = plan_steps(plan);
+    for (int64_t i = kFirstInput; i < context->memory.n_slots; ++i)
+        context->bases[static_cast<size_t>(i)] = io[i - kFirstInput];
+    const NativePlan& plan = *context->plan;
+    const int64_t n = plan_steps(&plan);
     for (int64_t i = 0; i < n; ++i) {
-        if (plan->phase.load(std::memory_order_relaxed) == kCancelled)
+        if (context->phase.load(std::memory_order_relaxed) == kCancelled)
             return {RunStatus::cancelled, i, StepStatus::ok};
         const int64_t start = deadline_ns || times ? now_ns() : 0;
         if (deadline_ns && start >= deadline_ns) return {RunStatus::late, i, StepStatus::ok};
-        const Step& step = plan->steps[static_cast<size_t>(i)];
-        const StepStatus answer = pool_run(pool, {step.run, step.fields, &plan->memory, step.chunks});
+        const Step& step = plan.steps[static_cast<size_t>(i)];
+        const StepStatus answer = pool_run(pool, {step.run, step.fields, &context->memory, step.chunks});
         if (answer != StepStatus::ok) return {RunStatus::failed, i, answer};
         if (times) {
             const double spent = static_cast<double>(now_ns() - start);

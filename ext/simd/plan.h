@@ -1,4 +1,4 @@
-// A program, examined once, with the memory that it works in; and its runs.
+// A program, examined once, which any number of contexts run; and a context: the memory of one run at a time.
 #pragma once
 
 #include "ops.h"
@@ -29,6 +29,7 @@ struct PlanProblem {
 
 struct NativePlan;
 
+// Sound programs are never changed: any thread may make contexts of one, and run them.
 PlanStatus plan_create(const PlanSpec& spec, NativePlan** plan, PlanProblem* problem);
 void plan_free(NativePlan* plan);
 
@@ -44,16 +45,23 @@ struct RunResult {
     StepStatus answer;  // of the step that failed
 };
 
-// A run holds the plan from begin to end. False where another one does.
-bool plan_begin(NativePlan* plan);
-void plan_end(NativePlan* plan);
+struct NativeContext;
+
+// State and arena of one run at a time. The plan has to outlive it. nullptr where there is no memory.
+NativeContext* context_create(const NativePlan* plan);
+void context_free(NativeContext* context);
+
+// A run holds the context from begin to end. False where another one does.
+bool context_begin(NativeContext* context);
+void context_end(NativeContext* context);
 
 // io: where the inputs, then the outputs lie. deadline_ns: of CLOCK_MONOTONIC, 0 for none. times: nullptr, or
 // for each step the least time seen so far in ns, of which this run makes the least. The caller holds the
-// plan and the pool.
-RunResult plan_run(NativePlan* plan, NativePool* pool, char* const* io, int64_t deadline_ns, double* times);
+// context and the pool.
+RunResult context_run(NativeContext* context, NativePool* pool, char* const* io, int64_t deadline_ns,
+                      double* times);
 
 // The run in progress, if there is one, ends before its next step. From any thread.
-void plan_cancel(NativePlan* plan);
+void context_cancel(NativeContext* context);
 
 }  // namespace ecv

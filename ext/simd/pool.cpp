@@ -29,6 +29,7 @@ constexpr int64_t kScratchStep = 128;
 std::atomic<uint32_t> forks{0};
 
 using Word = std::atomic<uint32_t>;
+static_assert(CPU_SETSIZE == kMostCpus, "pool.h says how many");
 static_assert(sizeof(Word) == 4, "a futex is 32 bits");
 
 void sleep_while(Word& word, uint32_t value) {
@@ -95,6 +96,8 @@ struct NativePool {
     int64_t spin_ns = 0;
     int64_t scratch_step = 0;
     uint32_t forks_seen = 0;
+    bool is_pinned = false;
+    cpu_set_t cpus;
     Worker workers[kMostThreads];
 };
 
@@ -148,7 +151,7 @@ void end_workers(NativePool& pool) {
     pool.started = 0;
 }
 
-bool start_workers(NativePool& pool) {
+PoolStatus start_workers(NativePool& pool) {
     pool.forks_seen = fork_count();
     pool.stop.store(false, std::memory_order_relaxed);
     pool.ticket.store(0, std::memory_order_relaxed);
@@ -157,22 +160,25 @@ bool start_workers(NativePool& pool) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool is_placed = true;
     for (pool.started = 0; pool.started < pool.threads - 1; ++pool.started) {
         Worker& worker = pool.workers[pool.started];
         worker.pool = &pool;
         worker.index = pool.started + 1;
         if (pthread_create(&worker.thread, nullptr, work, &worker)) break;
         pthread_setname_np(worker.thread, "edgecv");
+        is_placed &= !pool.is_pinned || !pthread_setaffinity_np(worker.thread, sizeof pool.cpus, &pool.cpus);
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    if (pool.started == pool.threads - 1) return true;
+    const bool is_whole = pool.started == pool.threads - 1;
+    if (is_whole && is_placed) return PoolStatus::ok;
     end_workers(pool);
-    return false;
+    return is_whole ? PoolStatus::no_cpu : PoolStatus::no_threads;
 }
 
 // After a fork the child has none of the workers, nor the thread that may have held the pool.
-bool renew_after_fork(NativePool& pool) {
-    if (pool.forks_seen == fork_count()) return true;
+PoolStatus renew_after_fork(NativePool& pool) {
+    if (pool.forks_seen == fork_count()) return PoolStatus::ok;
     pool.busy.store(false, std::memory_order_relaxed);
     pool.done.store(0, std::memory_order_relaxed);
     pool.caller_sleeps.store(0, std::memory_order_relaxed);
@@ -207,18 +213,21 @@ int usable_cpus() {
     return CPU_COUNT(&set);
 }
 
-PoolStatus pool_create(int threads, int cpus, NativePool** result) {
+PoolStatus pool_create(int threads, int budget, const int* cpus, int n_cpus, NativePool** result) {
     void* data = nullptr;
     if (posix_memalign(&data, alignof(NativePool), sizeof(NativePool))) return PoolStatus::out_of_memory;
     NativePool* pool = new (data) NativePool;
     pool->threads = threads;
-    pool->spin_ns = threads <= cpus ? kSpinNs : 0;
-    if (!start_workers(*pool)) {
+    pool->spin_ns = threads <= budget ? kSpinNs : 0;
+    pool->is_pinned = n_cpus > 0;
+    CPU_ZERO(&pool->cpus);
+    for (int i = 0; i < n_cpus; ++i) CPU_SET(cpus[i], &pool->cpus);
+    const PoolStatus status = start_workers(*pool);
+    if (status == PoolStatus::ok)
+        *result = pool;
+    else
         free(data);
-        return PoolStatus::no_threads;
-    }
-    *result = pool;
-    return PoolStatus::ok;
+    return status;
 }
 
 PoolStatus pool_close(NativePool* pool) {
@@ -239,7 +248,8 @@ void pool_free(NativePool* pool) {
 
 PoolStatus pool_begin(NativePool* pool, int64_t scratch_bytes) {
     if (pool->closed) return PoolStatus::closed;
-    if (!renew_after_fork(*pool)) return PoolStatus::no_threads;
+    const PoolStatus renewed = renew_after_fork(*pool);
+    if (renewed != PoolStatus::ok) return renewed;
     if (pool->busy.exchange(true, std::memory_order_acquire)) return PoolStatus::busy;
     const PoolStatus status = pool->closed                            ? PoolStatus::closed
                               : reserve_scratch(*pool, scratch_bytes) ? PoolStatus::ok

@@ -11,7 +11,7 @@ constexpr int64_t kMostChunks = INT32_MAX;
 
 struct NativePool;
 
-enum class PoolStatus : int { ok, busy, closed, out_of_memory, no_threads };
+enum class PoolStatus : int { ok, busy, closed, out_of_memory, no_threads, no_cpu };
 
 // What a step is to the threads that run it.
 struct Task {
@@ -21,9 +21,12 @@ struct Task {
     int64_t chunks;
 };
 
-// threads: 1 to kMostThreads, the caller included. cpus: how many of them can run at a time; where they are
-// fewer, waiting threads do not spin. Workers inherit the affinity of the calling thread.
-PoolStatus pool_create(int threads, int cpus, NativePool** pool);
+constexpr int kMostCpus = 1024;
+
+// threads: 1 to kMostThreads, the caller included. budget: how many of them can run at a time; where they are
+// fewer, waiting threads do not spin. cpus: n_cpus processors, each below kMostCpus, that the workers stay on;
+// of none they inherit the affinity of the calling thread. no_cpu where they may not run on these.
+PoolStatus pool_create(int threads, int budget, const int* cpus, int n_cpus, NativePool** pool);
 
 // Ends the workers; busy where a run holds the pool. The pool remains, closed, until it is freed.
 PoolStatus pool_close(NativePool* pool);

@@ -25,15 +25,17 @@ cdef extern from "memory.h" namespace "ecv" nogil:
 
 cdef extern from "pool.h" namespace "ecv" nogil:
     const int kMostThreads
+    const int kMostCpus
     cdef enum class PoolStatus(int):
         ok
         busy
         closed
         out_of_memory
         no_threads
+        no_cpu
     cdef struct NativePool:
         pass
-    PoolStatus pool_create(int threads, int cpus, NativePool** pool)
+    PoolStatus pool_create(int threads, int budget, const int* cpus, int n_cpus, NativePool** pool)
     PoolStatus pool_close(NativePool* pool)
     void pool_free(NativePool* pool)
     PoolStatus pool_begin(NativePool* pool, int64_t scratch_bytes)
@@ -76,9 +78,17 @@ cdef extern from "plan.h" namespace "ecv" nogil:
         RunStatus status
         int64_t step
         StepStatus answer
-    bint plan_begin(NativePlan* plan)
-    void plan_end(NativePlan* plan)
-    RunResult plan_run(
-        NativePlan* plan, NativePool* pool, char* const* io, int64_t deadline_ns, double* times  # times in ns
+    cdef struct NativeContext:
+        pass
+    NativeContext* context_create(const NativePlan* plan)
+    void context_free(NativeContext* context)
+    bint context_begin(NativeContext* context)
+    void context_end(NativeContext* context)
+    RunResult context_run(
+        NativeContext* context,
+        NativePool* pool,
+        char* const* io,
+        int64_t deadline_ns,
+        double* times,  # in ns
     )
-    void plan_cancel(NativePlan* plan)
+    void context_cancel(NativeContext* context)

@@ -105,7 +105,7 @@ def run(program: Compiled, model: OnnxModel, threads: int = 1) -> list[bytes]:
     y = tuple(np.full(out.shape, 77, out.dtype) for out in program.outputs)
     pool = _simd.Pool(threads)
     try:
-        program.plan.run(pool, x, y)
+        _simd.Context(program.plan).run(pool, x, y)
     finally:
         pool.close()
     return [array.tobytes() for array in y]

@@ -32,7 +32,7 @@ from tests.engine.programs import network
 
 libc = ctypes.CDLL(None)
 program = network(_isa.active())
-plan, pool = program.plan(), _simd.Pool(1)
+context, pool = program.context(), _simd.Pool(1)
 inputs = tuple(program.inputs)
 outputs = tuple(np.zeros(shape, dtype) for shape, dtype in program.outputs)
 """
@@ -41,7 +41,7 @@ outputs = tuple(np.zeros(shape, dtype) for shape, dtype in program.outputs)
 COUNT = """
 def calls(runs):
     libc.count_from_here()
-    plan.step_times(pool, inputs, outputs, runs)
+    context.step_times(pool, inputs, outputs, runs)
     return libc.count_until_here()
 
 libc.count_until_here.restype = ctypes.c_long
@@ -59,7 +59,7 @@ print(libc.count_until_here())
 CONFINE = """
 def run():
     for _ in range(50):
-        plan.run(pool, inputs, outputs)
+        context.run(pool, inputs, outputs)
 
 exit_number = {"x86_64": 60, "aarch64": 93}[os.uname().machine]
 leave, confine = libc.syscall, libc.prctl

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import gc
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -77,9 +79,9 @@ def test_the_state_is_zero_at_first_and_stays_from_run_to_run() -> None:
     shape, strides = program.constant(np.array([1])), program.constant(np.array([[1], [1]]))
     for source, target in ((state, y), (x, state)):
         program.step("copy", x=source, y=target, size=4, rank=1, shape=shape, strides=strides, chunk_outer=1)
-    plan = program.plan()
-    assert program.run(plan=plan)[0].tolist() == [0.0]
-    assert program.run(plan=plan)[0].tolist() == [5.0]
+    context = program.context()
+    assert program.run(context=context)[0].tolist() == [0.0]
+    assert program.run(context=context)[0].tolist() == [5.0]
 
 
 @pytest.mark.parametrize("offset", [0, 1, 32])
@@ -89,8 +91,8 @@ def test_constants_need_not_be_aligned(offset: int) -> None:
     room = np.zeros(aligned.constant_bytes + 64 + offset, np.uint8)
     constants = room[offset + -room.ctypes.data % 64 :][: aligned.constant_bytes]
     constants[:] = np.frombuffer(b"".join(program.constants), np.uint8)
-    plan = build(program, constants=constants)
-    assert np.array_equal(program.run(plan=plan)[0], array)
+    context = _simd.Context(build(program, constants=constants))
+    assert np.array_equal(program.run(context=context)[0], array)
 
 
 def build(program: Program, **changes: Any) -> _simd.Plan:
@@ -238,10 +240,38 @@ def test_damage_is_refused_or_does_no_harm(values: list[int], runs: bool) -> Non
                 labels=tuple(program.labels),
             )  # fmt: skip
             if runs:
-                plan.run(pool, tuple(program.inputs), outputs)
+                _simd.Context(plan).run(pool, tuple(program.inputs), outputs)
         except (ModelFileError, InputError):  # an op of another length may end it early: labels are left over
             refused += 1
     assert refused > SEEDS // 4
+
+
+# ---- contexts
+
+
+@pytest.mark.parametrize("isa", _isa.usable())
+def test_contexts_of_one_plan_run_at_the_same_time_and_do_not_mix(isa: str) -> None:
+    program = network(isa)
+    expected = [result.tobytes() for result in program.run()]
+    plan = program.plan()
+
+    def runs(_: int) -> bool:
+        context = _simd.Context(plan)
+        return all(
+            [result.tobytes() for result in program.run(context=context)] == expected for _ in range(50)
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(runs, range(4)))
+
+
+def test_a_context_keeps_its_plan_alive() -> None:
+    program, array = copies(steps=1)
+    context = _simd.Context(program.plan())
+    gc.collect()
+    assert np.array_equal(program.run(context=context)[0], array)
+    with pytest.raises(TypeError):
+        _simd.Context(None)
 
 
 # ---- runs that are refused
@@ -249,7 +279,7 @@ def test_damage_is_refused_or_does_no_harm(values: list[int], runs: bool) -> Non
 
 def test_arrays_that_do_not_fit() -> None:
     program, array = copies(steps=1, rows=2, columns=2)
-    plan, pool = program.plan(), _simd.Pool(1)
+    context, pool = program.context(), _simd.Pool(1)
     out = np.zeros_like(array)
     room = np.zeros(array.nbytes + 8, np.uint8)
     misaligned = room[1 + -room.ctypes.data % 4 :][: array.nbytes].view(np.float32)
@@ -268,19 +298,19 @@ def test_arrays_that_do_not_fit() -> None:
     ]
     for inputs, outputs, message in cases:
         with pytest.raises(InputError, match=f"^{message}"):
-            plan.run(pool, inputs, outputs)
-    plan.run(pool, (array,), (out,))
+            context.run(pool, inputs, outputs)
+    context.run(pool, (array,), (out,))
     assert np.array_equal(out, array)
 
 
 def test_a_run_gives_its_arrays_back() -> None:
     """An array that someone holds cannot be resized."""
     program, array = copies(steps=1, rows=2, columns=2)
-    plan, pool = program.plan(), _simd.Pool(1)
+    context, pool = program.context(), _simd.Pool(1)
     array, out = array.copy(), np.zeros_like(array)
-    plan.run(pool, (array,), (out,))
+    context.run(pool, (array,), (out,))
     with pytest.raises(InputError):
-        plan.run(pool, (array,), (array,))
+        context.run(pool, (array,), (array,))
     array.resize((1, 1), refcheck=False)
     out.resize((1, 1), refcheck=False)
 
@@ -288,60 +318,60 @@ def test_a_run_gives_its_arrays_back() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_index_outside_names_the_step_and_the_plan_remains(threads: int) -> None:
     indices = np.array([0, 3, -1], np.int64)
-    plan, pool = taken(indices).plan(), _simd.Pool(threads)
+    context, pool = taken(indices).context(), _simd.Pool(threads)
     out = np.zeros(3, np.float32)
     with pytest.raises(InputError, match=r"^step 0 \(take\): an index lies outside of what it points into$"):
-        plan.run(pool, (np.array([0, 4, 1]),), (out,))
-    plan.run(pool, (indices,), (out,))
+        context.run(pool, (np.array([0, 4, 1]),), (out,))
+    context.run(pool, (indices,), (out,))
     assert out.tolist() == [0, 3, 3]
 
 
 def test_a_deadline_that_has_passed() -> None:
     program, array = copies(steps=2)
-    plan, pool = program.plan(), _simd.Pool(1)
+    context, pool = program.context(), _simd.Pool(1)
     inputs, outputs = arrays(program, array)
     with pytest.raises(TimeoutError, match=r"^step 0 \(copy0\): the deadline passed before it, of 2 steps$"):
-        plan.run(pool, inputs, outputs, time.monotonic_ns() - 1)
-    plan.run(pool, inputs, outputs, time.monotonic_ns() + 60 * 10**9)
+        context.run(pool, inputs, outputs, time.monotonic_ns() - 1)
+    context.run(pool, inputs, outputs, time.monotonic_ns() + 60 * 10**9)
     with pytest.raises(InputError, match="deadline_ns: expected a whole number from 0"):
-        plan.run(pool, inputs, outputs, -5)
+        context.run(pool, inputs, outputs, -5)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_deadline_ends_a_run_that_has_begun(threads: int) -> None:
     program, array = copies(**LONG)
-    plan, pool = program.plan(), _simd.Pool(threads)
+    context, pool = program.context(), _simd.Pool(threads)
     inputs, outputs = arrays(program, array)
     with pytest.raises(DeadlineError):
-        plan.run(pool, inputs, outputs, time.monotonic_ns() + 2 * 10**6)
+        context.run(pool, inputs, outputs, time.monotonic_ns() + 2 * 10**6)
 
 
 class Background:
     """A run in a thread of its own, and the error that it ended with."""
 
-    def __init__(self, plan: _simd.Plan, pool: _simd.Pool, array: Array) -> None:
+    def __init__(self, context: _simd.Context, pool: _simd.Pool, array: Array) -> None:
         self.error: EdgeCVError | None = None
         self._call = (pool, (array,), (np.zeros_like(array),))
-        self._plan = plan
+        self._context = context
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
 
     def _run(self) -> None:
         try:
-            self._plan.run(*self._call)
+            self._context.run(*self._call)
         except EdgeCVError as error:
             self.error = error
 
     def cancel(self) -> None:
         while self.thread.is_alive():
-            self._plan.cancel()
+            self._context.cancel()
             self.thread.join(0.001)
 
 
 def test_cancel_ends_the_run_in_progress() -> None:
     program, array = copies(**LONG)
-    plan, pool = program.plan(), _simd.Pool(1)
-    run = Background(plan, pool, array)
+    context, pool = program.context(), _simd.Pool(1)
+    run = Background(context, pool, array)
     run.cancel()
     assert isinstance(run.error, CancelledError)
     assert "the run was cancelled before it" in str(run.error)
@@ -349,16 +379,16 @@ def test_cancel_ends_the_run_in_progress() -> None:
 
 def test_cancel_without_a_run_does_nothing() -> None:
     program, array = copies(steps=1)
-    plan = program.plan()
-    plan.cancel()
-    assert np.array_equal(program.run(plan=plan)[0], array)
+    context = program.context()
+    context.cancel()
+    assert np.array_equal(program.run(context=context)[0], array)
 
 
-def wait_until_busy(plan: _simd.Plan, pool: _simd.Pool, array: Array) -> SessionBusyError:
+def wait_until_busy(context: _simd.Context, pool: _simd.Pool, array: Array) -> SessionBusyError:
     """The error of a second run, once the first has begun."""
     while True:
         try:
-            plan.run(pool, (array,), (np.zeros_like(array),), time.monotonic_ns())
+            context.run(pool, (array,), (np.zeros_like(array),), time.monotonic_ns())
         except DeadlineError:
             continue
         except SessionBusyError as error:
@@ -366,13 +396,13 @@ def wait_until_busy(plan: _simd.Plan, pool: _simd.Pool, array: Array) -> Session
 
 
 @pytest.mark.parametrize(
-    ("shared", "message"), [("plan", "plan: another thread"), ("pool", "pool: another thread")]
+    ("shared", "message"), [("context", "context: another thread"), ("pool", "pool: another thread")]
 )
 def test_a_second_concurrent_run_is_refused(shared: str, message: str) -> None:
     program, array = copies(**LONG)
-    plan, pool = program.plan(), _simd.Pool(1)
-    run = Background(plan, pool, array)
-    other = (plan, _simd.Pool(1)) if shared == "plan" else (program.plan(), pool)
+    context, pool = program.context(), _simd.Pool(1)
+    run = Background(context, pool, array)
+    other = (context, _simd.Pool(1)) if shared == "context" else (program.context(), pool)
     error = wait_until_busy(*other, array)
     assert str(error).startswith(message)
     run.cancel()
@@ -382,14 +412,14 @@ def test_a_second_concurrent_run_is_refused(shared: str, message: str) -> None:
 
 def test_step_times() -> None:
     program, array = copies(steps=3)
-    plan, pool = program.plan(), _simd.Pool(2)
+    context, pool = program.context(), _simd.Pool(2)
     inputs, outputs = arrays(program, array)
-    times = plan.step_times(pool, inputs, outputs, 5)
+    times = context.step_times(pool, inputs, outputs, 5)
     assert times.shape == (3,)
     assert np.isfinite(times).all()
     assert (times >= 0).all()
     with pytest.raises(InputError, match="repeats: expected a whole number from 1"):
-        plan.step_times(pool, inputs, outputs, 0)
+        context.step_times(pool, inputs, outputs, 0)
 
 
 # ---- floating point mode
@@ -405,8 +435,8 @@ def test_denormals_are_zero_in_a_run_and_nowhere_else(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_mode_returns_after_an_error_too(threads: int) -> None:
-    plan, pool = taken(np.zeros(3, np.int64)).plan(), _simd.Pool(threads)
+    context, pool = taken(np.zeros(3, np.int64)).context(), _simd.Pool(threads)
     with pytest.raises(InputError):
-        plan.run(pool, (np.array([9, 9, 9]),), (np.zeros(3, np.float32),))
+        context.run(pool, (np.array([9, 9, 9]),), (np.zeros(3, np.float32),))
     denormal = np.full(1, 1e-40, np.float32)
     assert (denormal + denormal)[0] != 0

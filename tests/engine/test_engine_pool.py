@@ -44,12 +44,12 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
 @each_isa
 def test_any_number_of_threads_gives_the_same_bits(isa: str) -> None:
     program = network(isa)
-    plan = program.plan()
-    expected = [result.tobytes() for result in program.run(1, plan)]
-    assert all(np.isfinite(result).all() for result in program.run(1, plan))
+    context = program.context()
+    expected = [result.tobytes() for result in program.run(1, context)]
+    assert all(np.isfinite(result).all() for result in program.run(1, context))
     for threads in (1, 2, 3, 4, 8):
         for _ in range(20):
-            assert [result.tobytes() for result in program.run(threads, plan)] == expected
+            assert [result.tobytes() for result in program.run(threads, context)] == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
@@ -61,20 +61,20 @@ def test_every_chunk_runs_once(threads: int, chunk_rows: int) -> None:
 
 def test_more_threads_than_cpus_do_not_spin_and_still_finish() -> None:
     program, array = copies(steps=50, rows=64, columns=64)
-    plan, pool = program.plan(), _simd.Pool(6, cpus=1)
+    context, pool = program.context(), _simd.Pool(6, budget=1)
     for _ in range(20):
         out = np.zeros_like(array)
-        plan.run(pool, (array,), (out,))
+        context.run(pool, (array,), (out,))
         assert np.array_equal(out, array)
     pool.close()
 
 
 def test_runs_with_pauses_wake_sleeping_workers() -> None:
     program, array = copies(steps=3, rows=64, columns=64)
-    plan, pool = program.plan(), _simd.Pool(3)
+    context, pool = program.context(), _simd.Pool(3)
     for _ in range(20):
         out = np.zeros_like(array)
-        plan.run(pool, (array,), (out,))
+        context.run(pool, (array,), (out,))
         assert np.array_equal(out, array)
         time.sleep(0.002)
     pool.close()
@@ -85,7 +85,7 @@ def test_one_pool_serves_many_plans() -> None:
     for steps in (1, 2, 3):
         program, array = copies(steps, rows=4, columns=steps)
         out = np.zeros_like(array)
-        program.plan().run(pool, (array,), (out,))
+        program.context().run(pool, (array,), (out,))
         assert np.array_equal(out, array)
     pool.close()
 
@@ -113,11 +113,11 @@ def test_a_pool_that_nobody_holds_ends_its_workers() -> None:
 
 def test_a_closed_pool_runs_nothing() -> None:
     program, array = copies(steps=1)
-    plan, pool = program.plan(), _simd.Pool(2)
+    context, pool = program.context(), _simd.Pool(2)
     pool.close()
     with pytest.raises(BackendError, match=r"^pool: it is closed; make a new one$"):
-        plan.run(pool, (array,), (np.zeros_like(array),))
-    assert np.array_equal(program.run(plan=plan)[0], array)
+        context.run(pool, (array,), (np.zeros_like(array),))
+    assert np.array_equal(program.run(context=context)[0], array)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 257, 1.5, True, None, "2"])
@@ -125,7 +125,7 @@ def test_wrong_counts(threads: object) -> None:
     with pytest.raises(InputError, match=r"^threads: expected a whole number from 1 to 256, got "):
         _simd.Pool(threads)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"^cpus: "):
-        _simd.Pool(1, cpus=0)
+        _simd.Pool(1, budget=0)
 
 
 @emulated
@@ -154,9 +154,9 @@ def test_workers_inherit_affinity_and_take_no_signals() -> None:
 @emulated
 def test_idle_workers_sleep() -> None:
     program, array = copies(steps=3, rows=64, columns=64)
-    plan, pool = program.plan(), _simd.Pool(3)
+    context, pool = program.context(), _simd.Pool(3)
     known = set(workers())
-    plan.run(pool, (array,), (np.zeros_like(array),))
+    context.run(pool, (array,), (np.zeros_like(array),))
     deadline = time.monotonic() + 60
     states: set[str] = set()
     while states != {"S"} and time.monotonic() < deadline:
@@ -172,16 +172,16 @@ from edgecv import _simd
 from tests.engine.programs import copies
 
 program, array = copies(steps=20, rows=64, columns=64)
-plan, pool = program.plan(), _simd.Pool({threads})
+context, pool = program.context(), _simd.Pool({threads})
 out = np.zeros_like(array)
-plan.run(pool, (array,), (out,))
+context.run(pool, (array,), (out,))
 long, _ = copies(steps=5000, rows=64, columns=64)
-busy_plan = long.plan()
+busy_context = long.context()
 stop = threading.Event()
 
 def keep_running():
     while not stop.is_set():
-        busy_plan.run(pool, (array,), (np.zeros_like(array),))
+        busy_context.run(pool, (array,), (np.zeros_like(array),))
 
 thread = threading.Thread(target=keep_running)
 if {busy}:
@@ -190,7 +190,7 @@ for _ in range(5):
     child = os.fork()
     if child == 0:
         out = np.zeros_like(array)
-        for each in (plan, busy_plan):
+        for each in (context, busy_context):
             each.run(pool, (array,), (out,))
         pool.close()
         os._exit(0 if np.array_equal(out, array) else 1)
@@ -198,7 +198,7 @@ for _ in range(5):
 stop.set()
 if {busy}:
     thread.join()
-plan.run(pool, (array,), (out,))
+context.run(pool, (array,), (out,))
 print("done")
 """
 
@@ -217,8 +217,8 @@ from edgecv import _simd
 from tests.engine.programs import copies
 
 program, array = copies(steps=20, rows=64, columns=64)
-plan, pool = program.plan(), _simd.Pool(3)
-plan.run(pool, (array,), (np.zeros_like(array),))
+context, pool = program.context(), _simd.Pool(3)
+context.run(pool, (array,), (np.zeros_like(array),))
 {end}
 """
 
@@ -231,3 +231,31 @@ plan.run(pool, (array,), (np.zeros_like(array),))
 def test_the_interpreter_ends_with_workers_alive(end: str) -> None:
     done = python(END.format(end=end))
     assert done.returncode == 0, done.stderr
+
+
+def test_workers_stay_on_the_processors_that_are_named() -> None:
+    cpu = max(os.sched_getaffinity(0))
+    before, tasks = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+    pool = _simd.Pool(3, cpus=[cpu])
+    try:
+        workers = set(os.listdir("/proc/self/task")) - tasks
+        assert len(workers) == 2
+        assert all(os.sched_getaffinity(int(task)) == {cpu} for task in workers)
+        assert os.sched_getaffinity(0) == before
+        assert pool.cpus == (cpu,)
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "message"),
+    [
+        ([], "expected at least one processor"),
+        ([-1], "expected a whole number from 0 to 1023"),
+        ([1024], "expected a whole number from 0 to 1023"),
+        ([1023], "expected processors that this process may run on, got 1023"),
+    ],
+)
+def test_processors_that_there_are_not(cpus: list[int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _simd.Pool(2, cpus=cpus)

@@ -174,7 +174,11 @@ class Program:
             output_bytes=tuple(int(np.prod(shape)) * dtype.itemsize for shape, dtype in self.outputs),
         )
 
-    def run(self, threads: int = 1, plan: _simd.Plan | None = None) -> list[Array]:
+    def context(self) -> _simd.Context:
+        """The program as it is now, ready to run."""
+        return _simd.Context(self.plan())
+
+    def run(self, threads: int = 1, context: _simd.Context | None = None) -> list[Array]:
         """Fresh outputs of one run. Fails where a step wrote to an input, or around an output."""
         rooms = [aligned(array.nbytes) for array in self.inputs]
         for (part, _), array in zip(rooms, self.inputs, strict=True):
@@ -184,7 +188,7 @@ class Program:
         outputs = tuple(part for part, _ in rooms[len(inputs) :])
         pool = _simd.Pool(threads)
         try:
-            (plan or self.plan()).run(pool, inputs, outputs)
+            (context or self.context()).run(pool, inputs, outputs)
         finally:
             pool.close()
         for part, array in zip(inputs, self.inputs, strict=True):

@@ -196,7 +196,7 @@ def test_any_other_field_is_refused_or_harmless(place: int, value: int) -> None:
     program = Band(LOWEST_ISA).together()
     program.steps[place % len(program.steps)] = value
     try:
-        plan = program.plan()
+        context = program.context()
     except (ModelFileError, MemoryError):
         return
-    program.run(2, plan)
+    program.run(2, context)

@@ -210,6 +210,6 @@ def test_threads_give_the_same_bits(isa: str) -> None:
     sides = {"in_h": 20, "in_w": 20, "out_h": 20, "out_w": 20, "dilation_y": 1, "dilation_x": 1}
     tables: dict[str, Any] = {"rows": table, "columns": table, "chunk_blocks": 1, "chunk_rows": 7}
     step.program.step("pool", blocks=step.table, n_blocks=step.n, kind="average", **tables, **sides)
-    plan = step.program.plan()
-    one, two = (from_blocked(step.program.run(threads, plan)[0], step.channels) for threads in (1, 2))
+    context = step.program.context()
+    one, two = (from_blocked(step.program.run(threads, context)[0], step.channels) for threads in (1, 2))
     assert one.tobytes() == two.tobytes()

@@ -1,0 +1,277 @@
+"""Session: what runs a compiled network, under one set of rules.
+
+The rules live here, once: inputs are checked, a session belongs to one thread at a time, an unprepared shape
+raises, and a run that is late or cancelled has no result.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+import numpy as np
+
+from edgecv import clock
+from edgecv.backends.base import Array, Compiled, Shapes, check_input_bytes, listed
+from edgecv.errors import CancelledError, InputError
+from edgecv.exclusive import Exclusive
+from edgecv.types import Memory, TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv.backends.pool import Pool
+
+# Plans that a session keeps, one a shape; the one not used for longest goes first.
+MAX_PLANS = 8
+PlanT = TypeVar("PlanT")
+SessionT = TypeVar("SessionT", bound="Session[Any]")
+# Shapes in the order of the inputs, and the values of inputs that say shapes.
+Key: TypeAlias = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
+
+
+class Session(ABC, Generic[PlanT]):
+    """What runs a compiled network. Its state belongs to one thread at a time: a second concurrent run raises.
+
+    compiled: the network, shared with other sessions. inputs, outputs: TensorSpec in the model's own order.
+    placement: what runs where. A model with static shapes is prepared when the session is opened.
+    """
+
+    def __init__(self, compiled: Compiled) -> None:
+        self.compiled = compiled
+        self.inputs: tuple[TensorSpec, ...] = compiled.inputs
+        self.outputs: tuple[TensorSpec, ...] = compiled.outputs
+        self.placement = compiled.placement
+        self._plans: OrderedDict[Key, PlanT] = OrderedDict()
+        self._exclusive = Exclusive("session")
+        self._is_running = self._is_cancelled = False
+
+    @property
+    @abstractmethod
+    def memory(self) -> Memory:
+        """Bytes of weights and arena, None where the backend does not tell."""
+
+    @abstractmethod
+    def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> PlanT:
+        """Everything that one set of input shapes needs; run once before the first frame.
+
+        key: stands for shapes and operands. operands: the inputs that `_plan_operands` named, by value.
+        """
+
+    def _plan_operands(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Those inputs whose values, such as a shape, a plan is made for; none by default."""
+        return {}
+
+    @abstractmethod
+    def _execute(
+        self, plan: PlanT, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
+    ) -> dict[str, Array]:
+        """Run checked inputs; write into checked `out` where given. A `Compiled` that says "ends" ends at the
+        deadline."""
+
+    @abstractmethod
+    def _output_shapes(self, plan: PlanT) -> dict[str, tuple[int | None, ...]]:
+        """Shapes of the outputs under a plan; None marks a size that depends on the data."""
+
+    def _release(self) -> None:
+        """Let go of what the library holds."""
+
+    def _interrupt(self) -> None:
+        """End the run in progress, where the library can."""
+
+    def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Make the plan for these input shapes, so that `run` takes them.
+
+        shapes: input name -> sizes. Raises InputError for sizes that the model does not take.
+        """
+        with self._exclusive:
+            key = self._check_shapes({name: tuple(shape) for name, shape in shapes.items()})
+            self._plan(key, {}, make=True)
+
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        *,
+        out: Mapping[str, Array] | None = None,
+        replan: bool = False,
+        deadline_ns: int = 0,
+    ) -> dict[str, Array]:
+        """One inference.
+
+        inputs: name -> C-contiguous array of the input's dtype and a prepared shape. out: arrays from
+        `empty_outputs()` to write into; else fresh ones. replan: prepare an unprepared shape now
+        instead of raising InputError. deadline_ns: of time.monotonic_ns(), 0 for none; one that is past already
+        raises before the run, one that passes during it ends the run or, where `compiled.deadline` says
+        "judges", is told after it. Returns the outputs in the model's own order.
+
+        Raises DeadlineError and CancelledError, after which the outputs are not to be used.
+        """
+        with self._exclusive:
+            clock.check_deadline(deadline_ns, "run")
+            key = self._check_inputs(inputs)
+            plan = self._plan(key, self._plan_operands(inputs), make=replan)
+            if out is not None:
+                self._check_out(plan, out)
+            self._is_cancelled, self._is_running = False, True
+            try:
+                results = self._execute(plan, inputs, out, deadline_ns)
+            finally:
+                self._is_running = False
+            if self._is_cancelled:
+                raise CancelledError("run: cancelled while it ran")
+            clock.judge(deadline_ns, "run")
+            return results
+
+    def cancel(self) -> None:
+        """End the run in progress, if there is one, from another thread: it raises CancelledError.
+
+        Where the library cannot stop (`compiled.deadline` says "judges") the run is finished first.
+        """
+        if self._is_running:
+            self._is_cancelled = True
+            self._interrupt()
+
+    def clone(self, pool: Pool | None = None) -> Session[PlanT]:
+        """Another session on the same weights and plans, for another thread; prepared for the same shapes.
+
+        pool: threads that it shares; None: of its own.
+        """
+        with self._exclusive:
+            prepared = [shapes for shapes, operands in self._plans if not operands]
+            twin = self.compiled.open(pool)
+            try:
+                for shapes in prepared:
+                    twin.prepare({s.name: shape for s, shape in zip(self.inputs, shapes, strict=True)})
+            except BaseException:
+                twin.close()
+                raise
+            return twin
+
+    def empty_outputs(self) -> dict[str, Array]:
+        """Arrays for `run(out=…)`, for the shape that was prepared or run last.
+
+        Raises InputError where an output's size depends on the data.
+        """
+        with self._exclusive:
+            if not self._plans:
+                raise InputError("empty_outputs: no shape is prepared yet; call prepare() first")
+            shapes = self._output_shapes(next(reversed(self._plans.values())))
+            return {
+                spec.name: np.empty(self._fixed(spec.name, shapes[spec.name]), spec.dtype)
+                for spec in self.outputs
+            }
+
+    def close(self) -> None:
+        """Release everything; a closed session raises on use. Closing twice is fine."""
+        if self._exclusive.close():
+            self._plans.clear()
+            self._release()
+
+    def __enter__(self: SessionT) -> SessionT:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prepare_static(self) -> None:
+        """Prepare the one shape of a model whose inputs are all static."""
+        shapes = static_shapes(self.inputs)
+        if shapes is None:
+            return
+        try:
+            self.prepare(shapes)
+        except BaseException:
+            self.close()
+            raise
+
+    def _plan(
+        self, shapes_in_order: tuple[tuple[int, ...], ...], operands: dict[str, Array], *, make: bool
+    ) -> PlanT:
+        key = (shapes_in_order, tuple(value.tobytes() for value in operands.values()))
+        plan = self._plans.get(key)
+        if plan is None:
+            shapes = {spec.name: shape for spec, shape in zip(self.inputs, shapes_in_order, strict=True)}
+            if not make:
+                values = f", with these values of {', '.join(operands)}," if operands else ""
+                remedy = "run(replan=True)" if operands else "call prepare() with them, or run(replan=True)"
+                raise InputError(
+                    f"input shapes {listed(shapes)}{values} are not prepared; prepared: "
+                    f"{'; '.join(self._prepared()) or 'none'}: {remedy}"
+                )
+            plan = self._make_plan(key, shapes, operands)
+            self._plans[key] = plan
+            if len(self._plans) > MAX_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(key)
+        return plan
+
+    def _prepared(self) -> list[str]:
+        return [
+            listed({spec.name: shape for spec, shape in zip(self.inputs, shapes, strict=True)})
+            for shapes, _ in self._plans
+        ]
+
+    def _check_names(self, names: Mapping[str, object]) -> None:
+        expected = [spec.name for spec in self.inputs]
+        if set(names) != set(expected):
+            raise InputError(f"inputs: expected {', '.join(expected)}, got {', '.join(names) or 'none'}")
+
+    def _check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        self._check_names(shapes)
+        for spec in self.inputs:
+            shape = shapes[spec.name]
+            fits = len(shape) == len(spec.shape) and all(
+                (got > 0 or want == 0) and (not isinstance(want, int) or want == got)
+                for want, got in zip(spec.shape, shape, strict=False)
+            )
+            if not fits:
+                raise InputError(f"input {spec}: got shape {shape}{self.compiled.other_shapes}")
+            check_input_bytes(spec, shape)
+        return tuple(shapes[spec.name] for spec in self.inputs)
+
+    def _check_inputs(self, inputs: Mapping[str, Array]) -> tuple[tuple[int, ...], ...]:
+        self._check_names(inputs)
+        for spec in self.inputs:
+            array = inputs[spec.name]
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"input {spec}: expected a numpy array, got {type(array).__name__}")
+            if array.dtype != spec.dtype:
+                raise InputError(
+                    f"input {spec}: got {array.dtype} {array.shape}; image.to_blob makes a blob of a frame"
+                )
+            if not array.flags.c_contiguous:
+                raise InputError(f"input {spec}: not C-contiguous; pass np.ascontiguousarray(array)")
+        return self._check_shapes({name: array.shape for name, array in inputs.items()})
+
+    def _check_out(self, plan: PlanT, out: Mapping[str, Array]) -> None:
+        shapes = self._output_shapes(plan)
+        expected = [spec.name for spec in self.outputs]
+        if set(out) != set(expected):
+            raise InputError(f"out: expected {', '.join(expected)}, got {', '.join(out) or 'none'}")
+        for spec in self.outputs:
+            array, shape = out[spec.name], self._fixed(spec.name, shapes[spec.name])
+            fits = array.dtype == spec.dtype and array.shape == shape
+            if not fits or not array.flags.c_contiguous or not array.flags.writeable:
+                raise InputError(
+                    f"out {spec.name!r}: expected a writable C-contiguous {spec.dtype} {shape}, got "
+                    f"{array.dtype} {array.shape}; empty_outputs() makes the right arrays"
+                )
+
+    @staticmethod
+    def _fixed(name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        fixed = tuple(n for n in shape if n is not None)
+        if len(fixed) != len(shape):
+            raise InputError(f"output {name!r}: its size depends on the data; call run() without out")
+        return fixed
+
+
+def static_shapes(inputs: Iterable[TensorSpec]) -> Shapes | None:
+    """The one set of shapes of inputs that are all static; None where one is not."""
+    shapes = {spec.name: tuple(n for n in spec.shape if isinstance(n, int)) for spec in inputs}
+    return shapes if all(spec.is_static for spec in inputs) else None

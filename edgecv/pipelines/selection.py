@@ -1,0 +1,60 @@
+"""Candidates to detections: which of them stay, and where they lie in the frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from edgecv import boxes
+from edgecv.types import Candidates, Detections, FrameTransform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgecv.pipelines.detector import DetectorSettings
+
+
+def of_classes(found: Candidates, settings: DetectorSettings) -> Candidates:
+    """Those of the classes that are wanted."""
+    if settings.classes is None:
+        return found
+    return take(found, np.flatnonzero(np.isin(found.class_id, settings.classes)))
+
+
+def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]:
+    """The candidates that stay, best first: their indices, int64 (k,). settings: with everything stated."""
+    assert settings.iou is not None
+    assert settings.max_det is not None
+    if not found.needs_nms:
+        return np.argsort(-found.confidence, kind="stable")[: settings.max_det]
+    return boxes.nms(
+        found.xyxy, found.confidence, found.class_id, iou=settings.iou, max_det=settings.max_det
+    )
+
+
+def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str, ...]) -> Detections:
+    """Candidates in pixels of the blob as detections in pixels of the frame, in their order."""
+    xyxy = transform.boxes_to_frame(found.xyxy)
+    # A box in the padding has no area once it is clipped to the frame.
+    inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
+    found = take(found, np.flatnonzero(inside))
+    return Detections(
+        xyxy=xyxy[inside],
+        confidence=found.confidence,
+        class_id=found.class_id,
+        names=names,
+        keypoints=None if found.keypoints is None else transform.points_to_frame(found.keypoints),
+    )
+
+
+def take(found: Candidates, keep: NDArray[np.intp]) -> Candidates:
+    """The candidates at these indices."""
+    return msgspec.structs.replace(
+        found,
+        xyxy=found.xyxy[keep],
+        confidence=found.confidence[keep],
+        class_id=found.class_id[keep],
+        keypoints=None if found.keypoints is None else found.keypoints[keep],
+    )

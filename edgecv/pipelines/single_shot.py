@@ -1,0 +1,172 @@
+"""SingleShot: one network a frame: preprocess, inference, postprocess."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from edgecv import clock
+from edgecv.backends.base import Array
+from edgecv.clock import Stopwatch
+from edgecv.errors import CardError, InputError
+from edgecv.image import Preprocessor
+from edgecv.pipelines.base import Frame, Pipeline
+from edgecv.types import FloatArray, FrameTransform, R
+
+if TYPE_CHECKING:
+    from edgecv.backends.session import Session
+    from edgecv.card import ModelCard
+
+
+class SingleShot(Pipeline[R]):
+    """A model of one network. session: that network's. blob_wh: width and height of the blob, pixels."""
+
+    STAGES: ClassVar[tuple[str, ...]] = ("preprocess", "inference", "postprocess")
+
+    def __init__(
+        self,
+        sessions: Mapping[str, Session[Any]],
+        card: ModelCard,
+        settings: Any,
+        *,
+        imgsz: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(sessions, card, settings, imgsz=imgsz)
+        if len(sessions) != 1:
+            raise CardError(f"{card.name}: its head reads one network, and it has {', '.join(sessions)}")
+        (self.session,) = self.sessions.values()
+        self.eye = Eye(self.session, card, imgsz)
+        self.blob_wh = self.eye.blob_wh
+        self._out = _reusable_outputs(self.session)
+
+    def batch(
+        self,
+        frames: Sequence[Frame],
+        captured_ns: Sequence[int | None] | None = None,
+        deadline_ns: int = 0,
+    ) -> list[R]:
+        """Look at several frames; the same as single calls, in their order. deadline_ns: of all of them.
+
+        A model with a static batch takes them in groups of that size, the last one padded; one with a
+        dynamic batch takes all at once. Each result's timing is its share of its group's.
+        """
+        captures = self._captures(frames, captured_ns)
+        size = self.eye.batch or max(len(frames), 1)
+        results: list[R] = []
+        with self._exclusive:
+            for captured in captures:
+                clock.check_captured(captured)
+            self._is_cancelled, self._is_running = False, True
+            try:
+                for start in range(0, len(frames), size):
+                    group = slice(start, start + size)
+                    results += self._look_at_group(frames[group], captures[group], size, deadline_ns)
+            finally:
+                self._is_running = False
+        return results
+
+    def preprocess(self, frame: Frame, blob: FloatArray | None = None) -> FrameTransform:
+        """Make the frame into `blob`, (channels, height, width); None: the pipeline's own buffer."""
+        return self.eye.preprocess(frame, blob)
+
+    def new_blob(self, batch: int | None = None) -> FloatArray:
+        """A zeroed blob, (batch, channels, height, width); None: the batch of a single call."""
+        return self.eye.new_blob(batch)
+
+    def infer(self, blob: Array, deadline_ns: int = 0) -> Mapping[str, Array]:
+        """Raw outputs by name, the batch first, of a blob of a prepared shape; valid until the next call."""
+        out = self._out if blob.shape == self.eye.blob.shape else None
+        return self.session.run({self.eye.name: blob}, out=out, deadline_ns=deadline_ns)
+
+    @abstractmethod
+    def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> R:
+        """Raw outputs of one image, without the batch axis, to a result without `seen`."""
+
+    def _look(self, frame: Frame, watch: Stopwatch, deadline_ns: int) -> R:
+        transform = self.preprocess(frame)
+        watch.lap("preprocess")
+        outputs = self.infer(self.eye.blob, deadline_ns)
+        watch.lap("inference")
+        found = self.postprocess({name: array[0] for name, array in outputs.items()}, transform)
+        watch.lap("postprocess")
+        return found
+
+    def _look_at_group(
+        self, frames: Sequence[Frame], captures: Sequence[int | None], size: int, deadline_ns: int
+    ) -> list[R]:
+        clock.check_deadline(deadline_ns, self.NOUN)
+        watch = Stopwatch()
+        blob = self.eye.blob if size == len(self.eye.blob) else self.new_blob(size)
+        transforms = [self.preprocess(frame, blob[i]) for i, frame in enumerate(frames)]
+        blob[len(frames) :] = 0
+        watch.lap("preprocess")
+        if size != len(self.eye.blob):
+            self.session.prepare({self.eye.name: blob.shape})
+        outputs = self.infer(blob, deadline_ns)
+        watch.lap("inference")
+        found = [
+            self.postprocess({name: array[i] for name, array in outputs.items()}, transform)
+            for i, transform in enumerate(transforms)
+        ]
+        watch.lap("postprocess")
+        return [
+            self._seen(one, watch, captured, deadline_ns, share=len(frames))
+            for one, captured in zip(found, captures, strict=True)
+        ]
+
+
+class Eye:
+    """How frames become the input of a network, into a buffer that is made once.
+
+    name: of the input. blob: (batch, channels, height, width). blob_wh: pixels. batch: frames that the network
+    takes at once, None where any number will do.
+    """
+
+    def __init__(self, session: Session[Any], card: ModelCard, imgsz: tuple[int, int] | None) -> None:
+        self._entry = card.image_input
+        spec = self._entry.blob_spec(imgsz)
+        self.name = self._entry.name
+        self.blob_wh: tuple[int, int] = spec.size_wh
+        self.batch = _input_batch(session, card)
+        self.blob = self.new_blob()
+        self._preprocess = Preprocessor(spec)
+        session.prepare({self.name: self.blob.shape})
+
+    def preprocess(self, frame: Frame, blob: FloatArray | None = None) -> FrameTransform:
+        """Make the frame into `blob`, (channels, height, width); None: the first of the own buffer."""
+        return self._preprocess(frame, self.blob[0] if blob is None else blob)
+
+    def new_blob(self, batch: int | None = None) -> FloatArray:
+        """A zeroed blob, (batch, channels, height, width); None: the batch of a single call."""
+        width, height = self.blob_wh
+        return np.zeros((batch or self.batch or 1, self._entry.channels, height, width), self._entry.dtype)
+
+
+def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
+    """Buffers for every frame's raw outputs; None where a size depends on the data."""
+    try:
+        return session.empty_outputs()
+    except InputError:
+        return None
+
+
+def _input_batch(session: Session[Any], card: ModelCard) -> int | None:
+    """The batch size that the model was exported with; None where it is dynamic."""
+    entry = card.image_input
+    spec = next((s for s in session.inputs if s.name == entry.name), None)
+    if spec is None:
+        raise CardError(
+            f"{card.name}: `inputs` names {entry.name!r}, and the model's inputs are "
+            f"{', '.join(s.name for s in session.inputs)}"
+        )
+    if len(session.inputs) != 1:
+        raise CardError(f"{card.name}: a frame makes one input, and the model has {len(session.inputs)}")
+    if len(spec.shape) != 4 or spec.dtype != np.dtype(entry.dtype):
+        raise CardError(
+            f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "
+            f"(batch, {entry.channels}, height, width)"
+        )
+    return spec.shape[0] if isinstance(spec.shape[0], int) else None
