@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgecv import api, zoo
+from edgecv import api
 from edgecv import card as cards
 from edgecv.card import FileEntry, ModelCard
 from edgecv.errors import InputError
@@ -125,19 +125,13 @@ def _entry(path: Path, data: bytes) -> FileEntry:
 
 def _card(card: ModelCard, entries: dict[str, FileEntry]) -> ModelCard:
     """The card of the files as they are written."""
-    alone = entries.get(NETWORK)
-    return msgspec.structs.replace(
-        card,
-        format="onnx",
-        files=() if alone is None else (alone,),
-        stages={} if alone is not None else {stage: (entry,) for stage, entry in entries.items()},
-        golden=None,
-    )
+    written = card.with_files({stage: (entry,) for stage, entry in entries.items()})
+    return msgspec.structs.replace(written, format="onnx", golden=None)
 
 
 def _kept(loaded: api.Loaded, card: ModelCard, card_path: Path) -> Iterable[Path]:
     """The files that were read and may not be replaced: all but the card of an earlier conversion."""
-    names = [[file.path for file in zoo.all_files(one)] for one in (card, loaded.card)]
+    names = [[file.path for file in one.files] for one in (card, loaded.card)]
     is_own = loaded.card.format == "onnx" and names[0] == names[1]
     return [path for path in loaded.paths if not (is_own and path == card_path)]
 

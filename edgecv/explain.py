@@ -104,7 +104,7 @@ def _to_bytes(
         if len(shape) == 4:
             first = msgspec.structs.replace(first, size_wh=(shape[3], shape[2]))
         # The golden tensors lie in a file beside the model's own card.
-        card = msgspec.structs.replace(card, inputs=(first, *card.inputs[1:]), golden=None)
+        card = msgspec.structs.replace(card.with_input(first), golden=None)
     return saved.to_bytes(
         compiled.encoded,
         [TensorSpec(spec.name, spec.dtype, shapes[spec.name]) for spec in network.facts.inputs],

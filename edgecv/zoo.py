@@ -88,10 +88,9 @@ def locate(file: FileEntry, folder: Path) -> Path | None:
 
 def files_of(entry: ZooEntry) -> list[Path]:
     """The verified files of a card, in its order. Raises ModelNotFoundError with the remedy."""
-    files = all_files(entry.card)
-    if not files:
+    if not entry.card.files:
         raise ModelNotFoundError(f"{entry.card.name}: its card names no files: give its network with weights")
-    return [path_of(entry, file) for file in files]
+    return [path_of(entry, file) for file in entry.card.files]
 
 
 def path_of(entry: ZooEntry, file: FileEntry) -> Path:
@@ -118,7 +117,7 @@ def pull(entry: ZooEntry, *, progress: Progress | None = None) -> list[Path]:
     only then gets its name. Raises UnavailableError when the network fails, ChecksumError when
     something else was served.
     """
-    return [locate(file, entry.folder) or _download(file, progress) for file in all_files(entry.card)]
+    return [locate(file, entry.folder) or _download(file, progress) for file in entry.card.files]
 
 
 def verify_file(path: Path, file: FileEntry) -> None:
@@ -148,11 +147,6 @@ def sha256_of(path: Path) -> str:
         known[key] = digest.hexdigest()
         _write_hashes(known)
     return known[key]
-
-
-def all_files(card: ModelCard) -> tuple[FileEntry, ...]:
-    """Every file of a model, of all its stages."""
-    return card.files or tuple(file for files in card.stages.values() for file in files)
 
 
 def _candidates(file: FileEntry) -> Iterator[Path]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecv.card import HeadSpec, InputEntry, ModelCard
+from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import classify
 from edgecv.importers import NETWORK, Imported
@@ -65,14 +65,14 @@ def write_darknet(folder: Path, stem: str, cfg: str = DETECTOR_CFG, *, seed: int
 
 def imported_classifier(stem: str = "colors", **card: Any) -> Imported:
     """What a reader makes of a classifier without labels and mean."""
+    entry = InputEntry(name="data", size_wh=(32, 32), resize="stretch")
+    head = HeadSpec(classify.TYPE, classify.Params(output="prob", is_probability=True))
     model = OnnxModel.from_bytes(tiny_classifier(softmax=True, is_map=True), origin=f"{stem}.prototxt")
     fields: dict[str, Any] = {
-        "schema": 1,
         "name": stem,
         "task": "classify",
         "format": "caffe",
-        "inputs": (InputEntry(name="data", size_wh=(32, 32), resize="stretch"),),
-        "head": HeadSpec(classify.TYPE, classify.Params(output="prob", is_probability=True)),
+        "stages": {NETWORK: Stage(inputs=(entry,), head=head)},
         **card,
     }
     return Imported(ModelCard(**fields), {NETWORK: model}, ("drop left out",), ("no mean: 0",))

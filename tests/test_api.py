@@ -22,7 +22,7 @@ from tests.networks import model_bytes, photo, tiny_yolov8
 
 LABELS = ["nut", "bolt", "washer"]
 CARD: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "name": "tiny",
     "task": "detect",
     "format": "onnx",
@@ -120,6 +120,15 @@ def test_card_in_the_metadata_cannot_name_a_label_file(tmp_path: Path) -> None:
     path = tmp_path / "with_card.onnx"
     path.write_bytes(tiny_yolov8(metadata={CARD_KEY: json.dumps({**CARD, "labels": "labels.txt"})}))
     with pytest.raises(CardError, match="list the labels themselves"):
+        edgecv.load(path)
+
+
+def test_card_in_the_metadata_is_of_that_network_alone(tmp_path: Path) -> None:
+    whole = {field: value for field, value in CARD.items() if field not in ("inputs", "head")}
+    stages = {"first": {"inputs": CARD["inputs"]}, "second": {"head": CARD["head"]}}
+    path = tmp_path / "with_card.onnx"
+    path.write_bytes(tiny_yolov8(metadata={CARD_KEY: json.dumps({**whole, "stages": stages})}))
+    with pytest.raises(CardError, match=r"metadata edgecv\.card: it states the stages first, second, and"):
         edgecv.load(path)
 
 

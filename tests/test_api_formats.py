@@ -40,7 +40,7 @@ def entry(path: Path) -> dict[str, Any]:
 def put_card(folder: Path, *files: Path, **changes: Any) -> Path:
     """A card of a Darknet network in a folder of its own."""
     card: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "name": "parts",
         "task": "detect",
         "format": "darknet",
@@ -210,14 +210,23 @@ FASTER = {
 }
 
 
-def put_stages(folder: Path, **changes: Any) -> Path:
+def put_stages(folder: Path, head: dict[str, Any] = FASTER) -> Path:
     """A card of two networks, called as `convert` calls them."""
     for stage, data in (("trunk", tiny_trunk(anchors=3)), ("roi", tiny_roi())):
         (folder / f"two.{stage}.onnx").write_bytes(data)
-    stages = {stage: [entry(folder / f"two.{stage}.onnx")] for stage in ("trunk", "roi")}
+    trunk, roi = ([entry(folder / f"two.{stage}.onnx")] for stage in ("trunk", "roi"))
     entries = [{"name": "data", "size_wh": [96, 80], "resize": "stretch"}]
-    card = put_card(folder, format="onnx", files=[], stages=stages, inputs=entries, head=FASTER, **changes)
+    stages = {"trunk": {"files": trunk, "inputs": entries}, "roi": {"files": roi, "head": head}}
+    card = put_card(folder, format="onnx", stages=stages, inputs=[], head=None)
     return card.rename(folder / "two.model.json")
+
+
+def without_files(card: Path, stage: str) -> Path:
+    """The card with no files for one stage."""
+    fields = json.loads(card.read_text())
+    fields["stages"][stage]["files"] = []
+    card.write_text(json.dumps(fields))
+    return card
 
 
 def test_a_model_of_two_networks_runs_by_its_card(tmp_path: Path) -> None:
@@ -241,7 +250,21 @@ def test_two_networks_of_a_pair_in_one_card(tmp_path: Path, monkeypatch: pytest.
     two = replace(imported_classifier(), networks=stages.networks)
     monkeypatch.setattr(darknet, "read", lambda *_, **__: two)
     card = put_card(tmp_path, cfg, cfg.with_suffix(".weights"))
-    assert list(api.resolve(card).networks) == ["trunk", "roi"]
+    found = api.resolve(card)
+    assert list(found.networks) == list(found.card.stages) == ["trunk", "roi"]
+    assert found.card.image_input.name == INPUT["name"]
+
+
+def test_a_sole_stage_keeps_its_name(tmp_path: Path) -> None:
+    cfg = write_darknet(tmp_path, "net")
+    weights = cfg.with_suffix(".weights")
+    stage = {"inputs": [INPUT], "head": HEAD, "files": [entry(cfg), entry(weights)]}
+    changes = {"inputs": [], "head": None, "stages": {"finder": stage}}
+    card = put_card(tmp_path, **changes)
+    beside = card.with_name("net.model.json")
+    beside.write_bytes(card.read_bytes())
+    for found in (api.resolve(card), api.resolve(card, weights), api.resolve(cfg), api.resolve(card, cfg)):
+        assert list(found.networks) == list(found.card.stages) == ["finder"]
 
 
 WRONG: dict[str, tuple[Callable[[Path], tuple[Path, dict[str, Any]]], type[EdgeCVError], str]] = {
@@ -275,9 +298,19 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[Path, dict[str, Any]]], type[EdgeC
         r"parts runs as 2 networks \(trunk, roi\); one file cannot stand",
     ),
     "a head that reads one network": (
-        lambda f: (put_stages(f).rename(f / "model.json"), {"head": HEAD}),
+        lambda f: (put_stages(f, HEAD), {}),
         CardError,
         r"its head yolo reads one network, and it has trunk, roi",
+    ),
+    "a stage without files": (
+        lambda f: (without_files(put_stages(f), "roi"), {}),
+        CardError,
+        r"parts, stage roi: a network of format onnx needs a network file, and the card names 0",
+    ),
+    "stages of a network alone": (
+        lambda f: (put_stages(f).rename(f / "net.model.json").with_name("net.cfg"), {}),
+        CardError,
+        r"its card states the stages trunk, roi, and its files hold network: name the files of each stage",
     ),
     "a task without a pipeline": (
         lambda f: (put_card(f, f / "net.cfg", f / "net.weights", task="segment"), {}),
@@ -317,8 +350,6 @@ def test_wrong_models(
 ) -> None:
     write_darknet(tmp_path, "net")
     model, options = make(tmp_path)
-    if head := options.pop("head", None):
-        model.write_text(json.dumps({**json.loads(model.read_text()), "head": head}))
     with pytest.raises(error, match=message) as caught:
         edgecv.load(model, **options)
     assert "\n" not in str(caught.value)

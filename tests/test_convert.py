@@ -96,7 +96,8 @@ def two_stages(*_: Any, **__: Any) -> Any:
     """A reader that finds two networks."""
     one = imported_classifier()
     network = one.networks[NETWORK]
-    return replace(one, networks={"trunk": network, "roi": network})
+    networks = {"trunk": network, "roi": network}
+    return replace(one, card=one.card.for_networks(networks), networks=networks)
 
 
 def test_stages_become_a_file_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,11 +108,12 @@ def test_stages_become_a_file_each(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     done = convert(cfg, out / "two.onnx")
     assert names_in(out) == ["two.model.json", "two.roi.onnx", "two.trunk.onnx"]
     card = cards.read(out / "two.model.json")
-    assert not card.files
-    assert {stage: [file.path for file in files] for stage, files in card.stages.items()} == {
+    assert {name: [file.path for file in stage.files] for name, stage in card.stages.items()} == {
         "trunk": ["two.trunk.onnx"],
         "roi": ["two.roi.onnx"],
     }
+    assert card.image_input.name == "data"
+    assert card.stages["roi"].head is not None
     assert [network.stage for network in done.networks] == ["trunk", "roi"]
 
 

@@ -31,7 +31,7 @@ def card(tmp_path: Path) -> Path:
     network = tiny_yolov8()
     (tmp_path / "tiny.onnx").write_bytes(network)
     stated: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "name": "tiny",
         "task": "detect",
         "format": "onnx",

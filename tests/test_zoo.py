@@ -18,7 +18,7 @@ from edgecv.errors import ChecksumError, ModelNotFoundError, UnavailableError
 
 CONTENT = b"these are weights"
 CARD = {
-    "schema": 1,
+    "schema": 2,
     "name": "parts",
     "task": "detect",
     "format": "onnx",

@@ -106,7 +106,7 @@ def _row(entry: Any) -> dict[str, Any]:
         "task": card.task,
         "head": card.head.type if card.head else "",
         "input": "x".join(str(n) for n in card.image_input.size_wh),
-        "bytes": sum(file.bytes for file in zoo.all_files(card)),
+        "bytes": sum(file.bytes for file in card.files),
         "license": card.license,
         "path": path,
         "problem": problem,

@@ -106,7 +106,7 @@ def with_mean(card: ModelCard, mean: Mean) -> ModelCard:
         changed = msgspec.structs.replace(entry, mean=values)
     except ValueError as error:
         raise InputError(f"mean: {error}") from error
-    return msgspec.structs.replace(card, inputs=(changed, *card.inputs[1:]))
+    return card.with_input(changed)
 
 
 def _read(files: ModelFiles, labels: Path | None, mean: Mean | None) -> Imported:

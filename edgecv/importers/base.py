@@ -16,10 +16,11 @@ __all__ = ["NETWORK", "Imported", "card_name"]
 class Imported:
     """A network file read: its networks as ONNX, and a draft card of everything that the file says.
 
-    card: without `files` and `stages`. networks: {"network": model}, or by stage, in the order in which
-    they run: {"trunk": ..., "roi": ...}. remarks: what was left out or replaced without a change to the
-    results; assumptions: what the files do not say and results hang on, such as a mean: these warn. One
-    line each, for the user. is_stated: whether the card is the file's own, and no draft.
+    card: its stages name no files. networks: of the same stages, in the order in which they run:
+    {"network": model} of most models, or {"trunk": ..., "roi": ...}. remarks: what was left out or replaced
+    without a change to the results; assumptions: what the files do not say and results hang on, such as a
+    mean: these warn. One line each, for the user. is_stated: whether the card is the file's own, and no
+    draft.
     """
 
     card: ModelCard

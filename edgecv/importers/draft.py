@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgecv import card as cards
 from edgecv import heads
-from edgecv.card import HeadSpec, InputEntry, ModelCard
+from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
 from edgecv.errors import CardError, HeadError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads.ultralytics import parse_metadata
@@ -27,6 +27,11 @@ def onnx_card(model: OnnxModel, stem: str) -> Imported:
         raise CardError(
             f"{origin}: `labels` names a file, which a card inside a network cannot have beside it: list "
             "the labels themselves"
+        )
+    if set(card.stages) != {NETWORK}:
+        raise CardError(
+            f"{origin}: it states the stages {', '.join(card.stages)}, and a network carries the card of one "
+            "network alone: put this one beside the files of its stages"
         )
     return Imported(card, {NETWORK: model}, is_stated=True)
 
@@ -54,13 +59,12 @@ def draft_card(model: OnnxModel, stem: str) -> Imported:
     if size_wh is None:
         raise HeadError(f"{model.origin}: the input size is dynamic and the file names none: {_REMEDY}")
     image = next(spec for spec in model.facts.inputs if len(spec.shape) == 4)
+    entry = InputEntry(name=image.name, size_wh=size_wh, **convention)
     card = ModelCard(
-        schema=1,
         name=card_name(stem),
         task="detect",
         format="onnx",
-        inputs=(InputEntry(name=image.name, size_wh=size_wh, **convention),),
-        head=HeadSpec(kind, params),
+        stages={NETWORK: Stage(inputs=(entry,), head=HeadSpec(kind, params))},
         labels=facts.names if facts else (),
     )
     assumed = f"head {kind}, told by the outputs, and an input as its reference implementation has it"

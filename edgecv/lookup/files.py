@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,35 +58,45 @@ def _of_entry(entry: zoo.ZooEntry, weights: Path | None, *paths: Path) -> Loaded
     """The networks of a card. paths: those of the card itself."""
     networks: dict[str, OnnxModel] = {}
     for stage, files in _files(entry, weights).items():
-        found = importers.read_networks(files)
-        # A file that holds several networks brings its own stages.
-        networks.update({stage: found[NETWORK]} if set(found) == {NETWORK} else found)
+        networks |= _networks(files, stage)
         paths += files.paths
-    return Loaded(entry.card, networks, entry.folder, paths)
+    return Loaded(entry.card.for_networks(networks), networks, entry.folder, paths)
 
 
 def _files(entry: zoo.ZooEntry, weights: Path | None) -> dict[str, ModelFiles]:
     """The files of each of a card's networks."""
     card = entry.card
     if weights is None:
-        if not card.files and not card.stages:
+        if not card.files:
             raise ModelNotFoundError(f"{card.name}: its card names no files; give weights")
-        stages = {NETWORK: card.files} if card.files else card.stages
-        return {
-            stage: importers.of_card(card.name, card.format, [zoo.path_of(entry, file) for file in files])
-            for stage, files in stages.items()
-        }
-    if card.stages:
+        return {name: _files_of_stage(entry, name) for name in card.stages}
+    if len(card.stages) > 1:
         raise InputError(
             f"weights: {card.name} runs as {len(card.stages)} networks ({', '.join(card.stages)}); one file "
             "cannot stand for all that its card names"
         )
+    (name,) = card.stages
     if not weights.exists():
         raise ModelNotFoundError(f"{weights}: no such file")
     if card.files and importers.can_be_weights(weights, card.format):
         paths = [zoo.path_of(entry, card.files[0]), weights]
-        return {NETWORK: importers.of_card(card.name, card.format, paths)}
-    return {NETWORK: importers.locate(weights)}
+        return {name: importers.of_card(card.name, card.format, paths)}
+    return {name: importers.locate(weights)}
+
+
+def _files_of_stage(entry: zoo.ZooEntry, name: str) -> ModelFiles:
+    card = entry.card
+    paths = [zoo.path_of(entry, file) for file in card.stages[name].files]
+    return importers.of_card(
+        card.name if name == NETWORK else f"{card.name}, stage {name}", card.format, paths
+    )
+
+
+def _networks(files: ModelFiles, *stages: str) -> Mapping[str, OnnxModel]:
+    """The networks in files that a card states for these stages: a sole one goes by the name of a sole stage,
+    several by their own."""
+    found = importers.read_networks(files)
+    return {stages[0]: found[NETWORK]} if len(stages) == 1 and set(found) == {NETWORK} else found
 
 
 def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | None) -> Loaded:
@@ -94,8 +104,9 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
     beside = path.with_name(path.stem + CARD_SUFFIX)
     stages_card = path.with_name(Path(path.stem).stem + CARD_SUFFIX)
     if beside.is_file():
-        networks = importers.read_networks(files)
-        loaded = Loaded(cards.read(beside), networks, path.parent, (beside, *files.paths))
+        card = cards.read(beside)
+        networks = _networks(files, *card.stages)
+        loaded = Loaded(card.for_networks(networks), networks, path.parent, (beside, *files.paths))
         return _changed(loaded, labels, mean)
     if stages_card.is_file() and _is_stage(path, cards.read(stages_card)):
         raise InputError(f"{path}: one of several networks of a model, and none alone: name {stages_card}")
@@ -113,7 +124,7 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
 
 
 def _is_stage(path: Path, card: ModelCard) -> bool:
-    return any(file.path == path.name for files in card.stages.values() for file in files)
+    return len(card.stages) > 1 and any(file.path == path.name for file in card.files)
 
 
 def _changed(loaded: Loaded, labels: Path | None, mean: Mean | None) -> Loaded:

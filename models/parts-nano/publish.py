@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
-
 from edgecv import card as cards
 from edgecv.card import FileEntry
 
@@ -27,7 +25,7 @@ def publish(out: Path) -> None:
         shutil.copyfile(out / name, FOLDER / name)
         path = FOLDER / card_name
         card = cards.parse(path.read_bytes(), origin=str(path))
-        path.write_text(cards.dumps(msgspec.structs.replace(card, files=(entry(FOLDER / name),))))
+        path.write_text(cards.dumps(card.with_files({cards.NETWORK: (entry(FOLDER / name),)})))
     for name in ("training.json", "loss.svg", "accuracy.svg"):
         shutil.copyfile(out / name, FOLDER / name)
     subprocess.run([sys.executable, str(GOLDEN_TOOL), "parts-nano"], check=True)

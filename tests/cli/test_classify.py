@@ -24,7 +24,7 @@ def classifier(tmp_path: Path) -> Path:
     path = tmp_path / "colors.onnx"
     path.write_bytes(tiny_classifier(softmax=True, is_map=True))
     card = {
-        "schema": 1,
+        "schema": 2,
         "name": "colors",
         "task": "classify",
         "format": "onnx",

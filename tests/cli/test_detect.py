@@ -129,7 +129,7 @@ def broken_card(network: Path, wrong: str) -> str:
     data = network.read_bytes()
     file = {"path": network.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     card = {
-        "schema": 1,
+        "schema": 2,
         "name": "tiny",
         "task": "detect",
         "format": "onnx",

@@ -171,7 +171,7 @@ def test_other_output(shown: str, printed: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param('{"schema": 1, "name": "x"}', "missing required field `task`", id="card"),
+        pytest.param('{"schema": 2, "name": "x"}', "missing required field `task`", id="card"),
         pytest.param('{"type": "yolox", "stride": 8}', "unknown field `stride`", id="head"),
     ],
 )

@@ -24,7 +24,8 @@ BY_NAME = {name_of(path): read(path) for path in PAGES}
 TEXT = "\n".join(path.read_text("utf-8") for path in PAGES)
 # The table under each of these headings of the chapter on cards lists the fields of one struct.
 STRUCTS: dict[str, type[msgspec.Struct]] = {
-    "The card": cards.ModelCard,
+    "The card": cards.Schema2,
+    "Stages": cards.Stage,
     "Files": cards.FileEntry,
     "Inputs": cards.InputEntry,
     "Thresholds": cards.Thresholds,
@@ -217,7 +218,10 @@ def fields_of(struct: type[msgspec.Struct]) -> dict[str, str]:
             return "required"
         return msgspec.json.format(msgspec.json.encode(value), indent=0).decode()
 
-    return {field.encode_name: default(field) for field in msgspec.structs.fields(struct)}
+    # What tells one schema from another stands in the JSON alone.
+    tag = struct.__struct_config__.tag_field
+    fields = {field.encode_name: default(field) for field in msgspec.structs.fields(struct)}
+    return {**({} if tag is None else {tag: "required"}), **fields}
 
 
 @pytest.mark.parametrize("heading", STRUCTS)

@@ -99,7 +99,7 @@ def test_a_classifier(tmp_path: Path) -> None:
     network = tmp_path / "colors.onnx"
     network.write_bytes(tiny_classifier(softmax=True))
     card = {
-        "schema": 1,
+        "schema": 2,
         "name": "colors",
         "task": "classify",
         "format": "onnx",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgecv import importers
-from edgecv.card import HeadSpec, InputEntry, ModelCard
+from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
 from edgecv.errors import CardError, EdgeCVError, HeadError, InputError, ModelNotFoundError
 from edgecv.heads import faster_rcnn, ssd, yolo
 from edgecv.importers import NETWORK, ModelFiles, import_model, locate, of_card, read_model, relabel
@@ -195,8 +195,8 @@ def test_a_folder_is_no_label_file(tmp_path: Path) -> None:
 
 
 def card_of(head: HeadSpec) -> ModelCard:
-    entry = InputEntry(name="data", size_wh=(32, 32))
-    return ModelCard(schema=1, name="net", task="detect", format="caffe", inputs=(entry,), head=head)
+    stage = Stage(inputs=(InputEntry(name="data", size_wh=(32, 32)),), head=head)
+    return ModelCard(name="net", task="detect", format="caffe", stages={NETWORK: stage})
 
 
 COUNTS: dict[str, tuple[HeadSpec, int | None]] = {
@@ -246,7 +246,7 @@ MEANS: dict[str, tuple[dict[str, Any], Any, Any]] = {
 
 @pytest.mark.parametrize(("entry", "given", "stated"), MEANS.values(), ids=MEANS)
 def test_a_mean_is_given_as_a_frame_has_its_channels(entry: dict[str, Any], given: Any, stated: Any) -> None:
-    card = imported_classifier(inputs=(InputEntry(name="data", size_wh=(8, 8), **entry),)).card
+    card = imported_classifier().card.with_input(InputEntry(name="data", size_wh=(8, 8), **entry))
     assert importers.with_mean(card, given).image_input.mean == stated
 
 

@@ -125,10 +125,10 @@ def test_one_network_of_two_formats_detects_the_same(
     layers = tuple(
         msgspec.structs.replace(layer, output=names[layer.output]) for layer in stated.head.params.layers
     )
+    head = HeadSpec(yolo.TYPE, msgspec.structs.replace(stated.head.params, layers=layers))
     card = msgspec.structs.replace(
-        stated,
+        stated.with_head(head),
         format="caffe",
-        head=HeadSpec(yolo.TYPE, msgspec.structs.replace(stated.head.params, layers=layers)),
         labels=cards.read_labels(shared("models/caffe/voc.names")),
     )
     (tmp_path / f"{PAIR}.model.json").write_text(cards.dumps(card))

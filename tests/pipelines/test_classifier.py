@@ -21,7 +21,7 @@ from tests.model_files import COLORS
 from tests.networks import tiny_classifier
 
 CARD: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "name": "colors",
     "task": "classify",
     "format": "onnx",

@@ -40,7 +40,7 @@ HEAD: dict[str, Any] = {
 }
 INPUT: dict[str, Any] = {"name": "data", "size_wh": [96, 80], "resize": "stretch", "mean": [103, 116, 123]}
 CARD: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "name": "tiny-faster-rcnn",
     "task": "detect",
     "format": "onnx",
@@ -321,15 +321,16 @@ def test_stages_that_run_apart() -> None:
 
 
 def test_a_card_with_stages_is_loaded(tmp_path: Path) -> None:
-    stages = {}
+    stages: dict[str, dict[str, Any]] = {"trunk": {"inputs": [INPUT]}, "roi": {"head": HEAD}}
     for stage, network in {"trunk": tiny_trunk(), "roi": tiny_roi()}.items():
         path = tmp_path / f"tiny.{stage}.onnx"
         path.write_bytes(network)
-        stages[stage] = [
+        stages[stage]["files"] = [
             {"path": path.name, "sha256": hashlib.sha256(network).hexdigest(), "bytes": len(network)}
         ]
-    card = msgspec.json.encode({**CARD, "stages": stages, "thresholds": {"conf": 0.3, "iou": 0.3}})
-    (tmp_path / "model.json").write_bytes(card)
+    whole = {field: value for field, value in CARD.items() if field not in ("inputs", "head")}
+    card = {**whole, "stages": stages, "thresholds": {"conf": 0.3, "iou": 0.3}}
+    (tmp_path / "model.json").write_bytes(msgspec.json.encode(card))
     frame = photo(150, 90)
     with edgecv.load(tmp_path / "model.json", backend="onnxruntime", threads=1) as detector:
         assert isinstance(detector, RegionProposal)

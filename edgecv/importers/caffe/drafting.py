@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgecv import heads
-from edgecv.card import HeadSpec, InputEntry, ModelCard, Task, Thresholds
+from edgecv.card import NETWORK, HeadSpec, InputEntry, ModelCard, Stage, Task, Thresholds
 from edgecv.errors import ModelFileError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import classify, faster_rcnn, ssd
@@ -63,14 +63,12 @@ def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) 
         usual = {}
     entry = _fed(entry, usual, network, path, feeding, remarks, assumptions)
     card = ModelCard(
-        schema=1,
         name=card_name(path.stem),
         task=task,
         format="caffe",
-        inputs=(entry,),
-        head=head,
+        stages={NETWORK: Stage(inputs=(entry,), head=head)},
         thresholds=thresholds,
-    )
+    ).for_networks(converted.networks)
     return Imported(card, converted.networks, tuple(remarks), tuple(assumptions))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgecv.card import HeadSpec, InputEntry, ModelCard, Task
+from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
 from edgecv.heads import classify, yolo
 from edgecv.importers.base import NETWORK, Imported, card_name
 from edgecv.importers.darknet.cfg import read_cfg
@@ -59,7 +59,8 @@ def _card(planned: Plan, stem: str) -> ModelCard:
         std=(255.0,) * channels,
         **how,
     )
-    return ModelCard(schema=1, name=card_name(stem), task=task, format="darknet", inputs=(entry,), head=head)
+    stages = {NETWORK: Stage(inputs=(entry,), head=head)}
+    return ModelCard(name=card_name(stem), task=task, format="darknet", stages=stages)
 
 
 def _head(outputs: Sequence[Layer]) -> tuple[Task, HeadSpec | None]:

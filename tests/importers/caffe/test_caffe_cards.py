@@ -331,6 +331,9 @@ def test_a_faster_rcnn_of_python_layers(text: str, scales: tuple[int, ...], tmp_
         "rpn_bbox_pred": (1, 36, 15, 19),
     }
     assert [spec.name for spec in trunk.facts.inputs] == ["data"]
+    assert list(imported.networks) == list(card.stages) == ["trunk", "roi"]
+    assert card.stages["trunk"].inputs == (card.image_input,)
+    assert card.stages["roi"].head == card.head
     assert [(spec.name, spec.shape) for spec in roi.facts.inputs] == [("roi_pool", (300, 32, 6, 6))]
     assert {spec.name: spec.shape for spec in roi.facts.outputs} == {
         "cls_prob": (300, 21),

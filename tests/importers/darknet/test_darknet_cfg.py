@@ -264,7 +264,7 @@ def test_a_missing_activation_is_darknets_own(tmp_path: Path) -> None:
 def test_card_of_yolo(tmp_path: Path) -> None:
     card = read(tmp_path, tiny_yolo_v4(16, 64)).card
     assert (card.name, card.task, card.format) == ("net", "detect", "darknet")
-    assert (card.files, card.stages, card.labels) == ((), {}, ())
+    assert (card.files, list(card.stages), card.labels) == ((), ["network"], ())
     entry = card.image_input
     assert (entry.name, entry.size_wh, entry.color, entry.resize) == ("data", (64, 64), "rgb", "stretch")
     assert (entry.mean, entry.std) == ((), (255.0,) * 3)
