@@ -52,7 +52,8 @@ class Drawn:
             x, y = float(text.attrib["x"]), float(text.attrib["y"])
             if turn := text.get("transform"):
                 # Upwards, around its own start.
-                assert turn == f"rotate(-90 {text.attrib['x']} {text.attrib['y']})"
+                angle, *center = map(float, turn.removeprefix("rotate(").removesuffix(")").split())
+                assert (angle, *center) == (-90, x, y)
                 assert y + share * room <= height + 1, text.text
                 assert y - (1 - share) * room >= -1, text.text
                 continue

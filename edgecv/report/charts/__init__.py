@@ -10,19 +10,26 @@ from __future__ import annotations
 
 from edgecv.report.charts.bars import Bar, Stack, bars, stacked_bars
 from edgecv.report.charts.drawing import Drawing
+from edgecv.report.charts.front import pareto_front
+from edgecv.report.charts.heat_map import heat_map
 from edgecv.report.charts.histogram import Samples, histogram
 from edgecv.report.charts.lines import Series, lines
 from edgecv.report.charts.scale import nice_ticks
+from edgecv.report.charts.scatter import Points, scatter
 
 __all__ = [
     "Bar",
     "Drawing",
+    "Points",
     "Samples",
     "Series",
     "Stack",
     "bars",
+    "heat_map",
     "histogram",
     "lines",
     "nice_ticks",
+    "pareto_front",
+    "scatter",
     "stacked_bars",
 ]
