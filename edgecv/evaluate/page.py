@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from edgecv.evaluate.report import ClassResult, Curve, EvalReport
 from edgecv.evaluate.tables import FIGURES
 from edgecv.report import (
@@ -94,16 +92,16 @@ def _curves(curves: Sequence[Curve]) -> Iterator[Section]:
     each = [curve for curve in curves if curve.category is not None]
     blocks: list[Block] = []
     if means:
-        svg = _curve_chart([(f"IoU {curve.iou:.2f}", curve) for curve in means])
-        blocks.append(Chart(svg, "Precision over recall, mean over classes"))
+        drawing = _curve_chart([(f"IoU {curve.iou:.2f}", curve) for curve in means])
+        blocks.append(Chart(drawing, "Precision over recall, mean over classes"))
     if len(each) > 1:
-        svg = _curve_chart([(curve.category or "", curve) for curve in each])
-        blocks.append(Chart(svg, "Precision over recall at IoU 0.50, by class"))
+        drawing = _curve_chart([(curve.category or "", curve) for curve in each])
+        blocks.append(Chart(drawing, "Precision over recall at IoU 0.50, by class"))
     if blocks:
         yield Section("Precision and recall", blocks)
 
 
-def _curve_chart(curves: Sequence[tuple[str, Curve]]) -> Markup:
+def _curve_chart(curves: Sequence[tuple[str, Curve]]) -> charts.Drawing:
     return charts.lines(
         [
             charts.Series(label, [i / 100 for i in range(len(curve.precision))], curve.precision)

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from edgecv.errors import InputError
+from edgecv.report.charts.drawing import Drawing
 from edgecv.report.values import to_text
 
 PICTURE_MIMES = ("image/jpeg", "image/png", "image/webp", "image/gif")
@@ -101,14 +101,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart. svg: from `edgecv.report.charts`; any other text is shown as text.
+    """A chart: a drawing of `edgecv.report.charts`, and the title that it goes by.
 
-    alt: what the chart says, for those who do not see it; caption where it is empty.
+    alt: the title for those who do not see it; caption where it is empty. Raises InputError for
+    anything else than a drawing.
     """
 
-    svg: Markup | str
+    drawing: Drawing
     caption: str
     alt: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.drawing, Drawing):
+            raise InputError(
+                f"chart: expected a drawing of edgecv.report.charts, got {type(self.drawing).__name__}"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup, escape
-
 from edgecv import machine
-from edgecv.errors import InputError
 from edgecv.media.atomic import write_whole
+from edgecv.report import svg
 from edgecv.report.blocks import (
     Block,
     Chart,
@@ -36,10 +32,6 @@ from edgecv.report.values import clean, is_number, to_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
-
-FILES = resources.files("edgecv.report")
-CHART_STYLES = ("colors.css", "chart.css")
-MARGIN = 12
 
 
 def to_html(page: Page) -> str:
@@ -69,24 +61,13 @@ def write_html(path: str | Path, page: Page) -> None:
 def to_svg(chart: Chart) -> str:
     """A chart's wide drawing as a picture of its own, with its style inside.
 
-    It takes the colors that the viewer prefers, dark or light, and the viewer's own font. Raises InputError
-    for a chart that is not from `edgecv.report.charts`.
+    It takes the colors that the viewer prefers, dark or light, and the viewer's own font.
     """
-    drawing = re.search(r'<svg ([^>]*?)viewBox="0 0 (\S+) (\S+)"([^>]*)>(.*?)</svg>', chart.svg, re.DOTALL)
-    if not isinstance(chart.svg, Markup) or drawing is None:
-        raise InputError("chart: expected one of edgecv.report.charts, got other text")
-    before, width, height, after, content = drawing.groups()
-    room = f"{-MARGIN} {-MARGIN} {float(width) + 2 * MARGIN:g} {float(height) + 2 * MARGIN:g}"
-    style = "\n".join(FILES.joinpath(name).read_text(encoding="utf-8") for name in CHART_STYLES)
-    return (
-        f'<svg {before}viewBox="{room}"{after}>\n<title>{escape(clean(chart.alt or chart.caption))}</title>\n'
-        f'<style>\n{style}</style>\n<rect x="{-MARGIN}" y="{-MARGIN}" width="100%" height="100%" '
-        f'fill="var(--card)"/>\n{content}</svg>\n'
-    )
+    return svg.picture(chart.drawing, chart.alt or chart.caption)
 
 
 def write_svg(path: str | Path, chart: Chart) -> None:
-    """Write the picture of a chart, whole or not at all. Raises OutputError, and what `to_svg` raises."""
+    """Write the picture of a chart, whole or not at all. Raises OutputError."""
     write_whole(Path(path), to_svg(chart).encode())
 
 
@@ -95,7 +76,7 @@ def _template() -> Template:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
-        loader=FunctionLoader(lambda name: FILES.joinpath(name).read_text(encoding="utf-8")),
+        loader=FunctionLoader(lambda name: svg.FILES.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -141,7 +122,8 @@ def _view(block: Block) -> dict[str, Any]:
         case Table():
             return {"kind": "table", **_table(block)}
         case Chart():
-            return {"kind": "chart", "chart": block, "alt": block.alt or block.caption}
+            alt = block.alt or block.caption
+            return {"kind": "chart", "caption": block.caption, "alt": alt, "svg": svg.inline(block.drawing)}
         case Failures():
             return {"kind": "failures", "items": block.items}
         case _:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,81 +12,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markupsafe import Markup
 
 from edgecv.errors import InputError
-from edgecv.report import Chart, to_svg
+from edgecv.report import Chart, svg, to_svg
 from edgecv.report.charts import (
     Bar,
+    Drawing,
     Samples,
     Series,
     Stack,
     bars,
+    elements,
     histogram,
     lines,
     nice_ticks,
     scale,
     stacked_bars,
-    svg,
 )
+from tests.report.drawn import ANY, HOSTILE, INF, LONG, NAN, XML, Drawn
 
-NAN, INF = math.nan, math.inf
-XML = "{http://www.w3.org/2000/svg}"
-NUMBER = r"-?\d+(?:\.\d+)?"
-
-
-class Drawn:
-    """A chart, parsed and checked: two drawings, with nothing outside of them."""
-
-    def __init__(self, chart: Markup) -> None:
-        root = ElementTree.fromstring(chart)
-        self.drawings = root.findall(f"{XML}svg")
-        assert [each.attrib["class"] for each in self.drawings] == ["plot wide", "plot narrow"]
-        self.notes = [each.text or "" for each in root.findall("p")]
-        for drawing in self.drawings:
-            self._check(drawing)
-
-    @staticmethod
-    def _check(drawing: ElementTree.Element) -> None:
-        layout = svg.NARROW if "narrow" in drawing.attrib["class"] else svg.WIDE
-        _, _, width, height = map(float, drawing.attrib["viewBox"].split())
-        assert width == layout.width
-        assert height > 0
-        for element in drawing.iter():
-            for name, value in element.attrib.items():
-                if name in ("x", "x1", "x2", "cx", "width"):
-                    assert -0.5 <= float(value) <= width + 0.5, element.attrib
-                if name in ("y", "y1", "y2", "cy", "height"):
-                    assert -0.5 <= float(value) <= height + 0.5, element.attrib
-                if name in ("d", "points"):
-                    assert re.fullmatch(rf"M?{NUMBER},{NUMBER}(?:[L ]{NUMBER},{NUMBER})*", value)
-        free = -math.inf
-        for text in drawing.iter(f"{XML}text"):
-            room = svg.text_width(text.text or "", layout.font)
-            share = {None: 0.0, "start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor")]
-            left = float(text.attrib["x"]) - share * room
-            assert left >= -1, text.text
-            assert left + room <= width + 1, text.text
-            if text.get("class") == "tick" and text.get("text-anchor") == "middle":
-                assert left > free, "two labels of an axis run into each other"
-                free = left + room
-
-    def count(self, tag: str, drawing: int = 0) -> int:
-        return len(list(self.drawings[drawing].iter(XML + tag)))
-
-    def texts(self, drawing: int = 0) -> list[str]:
-        return [each.text or "" for each in self.drawings[drawing].iter(f"{XML}text")]
-
-    def titles(self, drawing: int = 0) -> list[str]:
-        return [each.text or "" for each in self.drawings[drawing].iter(f"{XML}title")]
-
-    def filled(self, tag: str = "rect", drawing: int = 0) -> list[ElementTree.Element]:
-        return [each for each in self.drawings[drawing].iter(XML + tag) if each.get("class") == "fill"]
-
-
-LONG = "a label that goes on and on " * 20
-HOSTILE = "</text></svg><script>alert(1)</script>&\"'\x00\ud800\u202e"
-CASES: dict[str, Callable[[], Markup]] = {
+CASES: dict[str, Callable[[], Drawing]] = {
     "bars, none": lambda: bars([]),
     "bars, one": lambda: bars([Bar("a", 3.0)]),
     "bars, zeros": lambda: bars([Bar("a", 0.0), Bar("b", 0.0)]),
@@ -153,9 +97,6 @@ def test_hostile_labels_are_text(name: str) -> None:
     drawn = Drawn(CASES[name]())
     assert drawn.count("script") == 0
     assert any("</text></svg><script>alert(1)</script>&\"'\ufffd\ufffd" in each for each in drawn.titles())
-
-
-ANY = st.one_of(st.none(), st.floats(), st.integers(-(10**6), 10**6))
 
 
 @settings(max_examples=40)
@@ -254,11 +195,11 @@ def test_no_spike_is_thinned_away() -> None:
 
 
 def test_series_differ_by_more_than_color() -> None:
-    styles = [svg.series_class(i) for i in range(24)]
+    styles = [elements.series_class(i) for i in range(24)]
     assert len(set(styles)) == 24
     assert len({style.split()[1] for style in styles[:6]}) == 6
-    shapes = [str(svg.marker(i, 0, 0)) for i in range(svg.MARKERS)]
-    assert len(set(shapes)) == svg.MARKERS
+    shapes = [elements.marker(i, 0, 0) for i in range(elements.MARKERS)]
+    assert len(set(shapes)) == elements.MARKERS
 
 
 def test_one_series_needs_no_legend() -> None:
@@ -295,6 +236,49 @@ def test_a_long_tail_is_cut_and_counted() -> None:
 def test_what_does_not_fit_is_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(InputError, match=text):
         make()
+
+
+# --- what a drawing carries ------------------------------------------------------------------------
+
+
+def test_a_drawing_is_a_value() -> None:
+    first, second = (lines([Series("a", [1, 2, NAN], [3, 4, 5])], x_label="x") for _ in range(2))
+    assert first == second
+    assert first != lines([Series("a", [1, 2, NAN], [3, 4, 6])], x_label="y")
+    assert first.wide.size_wh == (760, 370)
+    assert first.narrow.size_wh[0] == 310
+    assert first.notes == ("Left out: 1 point, not finite.",)
+    with pytest.raises(AttributeError):
+        first.notes = ()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        pytest.param(lambda: bars([Bar("a", 1, 0, 2), Bar("b", None)]), "a: 1 (0 to 2); b: –", id="bars"),  # noqa: RUF001
+        pytest.param(lambda: stacked_bars("xy", [Stack("a", [1, 2])], unit="ms"), "a: 3 ms", id="stacks"),
+        pytest.param(
+            lambda: lines([Series("a", [1, 2], [3, NAN]), Series("b", [1, 2], [3, 4])]),
+            "a: 1 point; b: 2 points",
+            id="lines",
+        ),
+        pytest.param(lambda: histogram([Samples("a", [1.0, 2.0])]), "a: 2 values", id="histogram"),
+        pytest.param(lambda: bars([]), "nothing to show", id="nothing"),
+        pytest.param(
+            lambda: bars([Bar(str(i), i) for i in range(20)]),
+            "; ".join(f"{i}: {i}" for i in range(12)) + "; and 8 more",
+            id="many",
+        ),
+    ],
+)
+def test_what_a_drawing_says_in_words(make: Callable[[], Drawing], expected: str) -> None:
+    assert make().description == expected
+    root = ElementTree.fromstring(svg.inline(make()))
+    assert [each.attrib["aria-label"] for each in root.iter(f"{XML}svg")] == [expected] * 2
+
+
+def test_a_description_is_bounded() -> None:
+    assert len(bars([Bar("x" * 10**4, 1.0)] * 20).description) < 2000
 
 
 # --- axes -----------------------------------------------------------------------------------------
@@ -370,20 +354,20 @@ def test_labels(values: list[float], options: dict[str, Any], expected: list[str
 
 def test_numpy_scalars_are_numbers() -> None:
     one, two = np.float32(1.1), np.float32(2.2)
-    chart = bars([Bar("a", two, one, two)]) + histogram([Samples("a", [one, two], mark=one)])  # type: ignore[list-item, arg-type]
-    assert all(len(number) < 8 for number in re.findall(r'"(-?[\d.]+)"', chart))
+    for chart in (bars([Bar("a", two, one, two)]), histogram([Samples("a", [one, two], mark=one)])):  # type: ignore[list-item, arg-type]
+        assert all(len(number) < 8 for number in re.findall(r'"(-?[\d.]+)"', svg.inline(chart)))
 
 
 @given(st.text(max_size=60), st.floats(40, 400))
 def test_shortened_words_fit(words: str, width: float) -> None:
-    short = svg.shorten(words, width, 13)
-    assert svg.text_width(short, 13) <= width + 1e-6
+    short = elements.shorten(words, width, 13)
+    assert elements.text_width(short, 13) <= width + 1e-6
     whole = " ".join(words.split())
     assert short == whole or whole.startswith(short[:-1])
 
 
 def test_a_label_without_end_is_cut_quickly() -> None:
-    assert len(svg.shorten("x" * 10**6, 100, 13)) < 20
+    assert len(elements.shorten("x" * 10**6, 100, 13)) < 20
 
 
 def test_a_chart_as_a_picture_of_its_own() -> None:
@@ -391,12 +375,8 @@ def test_a_chart_as_a_picture_of_its_own() -> None:
     root = ElementTree.fromstring(text)
     assert root.tag == f"{XML}svg"
     assert [child.text for child in root if child.tag.endswith("title")] == ["p50 & more"]
+    assert [child.text for child in root if child.tag.endswith("desc")] == ["a <b>: 3 ms; b: 1 ms"]
+    assert root.attrib["viewBox"] == "-12 -12 784 109"
     assert "--c0" in text
     assert "url(" not in text
     assert "narrow" not in text.split("</style>")[1]
-
-
-@pytest.mark.parametrize("text", ["<svg viewBox='0 0 1 1'></svg>", Markup("<p>no chart</p>")])
-def test_only_a_chart_becomes_a_picture(text: str) -> None:
-    with pytest.raises(InputError, match=r"edgecv\.report\.charts"):
-        to_svg(Chart(text, "x"))

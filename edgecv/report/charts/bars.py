@@ -6,17 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from markupsafe import Markup
-
 from edgecv.errors import InputError
-from edgecv.report.charts.scale import MINUS, Axis, Scale, axis, is_plottable
-from edgecv.report.charts.svg import (
-    Drawing,
+from edgecv.report.charts.drawing import Drawing, View, compose, nothing
+from edgecv.report.charts.elements import (
+    Element,
     Layout,
     legend,
     line,
-    nothing,
-    plot,
     series_class,
     shorten,
     tag,
@@ -24,6 +20,7 @@ from edgecv.report.charts.svg import (
     text_width,
     tick_labels,
 )
+from edgecv.report.charts.scale import Axis, Scale, axis, is_plottable, number_text
 from edgecv.report.values import to_text
 
 LABEL_SHARE = 0.36
@@ -58,12 +55,12 @@ class _Row:
     words: str
     reach: float
     hint: str
-    draw: Callable[[Scale, float], list[Markup]]
+    draw: Callable[[Scale, float], list[Element]]
 
 
 def bars(
     items: Sequence[Bar], *, unit: str = "", spec: str = ".4g", at_least: Sequence[float] = ()
-) -> Markup:
+) -> Drawing:
     """A bar for each value, from zero, with the value behind it.
 
     unit: behind the numbers. spec: format of the numbers. at_least: values that the axis covers too,
@@ -72,7 +69,7 @@ def bars(
     rows = [_bar_row(item, unit, spec) for item in items]
     ends = (v for bar in items if is_plottable(bar.value) for v in (bar.value, bar.low, bar.high))
     places = [0.0, *(float(value) for value in (*at_least, *ends) if is_plottable(value))]
-    return plot(lambda layout: _draw(rows, _axis(places, layout), layout))
+    return compose(lambda layout: _draw(rows, _axis(places, layout), layout), [row.hint for row in rows])
 
 
 def stacked_bars(
@@ -82,7 +79,7 @@ def stacked_bars(
     unit: str = "",
     spec: str = ".4g",
     colors: Sequence[int] | None = None,
-) -> Markup:
+) -> Drawing:
     """Bars whose parts add up, with the sum behind each.
 
     parts: names of the parts, from left to right. colors: indices of their colors; None counts. A part
@@ -104,17 +101,17 @@ def stacked_bars(
         f"Left out: {lost} part{'' if lost == 1 else 's'} without a number of at least zero." if lost else ""
     )
 
-    def draw(layout: Layout) -> Drawing:
+    def draw(layout: Layout) -> View:
         if not items:
             return nothing(layout)
         names, top = legend(styles, _box, layout)
-        elements, height = _draw(rows, _axis(places, layout), layout, top + 6)
-        return [*names, *elements], height
+        below = _draw(rows, _axis(places, layout), layout, top + 6)
+        return View(layout, (*names, *below.elements), below.height)
 
-    return plot(draw, note)
+    return compose(draw, [row.hint for row in rows], note)
 
 
-def _box(_: int, x: float, y: float) -> Markup:
+def _box(_: int, x: float, y: float) -> Element:
     return tag("rect", x=x, y=y - 6, width=20, height=12, rx=2, class_="fill")
 
 
@@ -125,12 +122,7 @@ def _axis(values: Sequence[float], layout: Layout) -> Axis:
 
 
 def _with_unit(value: object, unit: str, spec: str) -> str:
-    return f"{_number(value, spec)} {unit}".rstrip()
-
-
-def _number(value: object, spec: str) -> str:
-    words = to_text(value, spec)
-    return MINUS + words[1:] if words.startswith("-") else words
+    return f"{number_text(value, spec)} {unit}".rstrip()
 
 
 def _is_part(value: object) -> TypeGuard[float]:
@@ -147,7 +139,7 @@ def _bar_row(bar: Bar, unit: str, spec: str) -> _Row:
     if bar.low is not None and bar.high is not None:
         hint += f" ({_with_unit(bar.low, unit, spec)} to {_with_unit(bar.high, unit, spec)})"
 
-    def draw(scale: Scale, y: float) -> list[Markup]:
+    def draw(scale: Scale, y: float) -> list[Element]:
         start, end = sorted((scale(0), scale(value)))
         elements = [
             tag(
@@ -178,7 +170,7 @@ def _stack_row(stack: Stack, styles: Sequence[tuple[int, str]], unit: str, spec:
     lost = sum(not _is_part(value) for value in stack.parts)
     words = _with_unit(sum(values), unit, spec) + (f", {lost} left out" if lost else "")
 
-    def draw(scale: Scale, y: float) -> list[Markup]:
+    def draw(scale: Scale, y: float) -> list[Element]:
         elements, start = [], 0.0
         for (color, name), value in zip(styles, values, strict=True):
             left, right = scale(start), scale(start + value)
@@ -200,7 +192,7 @@ def _stack_row(stack: Stack, styles: Sequence[tuple[int, str]], unit: str, spec:
     return _Row(stack.label, words, sum(values), f"{stack.label}: {words}", draw)
 
 
-def _draw(rows: Sequence[_Row], along: Axis, layout: Layout, top: float = 4) -> Drawing:
+def _draw(rows: Sequence[_Row], along: Axis, layout: Layout, top: float = 4) -> View:
     """The rows over an axis: labels beside the bars, or above them where the page is narrow."""
     if not rows:
         return nothing(layout)
@@ -228,4 +220,4 @@ def _draw(rows: Sequence[_Row], along: Axis, layout: Layout, top: float = 4) -> 
             label = text(shorten(row.label, left - 10, font), left - 8, y + BAR - 3, anchor="end")
         value = text(shown, scale(row.reach) + 7, y + BAR - 3)
         elements.append(tag("g", tag("title", row.hint), label, *row.draw(scale, y), value))
-    return elements, bottom + font + 12
+    return View(layout, tuple(elements), bottom + font + 12)

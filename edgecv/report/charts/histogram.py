@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from markupsafe import Markup
 from numpy.typing import NDArray
 
-from edgecv.report.charts.scale import Axis, Scale, axis, is_plottable
-from edgecv.report.charts.svg import (
-    Drawing,
+from edgecv.report.charts.drawing import Drawing, View, compose, nothing
+from edgecv.report.charts.elements import (
+    Element,
     Layout,
     axis_label,
     line,
-    nothing,
-    plot,
     series_class,
     shorten,
     tag,
@@ -24,6 +21,7 @@ from edgecv.report.charts.svg import (
     text_width,
     tick_labels,
 )
+from edgecv.report.charts.scale import Axis, Scale, axis, is_plottable
 from edgecv.report.values import to_text
 
 ROW = 46.0
@@ -50,7 +48,7 @@ class Samples:
     color: int | None = None
 
 
-def histogram(series: Sequence[Samples], *, x_label: str = "", spec: str = ".4g") -> Markup:
+def histogram(series: Sequence[Samples], *, x_label: str = "", spec: str = ".4g") -> Drawing:
     """How often which value came, in a row for each series, every row to a height of its own.
 
     All rows share the axis and its bins. A long tail is cut where it would squeeze the rest, and the
@@ -61,12 +59,12 @@ def histogram(series: Sequence[Samples], *, x_label: str = "", spec: str = ".4g"
     lost = sum(len(each.values) for each in series) - sum(map(len, kept))
     note = f"Left out: {lost} value{'' if lost == 1 else 's'}, not finite." if lost else ""
 
-    def draw(layout: Layout) -> Drawing:
+    def draw(layout: Layout) -> View:
         if not any(map(len, kept)):
             return nothing(layout)
         return _draw(series, kept, x_label, spec, layout)
 
-    return plot(draw, note)
+    return compose(draw, [_count(*each) for each in zip(series, kept, strict=True)], note)
 
 
 def _range(kept: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
@@ -83,7 +81,7 @@ def _draw(
     x_label: str,
     spec: str,
     layout: Layout,
-) -> Drawing:
+) -> View:
     font = layout.font
     along = axis(_range(kept), count=5 if layout.is_narrow else 9)
     scale = along.scale(EDGE, layout.width - EDGE)
@@ -103,7 +101,11 @@ def _draw(
     if x_label:
         elements.append(axis_label(x_label, layout.width / 2, height + font, layout))
         height += font + 8
-    return elements, height
+    return View(layout, tuple(elements), height)
+
+
+def _count(samples: Samples, values: NDArray[np.float64]) -> str:
+    return f"{samples.label}: {len(values)} values"
 
 
 def _note(samples: Samples, values: NDArray[np.float64], along: Axis, spec: str) -> str:
@@ -116,7 +118,7 @@ def _note(samples: Samples, values: NDArray[np.float64], along: Axis, spec: str)
     return "; ".join(notes)
 
 
-def _words(label: str, note: str, y: float, layout: Layout) -> list[Markup]:
+def _words(label: str, note: str, y: float, layout: Layout) -> list[Element]:
     """A row's label and note; y: the first base line."""
     font, room = layout.font, layout.width - 2 * EDGE
     if layout.is_narrow:
@@ -139,12 +141,12 @@ def _bins(
     scale: Scale,
     spec: str,
     layout: Layout,
-) -> list[Markup]:
+) -> list[Element]:
     """One distribution over its base line."""
     edges = np.linspace(along.low, along.high, 1 + (NARROW_BINS if layout.is_narrow else WIDE_BINS))
     counts, _ = np.histogram(values, edges)
     top = max(1, int(counts.max()))
-    elements = [tag("title", f"{samples.label}: {len(values)} values")]
+    elements = [tag("title", _count(samples, values))]
     for n, start, end in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if n:
             height = max(1.0, n / top * (ROW - 4))

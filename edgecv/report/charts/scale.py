@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeGuard
 
-from edgecv.report.values import is_number
+from edgecv.report.values import is_number, to_text
 
 # Beyond it differences and ratios of doubles leave their range.
 LIMIT = 1e200
@@ -26,6 +26,12 @@ def is_plottable(value: object, *, is_log: bool = False) -> TypeGuard[float]:
     except OverflowError:
         return False
     return abs(number) <= LIMIT and (not is_log or number >= 1 / LIMIT)
+
+
+def number_text(value: object, spec: str) -> str:
+    """A value as `to_text` writes it, with a true minus."""
+    words = to_text(value, spec)
+    return MINUS + words[1:] if words.startswith("-") else words
 
 
 @dataclass(frozen=True)
