@@ -14,9 +14,11 @@ from edgecv.version import VERSION
 
 if TYPE_CHECKING:
     from edgecv.api import compile, load
+    from edgecv.backends.pool import Pool
+    from edgecv.options import LoadOptions
     from edgecv.pipelines.classifier import Classifier
     from edgecv.pipelines.detector import Detector
-    from edgecv.types import Classification, Detections, FrameTransform, Placement, TensorSpec, Timing
+    from edgecv.types import Classification, Detections, FrameTransform, Placement, Seen, TensorSpec, Timing
 
 __version__ = VERSION
 
@@ -29,7 +31,10 @@ _PUBLIC = {
     "Classification": "edgecv.types",
     "Detections": "edgecv.types",
     "FrameTransform": "edgecv.types",
+    "LoadOptions": "edgecv.options",
     "Placement": "edgecv.types",
+    "Pool": "edgecv.backends.pool",
+    "Seen": "edgecv.types",
     "TensorSpec": "edgecv.types",
     "Timing": "edgecv.types",
 }
@@ -40,7 +45,10 @@ __all__ = [
     "Detections",
     "Detector",
     "FrameTransform",
+    "LoadOptions",
     "Placement",
+    "Pool",
+    "Seen",
     "TensorSpec",
     "Timing",
     "__version__",

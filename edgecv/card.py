@@ -35,6 +35,8 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Task = Literal["detect", "classify", "segment", "features", "anomaly"]
+# Tasks whose outputs mean nothing without a head.
+_HEADED = ("detect", "classify")
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -177,20 +179,23 @@ class ModelCard(_Card, frozen=True, kw_only=True):
             if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
                 raise ValueError(f"`name` {name!r}: expected lower case letters, digits, '.', '_' and '-'")
         _check_stages(self.stages)
-        if self.task in heads.BY_TASK:
-            fitting = heads.BY_TASK[self.task]
-            if self.head is None:
-                raise ValueError(f"`head` is missing: a model to {self.task} needs one")
-            if self.head.type not in fitting:
-                raise ValueError(
-                    f"`head` {self.head.type} does not {self.task}, which `task` says; "
-                    f"heads that do: {', '.join(fitting)}"
-                )
+        if self.task in _HEADED:
+            self._check_head()
         if isinstance(self.labels, str):
             check_relative(self.labels)
         conf = self.thresholds.conf
         if isinstance(conf, tuple) and isinstance(self.labels, tuple) and len(conf) != len(self.labels):
             raise ValueError(f"`thresholds.conf` has {len(conf)} values for {len(self.labels)} labels")
+
+    def _check_head(self) -> None:
+        """Raise ValueError unless there is a head, and it does what the card's task says."""
+        if self.head is None:
+            raise ValueError(f"`head` is missing: a model to {self.task} needs one")
+        if self.task != self.head.module.TASK:
+            raise ValueError(
+                f"`head` {self.head.type} does not {self.task}, which `task` says; "
+                f"heads that do: {', '.join(heads.that_do(self.task))}"
+            )
 
     @property
     def files(self) -> tuple[FileEntry, ...]:

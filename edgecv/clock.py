@@ -22,7 +22,8 @@ def check_captured(captured_ns: int | None) -> None:
     ahead_ns = _whole("captured_ns", captured_ns) - time.monotonic_ns()
     if ahead_ns > 0:
         raise InputError(
-            f"captured_ns: expected a time.monotonic_ns() that has been, got one {ahead_ns / 1e9:.6g} s ahead: "
+            f"captured_ns: expected a time.monotonic_ns() that has been, got one {ahead_ns / 1e9:.6g} s "
+            "ahead: "
             "time.time_ns() and stamps of other machines are other clocks"
         )
 

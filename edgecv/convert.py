@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgecv.errors import InputError
 from edgecv.graph.model import OnnxModel
 from edgecv.importers import NETWORK
 from edgecv.media.atomic import PendingFile, cannot_write, check_not_input
+from edgecv.options import LoadOptions
 
 SUFFIX = ".onnx"
 
@@ -68,16 +69,13 @@ class Conversion:
 def convert(
     model: str | Path,
     to: str | Path,
-    *,
-    weights: str | Path | None = None,
-    labels: str | Path | None = None,
-    mean: str | Path | Sequence[float] | None = None,
+    options: LoadOptions | None = None,
 ) -> Conversion:
     """Write a model as ONNX, and its card beside it as `<stem>.model.json`.
 
-    model, weights, labels, mean: as `load` takes them. to: the file to write, `<stem>.onnx`; a model of
-    several networks becomes `<stem>.<stage>.onnx` of each. What bore these names is replaced, all of it
-    or nothing.
+    model, options: as `load` takes them; of the options weights, labels and mean count. to: the file to
+    write, `<stem>.onnx`; a model of several networks becomes `<stem>.<stage>.onnx` of each. What bore these
+    names is replaced, all of it or nothing.
 
     Raises InputError where an output would replace a file that was read, OutputError where it cannot
     be written, and what `load` raises.
@@ -85,7 +83,7 @@ def convert(
     target = Path(to)
     if target.suffix.lower() != SUFFIX or not target.stem:
         raise InputError(f"to: expected a file name that ends in {SUFFIX}, got {str(to)!r}")
-    loaded = api.resolve(model, weights, labels=labels, mean=mean)
+    loaded = api.resolve(model, options)
     paths = {stage: _path(target, stage) for stage in loaded.networks}
     card_path = target.with_name(target.stem + api.CARD_SUFFIX)
     remarks = loaded.remarks

@@ -6,7 +6,6 @@ What counts as a result is no part of it: each task has settings of its own, bes
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,15 +16,16 @@ from edgecv.errors import InputError
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What `edgecv.load` is asked for, whatever the task.
 
-    backend: one name, strict; "a,b", an ordered fallback that the placement records; None, all that are usable,
-    in their order. device: "cpu", "cuda:1"…; None: where the chosen backend runs. threads: those of one run, the
-    caller included; None: the smaller of affinity and cgroup quota, and of a plan at most those that it is cut
-    for. precision: "fp32", "fp16", "bf16" or "int8", and no other; None: at least as precise as the file stores.
-    weights: the other file of a Caffe or Darknet network, where it is not beside it; for a card, the network's
-    file in place of its own. labels: a file of class names, one a line. mean: of each channel of a frame: blue,
-    green, red; one number for all; or a mean file of Caffe. imgsz: width and height of the blob (one number:
-    both), for a model whose input is dynamic. cache: take what was compiled before from the cache, and keep
-    there what is compiled now. warmup: run the whole path before the model is handed over.
+    backend: one name, strict; "a,b", an ordered fallback that the placement records; None, all that are
+    usable, in their order. device: "cpu", "cuda:1"…; None: where the chosen backend runs. threads: those of
+    one run, the caller included; None: the smaller of affinity and cgroup quota, and of a plan at most those
+    that it is cut for. precision: "fp32", "fp16", "bf16" or "int8", and no other; None: at least as precise
+    as the file stores. weights: the other file of a Caffe or Darknet network, where it is not beside it; for
+    a card, the network's file in place of its own. labels: a file of class names, one a line. mean: of each
+    channel of a frame: blue, green, red; one number for all; or a mean file of Caffe. imgsz: width and height
+    of the blob (one number: both), for a model whose input is dynamic. cache: take what was compiled before
+    from the cache, and keep there what is compiled now. warmup: run the whole path before the model is handed
+    over.
 
     Paths become text, one size two. Raises InputError for sizes and numbers that are none.
     """
@@ -34,48 +34,44 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     threads: int | None = None
     precision: str | None = None
-    weights: str | os.PathLike[str] | None = None
-    labels: str | os.PathLike[str] | None = None
-    mean: str | os.PathLike[str] | Sequence[float] | None = None
-    imgsz: int | Sequence[int] | None = None
+    weights: str | None = None
+    labels: str | None = None
+    mean: str | tuple[float, ...] | None = None
+    imgsz: tuple[int, int] | None = None
     cache: bool = True
     warmup: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("weights", "labels"):
-            value = getattr(self, name)
-            self._set(name, None if value is None else os.fspath(value))
-        if isinstance(self.mean, os.PathLike):
-            self._set("mean", os.fspath(self.mean))
-        elif self.mean is not None and not isinstance(self.mean, str):
-            self._set("mean", _numbers(self.mean))
-        if self.imgsz is not None:
-            self._set("imgsz", _size(self.imgsz))
+        for name, value in (
+            ("weights", _text(self.weights)),
+            ("labels", _text(self.labels)),
+            ("mean", _mean(self.mean)),
+            ("imgsz", _size(self.imgsz)),
+        ):
+            msgspec.structs.force_setattr(self, name, value)
 
-    def _set(self, name: str, value: object) -> None:
-        msgspec.structs.force_setattr(self, name, value)
-
-    @property
-    def size_wh(self) -> tuple[int, int] | None:
-        """`imgsz`: width and height of the blob, pixels."""
-        size: Any = self.imgsz
-        return size
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The files that are named, by option."""
-        named: dict[str, Any] = {"weights": self.weights, "labels": self.labels, "mean": self.mean}
-        return {option: value for option, value in named.items() if isinstance(value, str)}
+    @classmethod
+    def of(cls, **given: Any) -> LoadOptions:
+        """The record of what a caller gives: paths of any kind, any sequences, one number for a size."""
+        return cls(**given)
 
 
-def _numbers(values: Sequence[float]) -> tuple[float, ...]:
+def _text(path: Any) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _mean(mean: Any) -> str | tuple[float, ...] | None:
+    if mean is None or isinstance(mean, (str, os.PathLike)):
+        return _text(mean)
     try:
-        return tuple(float(value) for value in values)
+        return tuple(float(value) for value in mean)
     except (TypeError, ValueError):
-        raise InputError(f"mean: expected a number for each channel, or a file, got {values!r}") from None
+        raise InputError(f"mean: expected a number for each channel, or a file, got {mean!r}") from None
 
 
-def _size(imgsz: int | Sequence[int]) -> tuple[int, int]:
+def _size(imgsz: Any) -> tuple[int, int] | None:
+    if imgsz is None:
+        return None
     sizes = (imgsz, imgsz) if isinstance(imgsz, int) else tuple(imgsz)
     if len(sizes) != 2 or not all(isinstance(n, int) and n >= 1 for n in sizes):
         raise InputError(f"imgsz: expected a size or (width, height) of at least 1, got {imgsz!r}")

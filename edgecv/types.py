@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import msgspec
 import numpy as np
 
-
 if TYPE_CHECKING:
     import supervision
     from numpy.typing import NDArray
@@ -147,11 +146,11 @@ class Timing(msgspec.Struct, frozen=True):
         raise KeyError(f"{stage!r}: expected one of the stages {', '.join(name for name, _ in self.stages)}")
 
     def __getattr__(self, name: str) -> float:
-        """`timing.inference_ms`, as `timing["inference"]`."""
-        try:
-            return self[name.removesuffix("_ms")] if name.endswith("_ms") else self[""]
-        except KeyError:
-            raise AttributeError(f"'Timing' has no attribute {name!r}") from None
+        """`timing.inference_ms`, which is `timing["inference"]`."""
+        stage, _, unit = name.rpartition("_")
+        if unit == "ms" and stage in dict(self.stages):
+            return self[stage]
+        raise AttributeError(f"'Timing' has no attribute {name!r}")
 
     def as_dict(self) -> dict[str, float]:
         """Stage -> ms, in order."""
@@ -240,7 +239,9 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """What every pipeline makes of a frame. names: class names, by class_id. seen: None where no model ran."""
+    """What every pipeline makes of a frame. names: class names, by class_id. seen: None where no model
+    ran.
+    """
 
     names: tuple[str, ...] = ()
     seen: Seen | None = None

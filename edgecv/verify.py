@@ -9,22 +9,22 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv import api, backends, boxes, image, image_reference, zoo
+from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
 from edgecv.card import Golden, ModelCard
 from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError
 from edgecv.media.synthetic import synthetic_frame
-from edgecv.pipelines.base import Pipeline
-from edgecv.pipelines.classifier import Classifier
-from edgecv.pipelines.detector import Detector
+from edgecv.options import LoadOptions
 from edgecv.types import Candidates, Detections, FloatArray
 
 # Backends sum in different orders; what their outputs differ by on real models is about 1e-5.
@@ -38,9 +38,6 @@ MAX_MATCHED = 2000
 MAX_GOLDEN_BYTES = 64 << 20
 
 Array = NDArray[Any]
-
-# Task -> the stages that follow its raw outputs.
-_STAGES = {"detect": ("candidates", "detections"), "classify": ("classes",)}
 
 
 @dataclass(frozen=True)
@@ -120,22 +117,23 @@ class _Found:
 
 
 def verify(
-    model: str | Path,
+    model: str | os.PathLike[str],
+    options: LoadOptions | None = None,
     *,
-    backend: str | None = None,
-    weights: str | Path | None = None,
-    threads: int = 1,
     frame: NDArray[np.uint8] | None = None,
     frame_name: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> VerifyReport:
     """Run the stages and compare.
 
-    backend: names with commas; None: every usable one. frame: uint8 (H, W, 3) BGR in place of the
-    card's golden frame, whose tensors are then not compared.
+    options: as for `edgecv.load`, but for the backend: names with commas, each by itself; None: every usable
+    one. Threads are one unless they are given. frame: uint8 (H, W, 3) BGR in place of the card's golden
+    frame, whose tensors are then not compared.
     """
-    loaded = api.resolve(model, weights)
-    api.check_task(loaded)
+    options = options or LoadOptions()
+    loaded = api.resolve(model, options)
+    api.check_read(loaded)
+    kind = pipelines.of_card(loaded.card)
     api.announce(loaded)
     card, golden = loaded.card, None
     if frame is None and card.golden is not None and loaded.folder is not None:
@@ -146,21 +144,22 @@ def verify(
 
     checks: list[Check] = []
     progress("blob")
-    blob, reference = _blobs(card, frame)
+    blob, reference = _blobs(card, frame, options.imgsz)
     checks.append(_compare_arrays("blob", "preprocessing", "NumPy reference", blob, reference, 0.0))
     checks.append(_check_golden_blob(card, blob, golden))
 
     runs: list[_Run] = []
-    for name in backends.parse_names(backend) if backend else list(backends.BACKENDS):
+    asked = options.backend
+    for name in backends.parse_names(asked) if asked else list(backends.BACKENDS):
         progress(name)
         reason = backends.BACKENDS[name].unavailable()
         if reason is not None:
-            if backend:
+            if asked:
                 raise BackendUnavailableError(f"backend {name} is not usable here: {reason}")
             checks.append(Check("outputs", name, "", "skipped", detail=reason))
             continue
         try:
-            runs.append(_run(loaded, name, threads, frame))
+            runs.append(_run(loaded, name, options, frame))
         except EdgeCVError as error:
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
 
@@ -172,7 +171,7 @@ def verify(
     for run in runs:
         if golden is not None:
             checks.append(_check_golden_outputs(run, golden))
-    for stage in ("outputs", *_STAGES.get(card.task, ())):
+    for stage in ("outputs", *kind.COMPARED):
         if len(runs) < 2:
             alone = runs[0].name if runs else "no backend"
             checks.append(Check(stage, alone, "", "skipped", detail="no second backend to compare with"))
@@ -185,43 +184,34 @@ def sampled(array: Array, step: int) -> Array:
     return array.reshape(-1)[::step]
 
 
-def _blobs(card: ModelCard, frame: NDArray[np.uint8]) -> tuple[Array, Array]:
-    spec = card.image_input.blob_spec()
+def _blobs(card: ModelCard, frame: NDArray[np.uint8], size_wh: tuple[int, int] | None) -> tuple[Array, Array]:
+    spec = card.image_input.blob_spec(size_wh)
     blob, _ = image.to_blob(frame, spec)
     reference = image_reference.to_blob(frame, spec)
     return blob, reference
 
 
-def _run(loaded: api.Loaded, name: str, threads: int, frame: NDArray[np.uint8]) -> _Run:
-    options: dict[str, Any] = {}
-    if loaded.card.task == "detect":
-        options = {"conf": CONF, "multi_label": True}
-    with api.start(loaded, backend=name, threads=threads, warmup=False, **options) as pipeline:
-        return _stages(pipeline, name, frame)
+def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[np.uint8]) -> _Run:
+    kind = pipelines.of_card(loaded.card)
+    settings = msgspec.structs.asdict(kind.Settings.for_comparison(CONF))
+    one = msgspec.structs.replace(options, backend=name, threads=options.threads or 1, warmup=False)
+    with api.load_with(loaded, one, settings=settings) as pipeline:
+        seen = pipeline.inspect(frame)
+        return _Run(
+            name,
+            dict(seen.outputs),
+            {stage: _found(value, pipeline.settings) for stage, value in seen.found.items()},
+        )
 
 
-def _stages(pipeline: Pipeline[Any], name: str, frame: NDArray[np.uint8]) -> _Run:
-    blob = pipeline.new_blob()
-    transform = pipeline.preprocess(frame, blob[0])
-    inferred = {key: np.array(array) for key, array in pipeline.infer(blob).items()}
-    first = {key: array[0] for key, array in inferred.items()}
-    # What a second network makes of proposals hangs on their order: only the first one's outputs compare
-    # number by number.
-    outputs = {spec.name: inferred[spec.name] for spec in pipeline.session.outputs}
-    if isinstance(pipeline, Classifier):
-        return _Run(name, outputs, {"classes": pipeline.probabilities(first)})
-    assert isinstance(pipeline, Detector)
-    candidates = pipeline.candidates(first)
-    return _Run(
-        name,
-        outputs,
-        {
-            "candidates": _Found.of(candidates),
-            "detections": _Found.of(
-                pipeline.postprocess(first, transform), pipeline.settings.iou, pipeline.settings.max_det
-            ),
-        },
-    )
+def _found(value: Any, settings: Any) -> _Found | FloatArray:
+    """What a stage found, with what may tell two backends apart without a fault."""
+    if isinstance(value, Candidates):
+        return _Found.of(value)
+    if isinstance(value, Detections):
+        return _Found.of(value, settings.iou, settings.max_det)
+    array: FloatArray = value
+    return array
 
 
 def _compare(stage: str, run: _Run, reference: _Run) -> Check:

@@ -89,8 +89,8 @@ def compile_model(
 
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
     all that are usable, in the same way. shapes: of the inputs, to prepare for, so that what a backend cannot
-    do with them counts here too. pool: threads to share, on backends that take them; None: threads of its own.
-    Raises what the only or last backend raised, with all reasons.
+    do with them counts here too. pool: threads to share, on backends that take them; None: threads of its
+    own. Raises what the only or last backend raised, with all reasons.
     """
     for spec in model.facts.inputs:
         if spec.is_static:
@@ -123,7 +123,8 @@ def open_container(
     names = [saver] if backend is None else parse_names(backend)
     if saver not in names or saver not in BACKENDS:
         raise PlacementError(
-            f"backend: {backend or saver} was asked for, and {container.origin} is a plan of {saver}, which no "
+            f"backend: {backend or saver} was asked for, and {container.origin} is a plan of {saver}, which "
+            "no "
             f"other backend runs; ask for {saver}, or give the network that it was compiled from"
         )
     failures = [(name, f"{container.origin} is a plan of {saver}") for name in names[: names.index(saver)]]

@@ -1,7 +1,7 @@
 """What every backend is: a probe with a reason, and networks compiled, which sessions run.
 
-A `Backend` compiles a network once, a `Compiled` is shared, a `Session` (in `session`) belongs to one thread at
-a time. Whether what came out is what was asked for is looked at in one place, `gate`.
+A `Backend` compiles a network once, a `Compiled` is shared, a `Session` (in `session`) belongs to one thread
+at a time. Whether what came out is what was asked for is looked at in one place, `gate`.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ class OnnxRuntimeBackend(Backend):
         if kind not in devices:
             known = "" if kind in PROVIDERS else f" (devices it knows: {', '.join(PROVIDERS)})"
             raise PlacementError(
-                f"onnxruntime: device {device!r} was asked for; this build has only {', '.join(devices)}{known}"
+                f"onnxruntime: device {device!r} was asked for; this build has only "
+                f"{', '.join(devices)}{known}"
             )
         provider, index_option = PROVIDERS[kind]
         provider_options = {index_option: str(index)} if index_option else {}

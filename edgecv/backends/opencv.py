@@ -154,7 +154,8 @@ class CompiledOpenCV(Compiled):
             # The classic engine has no main graph to dump, and before its first input no dump at all.
             if "main_graph" not in dump:
                 raise PlacementError(
-                    f"opencv: the new engine of OpenCV {self._version} was asked for and another one answers: "
+                    f"opencv: the new engine of OpenCV {self._version} was asked for and another one "
+                    "answers: "
                     "is OPENCV_FORCE_DNN_ENGINE set?"
                 )
             return "new engine, DNN_TARGET_CPU", "int8" if "Int8 {" in dump else "fp32"

@@ -32,7 +32,8 @@ Key: TypeAlias = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
 
 
 class Session(ABC, Generic[PlanT]):
-    """What runs a compiled network. Its state belongs to one thread at a time: a second concurrent run raises.
+    """What runs a compiled network. Its state belongs to one thread at a time: a second concurrent run
+    raises.
 
     compiled: the network, shared with other sessions. inputs, outputs: TensorSpec in the model's own order.
     placement: what runs where. A model with static shapes is prepared when the session is opened.
@@ -101,9 +102,9 @@ class Session(ABC, Generic[PlanT]):
 
         inputs: name -> C-contiguous array of the input's dtype and a prepared shape. out: arrays from
         `empty_outputs()` to write into; else fresh ones. replan: prepare an unprepared shape now
-        instead of raising InputError. deadline_ns: of time.monotonic_ns(), 0 for none; one that is past already
-        raises before the run, one that passes during it ends the run or, where `compiled.deadline` says
-        "judges", is told after it. Returns the outputs in the model's own order.
+        instead of raising InputError. deadline_ns: of time.monotonic_ns(), 0 for none; one that is past
+        already raises before the run, one that passes during it ends the run or, where `compiled.deadline`
+        says "judges", is told after it. Returns the outputs in the model's own order.
 
         Raises DeadlineError and CancelledError, after which the outputs are not to be used.
         """

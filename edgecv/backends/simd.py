@@ -14,7 +14,13 @@ import numpy as np
 
 from edgecv.backends.base import Array, Backend, Compiled, CompileOptions, Described, Shapes
 from edgecv.backends.session import MAX_PLANS, Key, Session
-from edgecv.errors import CancelledError, InputError, PlacementError, UnavailableError, UnsupportedOperatorError
+from edgecv.errors import (
+    CancelledError,
+    InputError,
+    PlacementError,
+    UnavailableError,
+    UnsupportedOperatorError,
+)
 from edgecv.types import Memory, Placement
 from edgecv.version import VERSION
 

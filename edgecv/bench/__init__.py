@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from edgecv.bench.page import to_page
 from edgecv.bench.report import (
+    END_TO_END,
     BenchConfig,
     BenchReport,
     BenchResult,
     FrameInfo,
-    Latency,
     json_schema,
     parse_cpus,
 )
@@ -17,11 +17,11 @@ from edgecv.bench.statistics import Summary
 from edgecv.bench.tables import to_lines, to_table
 
 __all__ = [
+    "END_TO_END",
     "BenchConfig",
     "BenchReport",
     "BenchResult",
     "FrameInfo",
-    "Latency",
     "Measurement",
     "Progress",
     "Summary",

@@ -16,6 +16,7 @@ from edgecv.bench.worker import pin as pin_process
 from edgecv.engine.explain import Explanation, StepFacts
 from edgecv.errors import InputError
 from edgecv.explain import explain_model
+from edgecv.options import LoadOptions
 
 BACKEND = "simd"
 
@@ -90,16 +91,15 @@ class LayersReport(_Struct, frozen=True, kw_only=True):
 
 def measure_layers(
     model: str,
+    options: LoadOptions | None = None,
     *,
     threads: Sequence[int] = (1,),
     runs: int = 200,
-    weights: str | None = None,
-    imgsz: int | tuple[int, int] | None = None,
     pin: tuple[int, ...] | None = None,
 ) -> LayersReport:
     """Run a model on the engine, on noise, and time each layer.
 
-    model, weights, imgsz: as for `edgecv.explain.explain_model`. threads: each count is measured by itself.
+    model, options: as for `edgecv.explain.explain_model`, but for threads: each count is measured by itself.
     pin: processors; n threads stay on the first n of them, and the caller is put back where it was. Runs in
     this process. Raises InputError, and what `explain_model` raises.
     """
@@ -110,7 +110,8 @@ def measure_layers(
     for count in threads:
         with _pinned(None if pin is None else pin[:count]), Peak(count) as peak:
             peak.measure()
-            found = explain_model(model, weights=weights, imgsz=imgsz, threads=count, repeats=runs)
+            one = msgspec.structs.replace(options or LoadOptions(), threads=count)
+            found = explain_model(model, one, repeats=runs)
             peak.measure()
             networks += [_network(stage, each, peak.gflops_per_s) for stage, each in found.items()]
     return LayersReport(model=model, runs=runs, pin=pin, machine=machine.identity(), networks=tuple(networks))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from edgecv.bench.report import STAGES, BenchReport, BenchResult, Latency
+import msgspec
+
+from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult
 from edgecv.bench.statistics import Summary
 from edgecv.bench.tables import name_of
+from edgecv.options import LoadOptions
 from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, charts
 
-PARTS = STAGES[:-1]
 # Not the colors of the first backends, which other charts use.
-PART_COLORS = (4, 6, 7)
-TITLES = {stage: stage.replace("_", " ").capitalize() for stage in STAGES}
+PART_COLORS = (4, 6, 7, 3, 5)
 
 # A result that has figures, its name, and the place that gives its color.
-Case = tuple[int, str, BenchResult, Latency]
+Case = tuple[int, str, BenchResult, dict[str, Summary]]
 
 
 def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[float]] = ()) -> Page:
@@ -52,8 +53,8 @@ def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
     failed = len(report.results) - len(cases)
     parts = []
     if cases:
-        _, name, _, latency = min(cases, key=lambda case: case[3].end_to_end.p50)
-        total = latency.end_to_end
+        _, name, _, latency = min(cases, key=lambda case: case[3][END_TO_END].p50)
+        total = latency[END_TO_END]
         parts.append(
             f"{name}: {total.p50:.2f} ms in the median and {total.p99:.2f} ms at p99, over {total.n} frames"
             + (f"; the fastest of {len(cases)}." if len(cases) > 1 else ".")
@@ -76,14 +77,15 @@ def _failures(report: BenchReport) -> Iterator[Section]:
 def _latency(cases: Sequence[Case]) -> Iterator[Section]:
     if not cases:
         return
+    parts = _parts(cases)
     totals = ("p50", "p99", "min", "max")
     table = Table(
-        ["Backend", *(Column(name, ".2f") for name in (*totals, *(TITLES[stage] for stage in PARTS)))],
+        ["Backend", *(Column(name, ".2f") for name in (*totals, *(_title(stage) for stage in parts)))],
         [
             (
                 name,
-                *(getattr(latency.end_to_end, figure) for figure in totals),
-                *(getattr(latency, stage).p50 for stage in PARTS),
+                *(getattr(latency[END_TO_END], figure) for figure in totals),
+                *(_median(latency, stage) for stage in parts),
             )
             for _, name, _, latency in cases
         ],
@@ -94,20 +96,20 @@ def _latency(cases: Sequence[Case]) -> Iterator[Section]:
         [
             charts.Bar(name, total.p50, total.min, total.p99, color)
             for color, name, _, latency in cases
-            for total in (latency.end_to_end,)
+            for total in (latency[END_TO_END],)
         ],
         unit="ms",
         spec=".2f",
     )
     stages = charts.stacked_bars(
-        PARTS,
+        parts,
         [
-            charts.Stack(name, [getattr(latency, stage).p50 for stage in PARTS])
+            charts.Stack(name, [_median(latency, stage) or 0.0 for stage in parts])
             for _, name, _, latency in cases
         ],
         unit="ms",
         spec=".2f",
-        colors=PART_COLORS,
+        colors=[PART_COLORS[i % len(PART_COLORS)] for i in range(len(parts))],
     )
     yield Section(
         "Latency",
@@ -129,8 +131,8 @@ def _distribution(
         charts.Samples(
             name,
             samples,
-            mark=latency.end_to_end.p50,
-            note=f"p50 {latency.end_to_end.p50:.2f}, p99 {latency.end_to_end.p99:.2f}",
+            mark=latency[END_TO_END].p50,
+            note=f"p50 {latency[END_TO_END].p50:.2f}, p99 {latency[END_TO_END].p99:.2f}",
             color=color,
         )
         for color, name, latency, samples in known
@@ -167,13 +169,27 @@ def _stages(cases: Sequence[Case]) -> Iterator[Section]:
     tables = [
         Table(
             ["Backend", "n", *(Column(name, ".3f") for name in names)],
-            [(name, *_cells(getattr(latency, stage))) for _, name, _, latency in cases],
-            caption=f"{TITLES[stage]}, milliseconds",
+            [(name, *_cells(latency[stage])) for _, name, _, latency in cases if stage in latency],
+            caption=f"{_title(stage)}, milliseconds",
             best=dict.fromkeys(names, "min"),
         )
-        for stage in STAGES
+        for stage in (*_parts(cases), END_TO_END)
     ]
     yield Section("Stages", tables)
+
+
+def _parts(cases: Sequence[Case]) -> list[str]:
+    """The stages of all cases, each once, in order."""
+    stages = dict.fromkeys(stage for _, _, _, latency in cases for stage in latency)
+    return [stage for stage in stages if stage != END_TO_END]
+
+
+def _title(stage: str) -> str:
+    return stage.replace("_", " ").capitalize()
+
+
+def _median(latency: dict[str, Summary], stage: str) -> float | None:
+    return latency[stage].p50 if stage in latency else None
 
 
 def _cells(summary: Summary) -> tuple[float | None, ...]:
@@ -221,7 +237,7 @@ def _placements(results: Sequence[BenchResult]) -> Iterator[Section]:
     placed = [(name_of(result), result.placement) for result in results if result.placement is not None]
     if not placed:
         return
-    columns = ["backend", "engine", "version", "device", "precision", "threads"]
+    columns = ["backend", "engine", "version", "device", "stored", "precision", "threads"]
     titles = ["Asked for", *map(str.capitalize, columns)]
     rows = [[name, *(placement.get(key) for key in columns)] for name, placement in placed]
     if any(placement.get("fallbacks") for _, placement in placed):
@@ -231,11 +247,16 @@ def _placements(results: Sequence[BenchResult]) -> Iterator[Section]:
     yield Section("What ran", [Table(titles, rows)], note="As read back from each backend.")
 
 
+def _asked(config: BenchConfig) -> dict[str, object]:
+    """Options and settings that are not the default."""
+    options, plain = msgspec.structs.asdict(config.options), msgspec.structs.asdict(LoadOptions())
+    return {**{name: value for name, value in options.items() if value != plain[name]}, **config.settings}
+
+
 def _conditions(report: BenchReport) -> dict[str, object]:
     config = report.config
     facts: dict[str, object] = {"Model": config.model}
-    if config.weights is not None:
-        facts["Weights"] = config.weights
+    facts |= {option.capitalize(): value for option, value in _asked(config).items()}
     if report.frame is not None:
         frame = report.frame
         facts["Frame"] = f"{frame.source or 'synthetic'}, {frame.width} x {frame.height}" + (

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from edgecv.options import LoadOptions
+
 # A turn of MAX_TURN_FRAMES, four numbers a frame, stays well under it.
 MAX_LINE_BYTES = 1 << 20
 MAX_TURN_FRAMES = 5000
@@ -20,21 +22,17 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Load(_Message, frozen=True, kw_only=True):
-    """Make the detectors and the frames.
+    """Make the pipelines and the frames.
 
-    streams: how many detectors, of `threads` threads each, which run at the same time. cpus: processors to
-    stay on, or None.
+    options, settings: as `api.load_with` takes them. streams: how many pipelines, of `options.threads`
+    threads each, on the same weights, which run at the same time. cpus: processors to stay on, or None.
     """
 
     loader: str
     model: str
-    backend: str | None
-    device: str
-    threads: int | None
+    options: LoadOptions
+    settings: dict[str, Any]
     streams: int
-    precision: str
-    imgsz: int | tuple[int, int] | None
-    weights: str | None
     source: str | None
     frame_wh: tuple[int, int]
     cpus: tuple[int, ...] | None
@@ -78,15 +76,13 @@ class WarmedUp(_Message, frozen=True, kw_only=True):
 
 
 class Measured(_Message, frozen=True, kw_only=True):
-    """Milliseconds of each frame of the turn.
+    """Milliseconds of each stage of each frame of the turn, and of the whole as the caller's clock has it.
 
-    wall_s: from the first frame's start to the last one's end. cpu_s, waiting_cpu_s: CPU time of the process
-    in the turn, and in the wait before it. Seconds.
+    stages: by name, in order. wall_s: from the first frame's start to the last one's end. cpu_s,
+    waiting_cpu_s: CPU time of the process in the turn, and in the wait before it. Seconds.
     """
 
-    preprocess: list[float]
-    inference: list[float]
-    postprocess: list[float]
+    stages: dict[str, list[float]]
     end_to_end: list[float]
     wall_s: float
     cpu_s: float

@@ -10,9 +10,11 @@ from edgecv import errors
 from edgecv.bench.protocol import MAX_TURN_FRAMES
 from edgecv.bench.statistics import PERCENTILE_DEFINITION, Summary
 from edgecv.errors import InputError
+from edgecv.options import LoadOptions
 
 HINTS = ("latency", "throughput")
-STAGES = ("preprocess", "inference", "postprocess", "end_to_end")
+# What the caller's clock sees of a frame; it stands behind the stages.
+END_TO_END = "end_to_end"
 
 
 class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,31 +24,29 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class BenchConfig(_Struct, frozen=True, kw_only=True):
     """What to measure.
 
-    model, device, precision, imgsz, weights: as `edgecv.load` takes them. backends, threads: every
-    pair of the two is measured; None is the default of `load`; a name may come twice, which shows how
-    far two equal measurements lie apart. source: images or a video, of which the first 64 frames are
-    used; None for a synthetic frame of frame_wh.
+    model, options, settings: as `api.load_with` takes them, but for the options' backend and threads, in
+    whose place every pair of backends and threads is measured; None is the default of `load`; a name may come
+    twice, which shows how far two equal measurements lie apart. source: images or a video, of which the first
+    64 frames are used; None for a synthetic frame of frame_wh.
 
     hint: what n threads are for. latency: all work on one frame. throughput: n frames at once, each on one
-    thread, by n detectors that run side by side in one process; each frame then takes longer, and its latency
-    is what it takes while the others run.
+    thread, by n clones that run side by side in one process, on the same weights; each frame then takes
+    longer, and its latency is what it takes while the others run.
 
     frames: samples of each. seconds: measuring time after which one stops with fewer. warmup: frames
     before the first turn, for at most warmup_seconds. turn: frames that one measures before the next
     takes over. settle: frames at the start of a turn that do not count, since the others have had the
     caches. pin: processors; a worker of n threads stays on the first n of them. timeout_s: longest
     silence of a worker, over what it was granted, before it is killed.
-    loader: module:function that makes the detector, called as `edgecv.load` is.
+    loader: module:function that makes the pipeline, called as `api.load_with` is.
     """
 
     model: str
     backends: tuple[str | None, ...] = (None,)
     threads: tuple[int | None, ...] = (None,)
-    device: str = "cpu"
-    precision: str = "fp32"
+    options: LoadOptions = LoadOptions()
+    settings: dict[str, Any] = {}
     hint: Literal["latency", "throughput"] = "latency"
-    imgsz: int | tuple[int, int] | None = None
-    weights: str | None = None
     source: str | None = None
     frame_wh: tuple[int, int] = (1280, 720)
     frames: int = 500
@@ -57,7 +57,7 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
     settle: int = 5
     pin: tuple[int, ...] | None = None
     timeout_s: float = 600.0
-    loader: str = "edgecv:load"
+    loader: str = "edgecv.api:load_with"
 
     def check(self) -> None:
         """Raises InputError that names the field."""
@@ -66,6 +66,11 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
         for count in self.threads:
             if count is not None and count < 1:
                 raise InputError(f"threads: expected at least 1, got {count}")
+        for name in ("backend", "threads"):
+            if getattr(self.options, name) is not None:
+                raise InputError(
+                    f"options.{name}: expected None: `backends` and `threads` say what is measured"
+                )
         if self.hint not in HINTS:
             raise InputError(f"hint: expected {' or '.join(HINTS)}, got {self.hint!r}")
         if self.hint == "throughput" and None in self.threads:
@@ -94,24 +99,16 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
                 raise InputError(f"pin: expected a processor for each of {most} threads, got {len(self.pin)}")
 
 
-class Latency(_Struct, frozen=True, kw_only=True):
-    """Each stage of a frame, and all of it as the caller's clock sees it."""
-
-    preprocess: Summary
-    inference: Summary
-    postprocess: Summary
-    end_to_end: Summary
-
-
 class BenchResult(_Struct, frozen=True, kw_only=True):
     """One backend at one thread count: figures, or what went wrong.
 
     backend, threads: as asked for; `placement` says what ran, of one stream. streams: frames that were worked
     on at once. frames_per_s: that all streams finished, per second of their turns. cpus: those it was bound
     to, or None. load_ms: of `load`, imports of the backend's library included, without warm-up.
-    first_frame_ms: the first call. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time
-    that it took while others were measured; what they lost to it. peak_rss_bytes: of its process.
-    error: one line; error_type: class of the exception, or "crash" or "timeout".
+    first_frame_ms: the first call. latency_ms: of each stage in order, then `end_to_end`, all of a frame as
+    the caller's clock sees it. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time that
+    it took while others were measured; what they lost to it. peak_rss_bytes: of its process. error: one line;
+    error_type: class of the exception, or "crash" or "timeout".
     """
 
     backend: str | None
@@ -120,7 +117,7 @@ class BenchResult(_Struct, frozen=True, kw_only=True):
     placement: dict[str, Any] | None = None
     load_ms: float | None = None
     first_frame_ms: float | None = None
-    latency_ms: Latency | None = None
+    latency_ms: dict[str, Summary] | None = None
     streams: int = 1
     frames_per_s: float | None = None
     cpu_ms_per_frame: float | None = None
@@ -156,7 +153,7 @@ class FrameInfo(_Struct, frozen=True, kw_only=True):
 class BenchReport(_Struct, frozen=True, kw_only=True):
     """A whole run. machine: `machine.identity()`. frame: None when nothing could be loaded."""
 
-    schema: int = 1
+    schema: int = 2
     config: BenchConfig
     machine: dict[str, Any]
     frame: FrameInfo | None

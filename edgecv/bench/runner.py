@@ -22,14 +22,7 @@ import msgspec
 
 from edgecv import machine
 from edgecv.bench import protocol
-from edgecv.bench.report import (
-    STAGES,
-    BenchConfig,
-    BenchReport,
-    BenchResult,
-    FrameInfo,
-    Latency,
-)
+from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult, FrameInfo
 from edgecv.bench.statistics import summarize
 
 Progress = Callable[[int, int], None]
@@ -178,7 +171,7 @@ class Lane:
         self._failure: WorkerError | None = None
         self._loaded: protocol.Loaded | None = None
         self._first_frame_ms: float | None = None
-        self._samples: dict[str, list[float]] = {stage: [] for stage in STAGES}
+        self._samples: dict[str, list[float]] = {}
         self._cpu_s = 0.0
         self._waiting_cpu_s = 0.0
         self._spent_s = 0.0
@@ -188,12 +181,12 @@ class Lane:
     @property
     def frames_done(self) -> int:
         """Samples so far."""
-        return len(self._samples["end_to_end"])
+        return len(self._samples.get(END_TO_END, ()))
 
     @property
     def samples_ms(self) -> tuple[float, ...]:
         """End to end, of each frame; none after a failure: part of a measurement is none."""
-        return () if self._failure is not None else tuple(self._samples["end_to_end"])
+        return () if self._failure is not None else tuple(self._samples.get(END_TO_END, ()))
 
     @property
     def is_open(self) -> bool:
@@ -221,13 +214,15 @@ class Lane:
                 protocol.Load(
                     loader=config.loader,
                     model=config.model,
-                    backend=self._backend,
-                    device=config.device,
-                    threads=self._threads if self._streams == 1 else 1,
+                    options=msgspec.structs.replace(
+                        config.options,
+                        backend=self._backend,
+                        threads=self._threads if self._streams == 1 else 1,
+                        # What the first frame takes is a figure of its own.
+                        warmup=False,
+                    ),
+                    settings=config.settings,
                     streams=self._streams,
-                    precision=config.precision,
-                    imgsz=config.imgsz,
-                    weights=config.weights,
                     source=config.source,
                     frame_wh=config.frame_wh,
                     cpus=self._cpus,
@@ -259,8 +254,8 @@ class Lane:
                 granted_s + config.timeout_s,
                 "while it was measured",
             )
-            for stage in STAGES:
-                self._samples[stage].extend(getattr(measured, stage))
+            for stage, samples in {**measured.stages, END_TO_END: measured.end_to_end}.items():
+                self._samples.setdefault(stage, []).extend(samples)
             self._cpu_s += measured.cpu_s
             self._waiting_cpu_s += measured.waiting_cpu_s
             self._wall_s += measured.wall_s
@@ -299,7 +294,7 @@ class Lane:
             **asked,
             load_ms=self._loaded.load_ms,
             first_frame_ms=self._first_frame_ms,
-            latency_ms=Latency(**{stage: summarize(self._samples[stage]) for stage in STAGES}),
+            latency_ms={stage: summarize(samples) for stage, samples in self._samples.items()},
             frames_per_s=self.frames_done / self._wall_s,
             cpu_ms_per_frame=self._cpu_s / self.frames_done * 1e3,
             waiting_cpu_ms=self._waiting_cpu_s * 1e3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgecv import machine
-from edgecv.bench.report import STAGES, BenchReport, BenchResult
+from edgecv.bench.report import END_TO_END, BenchReport, BenchResult
 from edgecv.bench.statistics import Summary
 
 if TYPE_CHECKING:
@@ -28,10 +28,9 @@ def to_table(report: BenchReport) -> Table:
         if result.latency_ms is None:
             continue
         table.add_row(f"[bold]{escape(name_of(result))}[/bold]")
-        for stage in STAGES:
-            cells = _cells(getattr(result.latency_ms, stage))
-            is_last = stage == STAGES[-1]
-            table.add_row(f"  {stage.replace('_', ' ')}", *cells, end_section=is_last)
+        for stage, summary in result.latency_ms.items():
+            name = f"  {stage.replace('_', ' ')}"
+            table.add_row(name, *_cells(summary), end_section=stage == END_TO_END)
     return table
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from edgecv.bench import protocol
 from edgecv.errors import BackendError, EdgeCVError, InputError
 from edgecv.media.synthetic import synthetic_frame
+from edgecv.types import Timing
 
 Frame = NDArray[np.uint8]
 R = TypeVar("R")
@@ -57,10 +58,10 @@ def peak_rss_bytes(status: Path = Path("/proc/self/status")) -> int:
 
 
 class Worker:
-    """The state between commands: a detector for each stream, their frames, and the clocks."""
+    """The state between commands: a pipeline for each stream, their frames, and the clocks."""
 
     def __init__(self) -> None:
-        self._detectors: list[Any] = []
+        self._pipelines: list[Any] = []
         self._threads: ThreadPoolExecutor | None = None
         self._frames: list[Frame] = []
         # One step in C, which no other thread can come between.
@@ -91,20 +92,10 @@ class Worker:
         module, _, name = command.loader.partition(":")
         load: Callable[..., Any] = getattr(importlib.import_module(module), name)
         started = time.perf_counter_ns()
-        for _ in range(command.streams):
-            detector = load(
-                command.model,
-                backend=command.backend,
-                device=command.device,
-                threads=command.threads,
-                precision=command.precision,
-                imgsz=command.imgsz,
-                weights=command.weights,
-                warmup=False,
-            )
-            self._detectors.append(detector)
+        first = load(command.model, command.options, settings=command.settings)
         load_ms = (time.perf_counter_ns() - started) / 1e6
-        placement = getattr(self._detectors[0], "placement", None)
+        self._pipelines = [first, *(first.clone() for _ in range(command.streams - 1))]
+        placement = getattr(self._pipelines[0], "placement", None)
         if command.streams > 1:
             self._threads = ThreadPoolExecutor(command.streams)
         height, width = self._frames[0].shape[:2]
@@ -117,13 +108,13 @@ class Worker:
 
     def _warm_up(self, command: protocol.WarmUp) -> protocol.WarmedUp:
         start = time.perf_counter()
-        self._run_next(self._detectors[0])
+        self._run_next(self._pipelines[0])
         first_ms = (time.perf_counter() - start) * 1e3
 
-        def warm_up(detector: Any) -> int:
-            done = int(detector is self._detectors[0])
+        def warm_up(pipeline: Any) -> int:
+            done = int(pipeline is self._pipelines[0])
             while done < command.frames and time.perf_counter() - start < command.seconds:
-                self._run_next(detector)
+                self._run_next(pipeline)
                 done += 1
             return done
 
@@ -134,42 +125,39 @@ class Worker:
     def _measure(self, command: protocol.Measure) -> protocol.Measured:
         cpu_before = time.process_time()
         waiting_cpu_s = cpu_before - self._cpu_s
-        self._on_each_stream(lambda detector: [self._run_next(detector) for _ in range(command.settle)])
+        self._on_each_stream(lambda pipeline: [self._run_next(pipeline) for _ in range(command.settle)])
         cpu_start = time.process_time()
         start = time.perf_counter_ns()
         limit = start + round(command.seconds * 1e9)
         # Streams take the next frame that is left, so that none waits long for the others at the end.
         frames_left = iter(range(command.frames))
-        runs = self._on_each_stream(lambda detector: self._samples(detector, frames_left, limit))
+        runs = self._on_each_stream(lambda pipeline: self._samples(pipeline, frames_left, limit))
         wall_s = (time.perf_counter_ns() - start) / 1e9
         cpu_s = time.process_time() - cpu_start
         self._cpu_s = come_to_rest()
-        preprocess, inference, postprocess, end_to_end = map(
-            list, zip(*(sample for run in runs for sample in run), strict=True)
-        )
+        timings, end_to_end = map(list, zip(*(sample for run in runs for sample in run), strict=True))
+        stages: dict[str, list[float]] = {}
+        for timing in timings:
+            for stage, ms in timing.stages:
+                stages.setdefault(stage, []).append(ms)
         return protocol.Measured(
-            preprocess=preprocess,
-            inference=inference,
-            postprocess=postprocess,
+            stages=stages,
             end_to_end=end_to_end,
             wall_s=wall_s,
             cpu_s=cpu_s,
             waiting_cpu_s=waiting_cpu_s,
         )
 
-    def _samples(
-        self, detector: Any, frames_left: Iterator[int], limit: int
-    ) -> list[tuple[float, float, float, float]]:
-        """Milliseconds of each stage of each frame, until none is left or the limit is past."""
+    def _samples(self, pipeline: Any, frames_left: Iterator[int], limit: int) -> list[tuple[Timing, float]]:
+        """Of each frame its stages and all of it in milliseconds, until none is left or the limit is past."""
         samples = []
         for _ in frames_left:
             before = time.perf_counter_ns()
-            timing = self._run_next(detector).timing
+            timing = self._run_next(pipeline).timing
             after = time.perf_counter_ns()
             if timing is None:
-                raise BackendError("the detector's result carries no timing")
-            end_to_end = (after - before) / 1e6
-            samples.append((timing.preprocess_ms, timing.inference_ms, timing.postprocess_ms, end_to_end))
+                raise BackendError("the pipeline's result carries no timing")
+            samples.append((timing, (after - before) / 1e6))
             if after >= limit:
                 break
         return samples
@@ -177,11 +165,11 @@ class Worker:
     def _on_each_stream(self, work: Callable[[Any], R]) -> list[R]:
         """What comes of the work with each detector; several at the same time, in threads of their own."""
         if self._threads is None:
-            return [work(detector) for detector in self._detectors]
-        return list(self._threads.map(work, self._detectors))
+            return [work(pipeline) for pipeline in self._pipelines]
+        return list(self._threads.map(work, self._pipelines))
 
-    def _run_next(self, detector: Any) -> Any:
-        return detector(self._frames[next(self._next) % len(self._frames)])
+    def _run_next(self, pipeline: Any) -> Any:
+        return pipeline(self._frames[next(self._next) % len(self._frames)])
 
 
 def come_to_rest() -> float:

@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import msgspec
 
-from edgecv.cli import options, output
+from edgecv.cli import options as spelled
+from edgecv.cli import output
 from edgecv.errors import InputError
+from edgecv.options import LoadOptions
 
 if TYPE_CHECKING:
     from edgecv.bench import BenchConfig
 
 FRAMES = 500
 # What a whole detector is measured with, and layers are not.
-NOT_FOR_LAYERS = {"source": None, "hint": "latency", "device": "cpu", "precision": "fp32"}
+NOT_FOR_LAYERS = {"source": None, "hint": "latency"}
+# Of the options of `load`, those that --layers reads.
+OF_LAYERS = ("weights", "labels", "mean", "imgsz", "cache")
 
 
 @click.command(name="bench")
-@options.model_argument
+@spelled.model_argument
 @click.option(
     "--backend", metavar="A,B", help="Backends to measure, each by itself. Default: every usable one."
 )
@@ -44,9 +49,10 @@ NOT_FOR_LAYERS = {"source": None, "hint": "latency", "device": "cpu", "precision
 @click.option("--warmup", type=int, default=50, show_default=True, help="Frames before the first sample.")
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
 @click.option("--out", metavar="FILE.svg", help="With --layers: write the bar chart to a file.")
-@options.placement_options
-@options.json_option
-@options.html_option
+@spelled.settings_options("conf", "iou", "max_det", "classes", "multi_label", "top")
+@spelled.load_options(without=("backend", "threads", "warmup"))
+@spelled.json_option
+@spelled.html_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -61,10 +67,8 @@ def command(
     warmup: int,
     pin: str | None,
     out: str | None,
-    device: str,
-    precision: str,
-    weights: str | None,
-    imgsz: tuple[int, int] | None,
+    settings: dict[str, Any],
+    options: LoadOptions,
     json_path: str | None,
     html_path: str | None,
 ) -> int:
@@ -84,22 +88,16 @@ def command(
     if out is not None and not layers:
         raise InputError("--out: writes the chart of --layers; use --html for a page with charts")
     if layers:
-        for option, default in NOT_FOR_LAYERS.items():
-            if context.params[option] != default:
-                raise InputError(
-                    f"--{option}: does not go with --layers, which runs the network alone on simd"
-                )
+        _check_layers(context.params, options, settings)
         if names not in ((), ("simd",)):
             raise InputError(f"--layers: expected --backend simd, the one that tells them, got {backend}")
     config = bench.BenchConfig(
         model=model,
         backends=names or tuple(usable()) or (None,),
-        threads=tuple(options.split_counts("--threads", threads)),
-        device=device,
-        precision=precision,
+        threads=tuple(spelled.split_counts("--threads", threads)),
+        options=options,
+        settings=settings,
         hint=hint,
-        imgsz=imgsz,
-        weights=weights,
         source=source,
         frames=frames,
         seconds=seconds,
@@ -109,6 +107,16 @@ def command(
     if layers:
         return _layers(config, out, json_path, html_path)
     return _latency(config, json_path, html_path)
+
+
+def _check_layers(parameters: dict[str, Any], options: LoadOptions, settings: dict[str, Any]) -> None:
+    plain = msgspec.structs.asdict(LoadOptions())
+    asked = msgspec.structs.asdict(options)
+    wrong = [name for name, default in NOT_FOR_LAYERS.items() if parameters[name] != default]
+    wrong += [name for name in plain if asked[name] != plain[name] and name not in OF_LAYERS]
+    for name in (*wrong, *settings):
+        option = name.replace("_", "-")
+        raise InputError(f"--{option}: does not go with --layers, which runs the network alone on simd")
 
 
 def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) -> int:
@@ -147,9 +155,8 @@ def _layers(config: BenchConfig, out: str | None, json_path: str | None, html_pa
             raise InputError(f"--out: one chart, of one number of threads, got {len(config.threads)}")
         atomic.check_not_input(Path(out), [Path(config.model)])
         atomic.check_writable(Path(out))
-    asked: dict[str, Any] = {"weights": config.weights, "imgsz": config.imgsz, "pin": config.pin}
     threads = tuple(count for count in config.threads if count is not None)
-    report = measure_layers(config.model, threads=threads, runs=config.frames, **asked)
+    report = measure_layers(config.model, config.options, threads=threads, runs=config.frames, pin=config.pin)
     if out is not None:
         # Of several stages the one that counts.
         slowest = max(report.networks, key=lambda network: network.ms)

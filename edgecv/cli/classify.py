@@ -9,40 +9,27 @@ import click
 from edgecv.cli import frames, options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.table import Table
 
+    from edgecv.options import LoadOptions
     from edgecv.types import Classification
 
 
 @click.command(name="classify")
 @options.model_argument
 @options.source_argument
-@click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to list of a frame."
-)
 @options.output_options
-@options.backend_option
-@options.threads_option
-@options.placement_options
-@options.import_options
+@options.settings_options("top")
+@options.load_options()
 def command(
     model: str,
     source: str,
-    top: int,
     out: str | None,
     json_path: str | None,
     show: bool,
     limit: int | None,
-    backend: str | None,
-    threads: int | None,
-    device: str,
-    precision: str,
-    weights: str | None,
-    imgsz: tuple[int, int] | None,
-    labels: str | None,
-    mean: Path | tuple[float, ...] | None,
+    settings: dict[str, Any],
+    options: LoadOptions,
 ) -> int:
     """Say what each frame of SOURCE shows, with MODEL.
 
@@ -51,47 +38,16 @@ def command(
     glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin.
     """
     from edgecv import media
-    from edgecv.api import load
+    from edgecv.api import load_with
 
-    view = frames.View(
-        doing="classifying",
-        record=_record,
-        headline=_headline,
-        table=_table,
-        draw=media.draw_classes,
-    )
+    view = frames.View(doing="classifying", headline=_headline, table=_table, draw=media.draw_classes)
     return frames.run(
-        lambda: load(
-            model,
-            task="classify",
-            backend=backend,
-            device=device,
-            threads=threads,
-            precision=precision,
-            weights=weights,
-            labels=labels,
-            mean=mean,
-            top=top,
-            imgsz=imgsz,
-        ),
+        lambda: load_with(model, options, task="classify", settings=settings),
         source,
         frames.Targets(out, json_path, show, limit),
         view,
         title=f"edgecv: {model}",
     )
-
-
-def _record(found: Classification) -> dict[str, Any]:
-    return {
-        "classes": [
-            {
-                "confidence": round(confidence, 5),
-                "class_id": class_id,
-                "class_name": found.class_name(class_id),
-            }
-            for confidence, class_id in found
-        ]
-    }
 
 
 def _headline(found: Classification) -> str:

@@ -9,11 +9,10 @@ import click
 from edgecv.cli import options, output
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.table import Table
 
     from edgecv.convert import Conversion
+    from edgecv.options import LoadOptions
 
 
 @click.command(name="convert")
@@ -21,15 +20,12 @@ if TYPE_CHECKING:
 @click.option(
     "--to", required=True, metavar="FILE", help="The file to write; its name ends in .onnx. It is replaced."
 )
-@options.weights_option
-@options.import_options
+@options.load_options(only=("weights", "labels", "mean"))
 @options.json_option
 def command(
     model: str,
     to: str,
-    weights: str | None,
-    labels: str | None,
-    mean: Path | tuple[float, ...] | None,
+    options: LoadOptions,
     json_path: str | None,
 ) -> int:
     """Write NET as ONNX, and beside it a card that says how to feed and read it.
@@ -45,7 +41,7 @@ def command(
     """
     from edgecv.convert import convert
 
-    converted = convert(model, to, weights=weights, labels=labels, mean=mean)
+    converted = convert(model, to, options)
     if json_path:
         output.write_json(json_path, converted.as_dict())
     if json_path != "-":

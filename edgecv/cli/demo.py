@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgecv.cli import options, output
+
+if TYPE_CHECKING:
+    from edgecv.options import LoadOptions
 
 
 @click.command(name="demo")
@@ -14,14 +18,14 @@ from edgecv.cli import options, output
 @click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt.")
 @click.option("--seed", type=int, default=5, show_default=True, help="Another seed is another belt.")
 @click.option("--backend", metavar="A,B", help="Backends to run, each by itself. Default: every usable one.")
-@options.threads_option
+@options.load_options(only=("device", "threads", "precision", "cache"))
 @options.json_option
 def command(
     out: str,
     frames: int,
     seed: int,
     backend: str | None,
-    threads: int | None,
+    options: LoadOptions,
     json_path: str | None,
 ) -> int:
     """Detect parts on a generated belt, on every usable backend, and report.
@@ -38,7 +42,7 @@ def command(
         frames=frames,
         seed=seed,
         backends=tuple(parse_names(backend)) if backend else (),
-        threads=threads,
+        options=options,
     )
     with output.progress_bar("starting") as bar:
         done = cell.run(config, progress=bar.step)

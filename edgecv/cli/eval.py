@@ -2,76 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgecv.cli import options, output
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from edgecv.options import LoadOptions
 
 
 @click.command(name="eval")
 @options.model_argument
 @click.argument("dataset")
-@click.option("--conf", type=float, help="Least confidence of a candidate. Default: 0.01.")
-@click.option("--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: 0.6.")
-@click.option("--max-det", type=int, help="Most detections an image. Default: 100.")
+@options.settings_options("conf", "iou", "max_det")
 @click.option("--per-class", is_flag=True, help="Show a table of all classes too.")
-@options.backend_option
-@options.threads_option
-@options.placement_options
-@options.import_options
+@options.load_options()
 @options.json_option
 @options.html_option
 def command(
     model: str,
     dataset: str,
-    conf: float | None,
-    iou: float | None,
-    max_det: int | None,
     per_class: bool,
-    backend: str | None,
-    threads: int | None,
-    device: str,
-    precision: str,
-    weights: str | None,
-    imgsz: tuple[int, int] | None,
-    labels: str | None,
-    mean: Path | tuple[float, ...] | None,
+    settings: dict[str, Any],
+    options: LoadOptions,
     json_path: str | None,
     html_path: str | None,
 ) -> int:
     """Measure the accuracy of MODEL on DATASET, as COCO counts it.
 
     DATASET: a COCO instances file or a folder that holds one, or a YOLO folder with images/ and
-    labels/. Every class of a cell over --conf is a candidate; the card's thresholds do not count here.
+    labels/. Every class of a cell over --conf is a candidate; the card's thresholds do not count here:
+    --conf is 0.01, --iou 0.6 and --max-det 100 unless they are given.
     """
     from edgecv import evaluate
-    from edgecv.api import load
+    from edgecv.api import load_with
     from edgecv.report import write_html
 
     output.check_html(html_path, inputs=(model, dataset))
-    given = {"conf": conf, "iou": iou, "max_det": max_det}
     opened = evaluate.open_dataset(dataset)
+    asked = {**evaluate.SETTINGS, **settings}
     with (
-        load(
-            model,
-            task="detect",
-            backend=backend,
-            device=device,
-            threads=threads,
-            precision=precision,
-            weights=weights,
-            labels=labels,
-            mean=mean,
-            imgsz=imgsz,
-            **{
-                **evaluate.LOAD_OPTIONS,
-                **{name: value for name, value in given.items() if value is not None},
-            },
-        ) as detector,
+        load_with(model, options, task="detect", settings=asked) as detector,
         output.progress_bar("evaluating") as bar,
     ):
         report = evaluate.evaluate(detector, opened, progress=bar.update)

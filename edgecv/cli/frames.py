@@ -1,25 +1,23 @@
-"""What `detect` and `classify` share: the run over a source's frames, and where its results go."""
+"""What `detect` and `classify` share: where the results of a source's frames go, as typed."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
 
 import click
 
 from edgecv.cli import INTERRUPTED, output
+from edgecv.types import R
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgecv.media import Frame, JsonLinesSink, Picture, Sink, Source, Window
+    from edgecv.loop import Tally
+    from edgecv.media import Failure, Frame, Picture
     from edgecv.pipelines.base import Pipeline
-    from edgecv.types import Classification, Detections
-
-R = TypeVar("R", bound="Detections | Classification")
 
 # A table of a whole video helps nobody: beyond this many frames only the summary is shown.
 MAX_TABLES = 20
@@ -29,13 +27,12 @@ MAX_TABLES = 20
 class View(Generic[R]):
     """How a task's results are shown.
 
-    doing: for the progress bar. record: the result's own part of a frame's JSON line. headline: the
-    result in a few words. table: the rest of it, None for nothing. draw: the result into a picture.
-    counted: what the summary counts, the length of each result; None for nothing.
+    doing: for the progress bar. headline: the result in a few words. table: the rest of it, None for nothing.
+    draw: the result into a picture. counted: what the summary counts, the length of each result; None for
+    nothing.
     """
 
     doing: str
-    record: Callable[[R], dict[str, Any]]
     headline: Callable[[R], str]
     table: Callable[[R], Table | None]
     draw: Callable[[Picture, R], Picture]
@@ -59,161 +56,90 @@ def run(
 
     open_pipeline: called when the source and the outputs are open. title: of the window.
     """
-    from edgecv import media
+    from edgecv import loop, media
 
     with ExitStack() as stack:
         frames = stack.enter_context(media.open_source(source, limit=targets.limit))
-        outputs = _Outputs(view)
+        receivers: list[Any] = [_Failures()]
         if targets.json_path:
-            outputs.json = stack.enter_context(media.JsonLinesSink(targets.json_path, inputs=frames.paths))
+            sink = stack.enter_context(media.JsonLinesSink(targets.json_path, inputs=frames.paths))
+            receivers.append(loop.ToJson(sink))
+        pictures = window = None
         if targets.out:
-            outputs.pictures = stack.enter_context(
+            pictures = stack.enter_context(
                 media.open_sink(
                     targets.out, kind=frames.kind, fps=frames.fps, live=frames.is_live, inputs=frames.paths
                 )
             )
         if targets.show:
-            outputs.window = stack.enter_context(media.Window(title))
+            window = stack.enter_context(media.Window(title))
         pipeline = stack.enter_context(open_pipeline())
-        outputs.tables = not (targets.json_path == "-" or targets.show)
-        interrupted = stack.enter_context(_interruptible(frames))
+        if frames.kind in ("image", "images") and not (targets.json_path == "-" or targets.show):
+            receivers.append(_Printer(view))
+        interrupt = stack.enter_context(loop.interruptible(frames))
+        if pictures or window:
+            receivers.append(
+                loop.ToPictures(view.draw, frames, sink=pictures, window=window, interrupt=interrupt)
+            )
+        progress = None
         if frames.kind != "image":
-            outputs.progress = stack.enter_context(output.progress_bar(view.doing))
-        _run(pipeline, frames, outputs, interrupted)
-    outputs.summarize(pipeline)
-    if interrupted:
-        done = count(outputs.frames, "frame")
+            progress = stack.enter_context(output.progress_bar(view.doing)).update
+        tally = loop.run(pipeline, frames, receivers, progress=progress, interrupt=interrupt)
+    _summarize(tally, pipeline, view, wrote=str(pictures.target) if pictures else None)
+    if tally.is_interrupted:
+        done = count(tally.frames, "frame")
         click.echo(f"edgecv: interrupted after {done}; the outputs are complete", err=True)
         return INTERRUPTED
-    return 1 if outputs.failures else 0
+    return 1 if tally.failures else 0
 
 
-@dataclass
-class _Outputs(Generic[R]):
-    """Where results go, and what has gone there."""
+class _Failures:
+    """Tells on stderr which frames could not be read; wants nothing else."""
 
-    view: View[R]
-    json: JsonLinesSink | None = None
-    pictures: Sink | None = None
-    window: Window | None = None
-    progress: output.ProgressBar | None = None
-    tables: bool = True
-    frames: int = 0
-    counted: int = 0
-    failures: int = 0
-    totals_ms: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    is_done = True
 
-    def summarize(self, pipeline: Pipeline[R]) -> None:
-        """One line on stderr: how much, where to, how fast, on what."""
-        if not self.frames:
+    def result(self, frame: Frame, found: Any) -> None:
+        pass
+
+    def failure(self, failure: Failure) -> None:
+        click.echo(f"edgecv: {failure.error}", err=True)
+
+
+class _Printer(Generic[R]):
+    """The first results as text on stdout."""
+
+    is_done = False
+
+    def __init__(self, view: View[R]) -> None:
+        self._view = view
+        self._left = MAX_TABLES
+
+    def result(self, frame: Frame, found: R) -> None:
+        if not self._left:
             return
-        means = ", ".join(
-            f"{name} {total / self.frames:.2f} ms"
-            for name, total in zip(("preprocess", "inference", "postprocess"), self.totals_ms, strict=True)
-        )
-        wrote = f"; wrote {self.pictures.target}" if self.pictures else ""
-        failed = f", {self.failures} failed" if self.failures else ""
-        counted = f", {count(self.counted, self.view.counted)}" if self.view.counted else ""
-        click.echo(
-            f"{count(self.frames, 'frame')}{failed}{counted}{wrote}\nmean {means}\n{pipeline.placement}",
-            err=True,
-        )
+        self._left -= 1
+        width, height = frame.size_wh
+        click.echo(f"{frame.source}, {width}x{height}: {self._view.headline(found)}; {found.timing}")
+        table = self._view.table(found)
+        if table is not None:
+            output.print_table(table)
+
+    def failure(self, failure: Failure) -> None:
+        pass
 
 
-def _run(pipeline: Pipeline[R], frames: Source, outputs: _Outputs[R], interrupted: list[int]) -> None:
-    from edgecv import media
-
-    for item in frames:
-        if isinstance(item, media.Failure):
-            outputs.failures += 1
-            click.echo(f"edgecv: {item.error}", err=True)
-            if outputs.json:
-                outputs.json.write({"source": item.source, "frame": item.index, "error": str(item.error)})
-            continue
-        found = pipeline(item.image, captured_ns=item.captured_ns)
-        outputs.frames += 1
-        outputs.counted += len(found)
-        _add(outputs.totals_ms, found)
-        if outputs.json:
-            outputs.json.write(_record(item, found, outputs.view))
-            if outputs.json.is_broken and not (outputs.pictures or outputs.window):
-                frames.stop()
-        if outputs.tables and outputs.frames <= MAX_TABLES and frames.kind in ("image", "images"):
-            _print(item, found, outputs.view)
-        if outputs.pictures or outputs.window:
-            picture = outputs.view.draw(item.image, found)
-            if outputs.pictures:
-                outputs.pictures.write(item, picture)
-            # A still picture stays until a key is pressed.
-            wait_ms = 0 if frames.kind in ("image", "images") else 1
-            if outputs.window and not outputs.window.show(
-                picture, wait_ms=wait_ms, stop=lambda: bool(interrupted)
-            ):
-                frames.stop()
-        if outputs.progress:
-            outputs.progress.update(outputs.frames + outputs.failures, frames.length)
-
-
-def _add(totals_ms: list[float], found: Detections | Classification) -> None:
-    assert found.timing is not None
-    totals_ms[0] += found.timing.preprocess_ms
-    totals_ms[1] += found.timing.inference_ms
-    totals_ms[2] += found.timing.postprocess_ms
-
-
-@contextmanager
-def _interruptible(frames: Source) -> Iterator[list[int]]:
-    """Ctrl-C ends the run after the frame in hand, so that outputs are closed properly; a second one
-    ends it at once. Yields a list that holds the signal once it came."""
-    caught: list[int] = []
-
-    def stop(number: int, _: Any) -> None:
-        if caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-        frames.stop()
-
-    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _record(frame: Frame, found: R, view: View[R]) -> dict[str, Any]:
-    timing, placement = found.timing, found.placement
-    assert timing is not None
-    assert placement is not None
-    width, height = frame.size_wh
-    return {
-        "source": frame.source,
-        "frame": frame.index,
-        "width": width,
-        "height": height,
-        **view.record(found),
-        "timing_ms": {
-            "preprocess": round(timing.preprocess_ms, 4),
-            "inference": round(timing.inference_ms, 4),
-            "postprocess": round(timing.postprocess_ms, 4),
-        },
-        "age_ms": None if found.age_ms is None else round(found.age_ms, 3),
-        "placement": placement.as_dict(),
-    }
-
-
-def _print(frame: Frame, found: R, view: View[R]) -> None:
-    width, height = frame.size_wh
-    timing = found.timing
-    assert timing is not None
-    click.echo(
-        f"{frame.source}, {width}x{height}: {view.headline(found)}; preprocess "
-        f"{timing.preprocess_ms:.2f} ms, inference {timing.inference_ms:.2f} ms, "
-        f"postprocess {timing.postprocess_ms:.2f} ms"
-    )
-    table = view.table(found)
-    if table is not None:
-        output.print_table(table)
+def _summarize(tally: Tally, pipeline: Pipeline[Any], view: View[Any], wrote: str | None) -> None:
+    """A few lines on stderr: how much, where to, how fast, on what."""
+    if not tally.frames:
+        return
+    means = ", ".join(f"{stage} {ms:.2f} ms" for stage, ms in tally.means_ms.items())
+    parts = [count(tally.frames, "frame")]
+    if tally.failures:
+        parts.append(f"{tally.failures} failed")
+    if view.counted:
+        parts.append(count(tally.counted, view.counted))
+    written = f"; wrote {wrote}" if wrote else ""
+    click.echo(f"{', '.join(parts)}{written}\nmean {means}\n{pipeline.placement}", err=True)
 
 
 def count(n: int, noun: str) -> str:

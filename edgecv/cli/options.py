@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 
 from edgecv.errors import InputError
+from edgecv.options import LoadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,82 +54,11 @@ def html_option(function: F) -> F:
     )
 
 
-def backend_option(function: F) -> F:
-    """--backend, one choice for the run."""
-    return click.option(
-        "--backend",
-        metavar="NAME[,NAME]",
-        help="Backend to run on; with commas, an ordered fallback. Default: simd,onnxruntime,opencv, "
-        "as far as they are usable.",
-    )(function)
-
-
-def placement_options(function: F) -> F:
-    """--device, --precision, --weights, --imgsz."""
-    for option in reversed(
-        (
-            click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, …"),
-            click.option("--precision", default="fp32", show_default=True, help="fp32, fp16 or int8."),
-            weights_option,
-            imgsz_option,
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def imgsz_option(function: F) -> F:
-    """--imgsz."""
-    return click.option(
-        "--imgsz",
-        metavar="SIZE|WxH",
-        callback=_parse_imgsz,
-        help="Blob size, for a model with a dynamic input.",
-    )(function)
-
-
-def weights_option(function: F) -> F:
-    """--weights."""
-    return click.option(
-        "--weights",
-        metavar="FILE",
-        help="The other file of a Caffe or Darknet network, where it is not beside it; of a card, the "
-        "network in place of its own.",
-    )(function)
-
-
-def import_options(function: F) -> F:
-    """--labels, --mean: what the files of a network may not say."""
-    for option in reversed(
-        (
-            click.option(
-                "--labels",
-                metavar="FILE",
-                help="Class names, one a line, as many as there are classes. Default: those beside the "
-                "network, where their number fits.",
-            ),
-            click.option(
-                "--mean",
-                metavar="B,G,R|FILE",
-                callback=_parse_mean,
-                help=(
-                    "Mean to subtract: a number for each channel of a frame, or one for all; or a mean file "
-                    "of Caffe, binaryproto or npy. Default: as the files say."
-                ),
-            ),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-def threads_option(function: F) -> F:
-    """--threads, one count."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads of one run. Default: the smaller of affinity and cgroup quota.",
-    )(function)
+def _split_classes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int | str, ...] | None:
+    """The ids or names in "0,2" or "person,car"."""
+    if text is None:
+        return None
+    return tuple(int(part) if part.strip().isdigit() else part.strip() for part in text.split(","))
 
 
 def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -141,20 +71,127 @@ def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tup
         raise InputError(f"--imgsz: expected a size such as 416 or 640x480, got {text!r}") from None
 
 
-def _parse_mean(_: click.Context, __: click.Parameter, text: str | None) -> Path | tuple[float, ...] | None:
+def _parse_mean(_: click.Context, __: click.Parameter, text: str | None) -> str | tuple[float, ...] | None:
     if text is None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        return Path(text)
+        return text
 
 
-def split_classes(text: str | None) -> list[int | str] | None:
-    """The ids or names in "0,2" or "person,car"."""
-    if text is None:
-        return None
-    return [int(part) if part.strip().isdigit() else part.strip() for part in text.split(",")]
+# Field of `LoadOptions` -> how it is spelled.
+_LOAD: dict[str, Callable[[Any], Any]] = {
+    "backend": click.option(
+        "--backend",
+        metavar="NAME[,NAME]",
+        help="Backend to run on; with commas, an ordered fallback. Default: simd,onnxruntime,opencv, "
+        "as far as they are usable.",
+    ),
+    "device": click.option(
+        "--device", metavar="NAME", help="cpu, cuda, cuda:1, … Default: where the backend runs."
+    ),
+    "threads": click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads of one run. Default: the smaller of affinity and cgroup quota.",
+    ),
+    "precision": click.option(
+        "--precision",
+        metavar="NAME",
+        help="What is computed: fp32, fp16, bf16 or int8, and no other. Default: at least as precise as "
+        "the file.",
+    ),
+    "weights": click.option(
+        "--weights",
+        metavar="FILE",
+        help="The other file of a Caffe or Darknet network, where it is not beside it; of a card, the "
+        "network in place of its own.",
+    ),
+    "labels": click.option(
+        "--labels",
+        metavar="FILE",
+        help="Class names, one a line, as many as there are classes. Default: those beside the "
+        "network, where their number fits.",
+    ),
+    "mean": click.option(
+        "--mean",
+        metavar="B,G,R|FILE",
+        callback=_parse_mean,
+        help="Mean to subtract: a number for each channel of a frame, or one for all; or a mean file "
+        "of Caffe, binaryproto or npy. Default: as the files say.",
+    ),
+    "imgsz": click.option(
+        "--imgsz",
+        metavar="SIZE|WxH",
+        callback=_parse_imgsz,
+        help="Blob size, for a model with a dynamic input.",
+    ),
+    "cache": click.option(
+        "--cache/--no-cache",
+        default=True,
+        help="Whether what was compiled before is taken from the cache, and what is compiled now kept there.",
+    ),
+    "warmup": click.option(
+        "--warmup/--no-warmup", default=True, help="Whether the whole path is run before the first frame."
+    ),
+}
+
+# Setting of a task -> how it is spelled.
+_SETTINGS: dict[str, Callable[[Any], Any]] = {
+    "conf": click.option("--conf", type=float, help="Least confidence. Default: the card's."),
+    "iou": click.option(
+        "--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's."
+    ),
+    "max_det": click.option("--max-det", type=int, help="Most detections a frame. Default: the card's."),
+    "classes": click.option(
+        "--classes", metavar="ID|NAME,…", callback=_split_classes, help="Classes to keep."
+    ),
+    "multi_label": click.option(
+        "--multi-label", is_flag=True, help="Every class of a cell counts, not only its best."
+    ),
+    "top": click.option("--top", type=click.IntRange(min=1), help="Classes to list of a frame. Default: 5."),
+}
+
+
+def load_options(*, without: Collection[str] = (), only: Collection[str] = ()) -> Callable[[F], F]:
+    """The fields of `LoadOptions` as options; the verb gets the record as `options`.
+
+    without: fields that the verb spells in its own way. only: of a verb that loads nothing, those that it
+    reads.
+    """
+    wanted = {name: each for name, each in _LOAD.items() if name in (only or _LOAD) and name not in without}
+    return _gathered("options", wanted, _record)
+
+
+def settings_options(*names: str) -> Callable[[F], F]:
+    """These settings as options; the verb gets those that are given as the dict `settings`."""
+    return _gathered("settings", {name: _SETTINGS[name] for name in names}, _given)
+
+
+def _gathered(
+    name: str, spellings: Mapping[str, Callable[[Any], Any]], gather: Callable[[dict[str, Any]], Any]
+) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def verb(*args: Any, **parameters: Any) -> Any:
+            own = {field: parameters.pop(field) for field in spellings}
+            return function(*args, **parameters, **{name: gather(own)})
+
+        wrapped: Any = verb
+        for spelling in reversed(list(spellings.values())):
+            wrapped = spelling(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def _record(own: dict[str, Any]) -> LoadOptions:
+    return LoadOptions(**own)
+
+
+def _given(own: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in own.items() if value not in (None, False)}
 
 
 def split_counts(option: str, text: str) -> list[int]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+import msgspec
 
 from edgecv.cli import options, output
+
+if TYPE_CHECKING:
+    from edgecv.options import LoadOptions
 
 _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped": "dim"}
 
@@ -13,21 +19,19 @@ _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped"
 @options.model_argument
 @click.argument("source", required=False)
 @click.option("--backend", metavar="NAME[,NAME]", help="Backends to compare. Default: every usable one.")
-@options.weights_option
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@options.load_options(without=("backend",))
 @options.json_option
 def command(
     model: str,
     source: str | None,
     backend: str | None,
-    weights: str | None,
-    threads: int,
+    options: LoadOptions,
     json_path: str | None,
 ) -> int:
     """Compare MODEL's blob with a plain NumPy reference and the card's golden hash, then raw outputs,
     candidates and detections, or classes, across backends, and name the first stage that diverges.
 
-    SOURCE: an image in place of the card's golden frame.
+    SOURCE: an image in place of the card's golden frame. --threads is 1 unless it is given.
     """
     from edgecv.verify import verify
 
@@ -39,9 +43,7 @@ def command(
     with output.stderr().status("verifying …") as status:
         report = verify(
             model,
-            backend=backend,
-            weights=weights,
-            threads=threads,
+            msgspec.structs.replace(options, backend=backend),
             frame=frame,
             frame_name=source or "",
             progress=lambda step: status.update(f"verifying … {step}"),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgecv import bench, evaluate
-from edgecv.api import load
+from edgecv import bench, evaluate, loop
+from edgecv.api import load_with
 from edgecv.backends import BACKENDS, usable
 from edgecv.bench import BenchConfig, BenchReport, Measurement
 from edgecv.demo import scenes
@@ -27,7 +27,9 @@ from edgecv.errors import (
     UnavailableError,
 )
 from edgecv.evaluate import EvalReport
-from edgecv.media import Failure, draw, open_sink, open_source
+from edgecv.media import Failure, Frame, draw, open_sink, open_source
+from edgecv.options import LoadOptions
+from edgecv.types import Detections
 
 MODEL = "parts-nano"
 # The belt is easier than the scenes that the model was measured on (models/parts-nano), and larger parts lie
@@ -50,15 +52,15 @@ class DemoConfig:
     """What to run.
 
     out: the folder that is written, made where it does not exist. frames: of the belt, 1 to 1000. seed:
-    of its generator. backends: names; empty takes every usable one. threads: of one run, None for as many
-    as this process may use. seconds: longest measuring time of each backend.
+    of its generator. backends: names; empty takes every usable one. options: of loading, but for the backend.
+    seconds: longest measuring time of each backend.
     """
 
     out: Path
     frames: int = 24
     seed: int = 5
     backends: tuple[str, ...] = ()
-    threads: int | None = None
+    options: LoadOptions = field(default_factory=LoadOptions)
     seconds: float = 6.0
 
     def check(self) -> None:
@@ -149,7 +151,8 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         BenchConfig(
             model=MODEL,
             backends=tuple(names),
-            threads=(config.threads,),
+            threads=(config.options.threads,),
+            options=msgspec.structs.replace(config.options, threads=None),
             source=str(belt),
             frames=400,
             seconds=config.seconds,
@@ -183,7 +186,7 @@ def _outcome(
         count = _look(name, dataset, config, step, draws=draws)
         report = None
         if scores:
-            with load(MODEL, backend=name, threads=config.threads, **evaluate.LOAD_OPTIONS) as detector:
+            with load_with(MODEL, _on(name, config), settings=evaluate.SETTINGS) as detector:
                 report = evaluate.evaluate(detector, dataset, progress=lambda d, t: step("scoring", d, t))
     except (UnavailableError, BackendError) as error:
         return BackendOutcome(backend=name, problem=str(error))
@@ -194,22 +197,41 @@ def _outcome(
 
 def _look(name: str, dataset: evaluate.Dataset, config: DemoConfig, step: Progress, *, draws: bool) -> Tally:
     """Every frame at the card's thresholds, and the frames with what was found drawn in."""
-    counted = Tally()
     with ExitStack() as stack:
         frames = stack.enter_context(open_source(str(config.out / "belt")))
         sink = None
         if draws:
             sink = stack.enter_context(open_sink(f"{config.out / 'annotated'}/", kind=frames.kind))
-        detector = stack.enter_context(load(MODEL, backend=name, threads=config.threads))
-        for image, item in zip(dataset.images, frames, strict=True):
-            if isinstance(item, Failure):
-                raise item.error
-            found = detector(item.image, captured_ns=item.captured_ns)
-            counted += tally(found, image.id, dataset.annotations, dataset.categories)
-            if sink is not None:
-                sink.write(item, draw(item.image, found))
-            step("detecting", item.index + 1, config.frames)
-    return counted
+        detector = stack.enter_context(load_with(MODEL, _on(name, config)))
+        counter = _Counter(dataset)
+        receivers: list[Any] = [counter]
+        if sink is not None:
+            receivers.append(loop.ToPictures(draw, frames, sink=sink))
+        loop.run(detector, frames, receivers, progress=lambda done, _: step("detecting", done, config.frames))
+    return counter.tally
+
+
+def _on(backend: str, config: DemoConfig) -> LoadOptions:
+    return msgspec.structs.replace(config.options, backend=backend)
+
+
+class _Counter:
+    """Counts what was found against what is there."""
+
+    is_done = False
+
+    def __init__(self, dataset: evaluate.Dataset) -> None:
+        self._dataset = dataset
+        self.tally = Tally()
+
+    def result(self, frame: Frame, found: Detections) -> None:
+        """Counts one frame."""
+        image = self._dataset.images[frame.index]
+        self.tally += tally(found, image.id, self._dataset.annotations, self._dataset.categories)
+
+    def failure(self, failure: Failure) -> None:
+        """A frame of the belt that cannot be read ends the demo."""
+        raise failure.error
 
 
 def compared(outcomes: list[BackendOutcome]) -> tuple[BackendOutcome, ...]:

@@ -86,7 +86,7 @@ def _rows(report: DemoReport) -> Iterator[tuple[BackendOutcome, BenchResult]]:
 def _values(outcome: BackendOutcome, result: BenchResult) -> list[tuple[float | None, str]]:
     """The figures of a row, and how they are written."""
     accuracy = outcome.evaluation
-    total = None if result.latency_ms is None else result.latency_ms.end_to_end
+    total = None if result.latency_ms is None else result.latency_ms[bench.END_TO_END]
     memory = result.peak_rss_bytes
     return [
         (outcome.found, "d"),

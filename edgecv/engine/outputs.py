@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 
-
 class Output(msgspec.Struct, frozen=True):
     """An output of a plan. shape: of the array that a run writes.
 

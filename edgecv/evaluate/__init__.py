@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgecv.evaluate.classes import ClassMap, map_classes
 from edgecv.evaluate.dataset import Annotations, Category, Dataset, ImageEntry
-from edgecv.evaluate.evaluation import LOAD_OPTIONS, Detector, Progress, evaluate
+from edgecv.evaluate.evaluation import SETTINGS, Detector, Progress, evaluate
 from edgecv.evaluate.formats import open_dataset
 from edgecv.evaluate.page import to_page
 from edgecv.evaluate.report import (
@@ -12,7 +12,6 @@ from edgecv.evaluate.report import (
     Curve,
     EvalReport,
     ImageFailure,
-    StageMeans,
     Thresholds,
     json_schema,
 )
@@ -20,7 +19,7 @@ from edgecv.evaluate.scoring import load_scorer
 from edgecv.evaluate.tables import to_class_table, to_table
 
 __all__ = [
-    "LOAD_OPTIONS",
+    "SETTINGS",
     "Annotations",
     "Category",
     "ClassMap",
@@ -32,7 +31,6 @@ __all__ = [
     "ImageEntry",
     "ImageFailure",
     "Progress",
-    "StageMeans",
     "Thresholds",
     "evaluate",
     "json_schema",

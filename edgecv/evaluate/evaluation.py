@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgecv import loop
 from edgecv.errors import DatasetError, HeadError, MediaError
 from edgecv.evaluate.classes import ClassMap, map_classes
 from edgecv.evaluate.dataset import Annotations, Dataset, ImageEntry
-from edgecv.evaluate.report import ClassResult, EvalReport, ImageFailure, StageMeans, Thresholds
+from edgecv.evaluate.report import ClassResult, EvalReport, ImageFailure, Thresholds
 from edgecv.evaluate.scoring import load_scorer, score
-from edgecv.media import read_image
+from edgecv.media import Failure, Frame, Item, Picture, Source, read_image
 from edgecv.types import Detections
 
-# What the detector has to be loaded with, so that figures compare with published ones.
-LOAD_OPTIONS: dict[str, Any] = {"conf": 0.01, "iou": 0.6, "max_det": 100, "multi_label": True}
+# The settings that the detector is loaded with, so that figures compare with published ones.
+SETTINGS: dict[str, Any] = {"conf": 0.01, "iou": 0.6, "max_det": 100, "multi_label": True}
 MAX_DETECTIONS = 100
 
-Progress = Callable[[int, int], None]
+Progress = loop.Progress
 
 
 class Detector(Protocol):
@@ -31,23 +32,65 @@ class Detector(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
-    def __call__(self, frame: NDArray[np.uint8]) -> Detections: ...
+    def __call__(self, frame: NDArray[np.uint8], captured_ns: int | None = None) -> Detections: ...
 
 
-@dataclass
-class _Tally:
-    """What is collected over the images."""
+class DatasetSource(Source):
+    """The images of a dataset as frames; `index` is an image's place among them."""
 
-    sizes_wh: dict[int, tuple[int, int]] = field(default_factory=dict)
-    detections: list[NDArray[np.float64]] = field(default_factory=list)
-    failures: list[ImageFailure] = field(default_factory=list)
-    timings_ms: list[tuple[float, float, float]] = field(default_factory=list)
+    kind = "images"
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(str(dataset.source), length=len(dataset))
+        self._dataset = dataset
+
+    def _items(self) -> Iterator[Item]:
+        for index, image in enumerate(self._dataset.images):
+            try:
+                picture = self._read(image)
+            except MediaError as error:
+                yield Failure(str(image.path), index, error)
+            else:
+                yield Frame(picture, str(image.path), index, captured_ns=time.monotonic_ns())
+
+    def _read(self, image: ImageEntry) -> Picture:
+        picture = read_image(image.path)
+        height, width = picture.shape[:2]
+        if (image.width or width, image.height or height) != (width, height):
+            raise MediaError(
+                f"{image.path}: expected {image.width} x {image.height} pixels, as {self.name} "
+                f"states, got {width} x {height}"
+            )
+        return picture
+
+
+class _Collector:
+    """What is collected over the images: sizes and rows for the scorer by image, and failures."""
+
+    is_done = False
+
+    def __init__(self, dataset: Dataset, classes: ClassMap) -> None:
+        self._images, self._classes = dataset.images, classes
+        self.sizes_wh: dict[int, tuple[int, int]] = {}
+        self.detections: list[NDArray[np.float64]] = []
+        self.failures: list[ImageFailure] = []
+
+    def result(self, frame: Frame, found: Detections) -> None:
+        """One image's detections."""
+        image = self._images[frame.index]
+        self.sizes_wh[image.id] = frame.size_wh
+        self.detections.append(_columns(found, image.id, frame.size_wh, self._classes))
+
+    def failure(self, failure: Failure) -> None:
+        """One image that cannot count."""
+        image = self._images[failure.index]
+        self.failures.append(ImageFailure(image_id=image.id, path=str(image.path), error=str(failure.error)))
 
 
 def evaluate(detector: Detector, dataset: Dataset, *, progress: Progress | None = None) -> EvalReport:
     """Run a detector over a dataset and score it as COCO does.
 
-    detector: loaded with `LOAD_OPTIONS`. Its boxes are clipped to the image, and the 100 most confident
+    detector: loaded with `SETTINGS`. Its boxes are clipped to the image, and the 100 most confident
     of each image count. An image that cannot be read, or is not of the size that the dataset states,
     becomes a failure of the report and is left out of the figures, its objects too. progress: called
     with the images done and all.
@@ -57,41 +100,16 @@ def evaluate(detector: Detector, dataset: Dataset, *, progress: Progress | None 
     """
     load_scorer()
     classes = map_classes(detector.names, dataset, getattr(detector, "class_count", None))
-    tally = _Tally()
+    collected = _Collector(dataset, classes)
     started = time.perf_counter()
-    for done, image in enumerate(dataset.images, 1):
-        _look_at(image, detector, dataset, classes, tally)
-        if progress is not None:
-            progress(done, len(dataset))
+    tally = loop.run(detector, DatasetSource(dataset), [collected], progress=progress)
     seconds = time.perf_counter() - started
-    if not tally.sizes_wh:
+    if not collected.sizes_wh:
         raise DatasetError(
             f"{dataset.source}: none of its {len(dataset)} images can be evaluated; "
-            f"the first: {tally.failures[0].error}"
+            f"the first: {collected.failures[0].error}"
         )
-    return _report(detector, dataset, classes, tally, seconds)
-
-
-def _look_at(
-    image: ImageEntry, detector: Detector, dataset: Dataset, classes: ClassMap, tally: _Tally
-) -> None:
-    try:
-        frame = read_image(image.path)
-        height, width = frame.shape[:2]
-        if (image.width or width, image.height or height) != (width, height):
-            raise MediaError(
-                f"{image.path}: expected {image.width} x {image.height} pixels, as {dataset.source} "
-                f"states, got {width} x {height}"
-            )
-    except MediaError as error:
-        tally.failures.append(ImageFailure(image_id=image.id, path=str(image.path), error=str(error)))
-        return
-    found = detector(frame)
-    tally.sizes_wh[image.id] = (width, height)
-    tally.detections.append(_columns(found, image.id, (width, height), classes))
-    if found.timing is not None:
-        timing = found.timing
-        tally.timings_ms.append((timing.preprocess_ms, timing.inference_ms, timing.postprocess_ms))
+    return _report(detector, dataset, classes, collected, tally.means_ms, seconds)
 
 
 def _columns(
@@ -139,16 +157,22 @@ def _objects(dataset: Dataset, classes: ClassMap, sizes_wh: dict[int, tuple[int,
 
 
 def _report(
-    detector: Detector, dataset: Dataset, classes: ClassMap, tally: _Tally, seconds: float
+    detector: Detector,
+    dataset: Dataset,
+    classes: ClassMap,
+    collected: _Collector,
+    timing_ms: dict[str, float],
+    seconds: float,
 ) -> EvalReport:
-    objects = _objects(dataset, classes, tally.sizes_wh)
-    scores = score(list(tally.sizes_wh), classes.categories, objects, np.concatenate(tally.detections))
+    objects = _objects(dataset, classes, collected.sizes_wh)
+    rows = np.concatenate(collected.detections)
+    scores = score(list(collected.sizes_wh), classes.categories, objects, rows)
     counted = objects.category_id[~objects.is_crowd]
     placement = getattr(detector, "placement", None)
     return EvalReport(
         dataset=str(dataset.source),
         format=dataset.format,
-        images=len(tally.sizes_wh),
+        images=len(collected.sizes_wh),
         objects=len(counted),
         seconds=seconds,
         **scores.figures,
@@ -170,9 +194,9 @@ def _report(
             name for name, number in zip(detector.names, classes.category_id, strict=False) if number < 0
         ),
         placement=None if placement is None else placement.as_dict(),
-        timing_ms=_stage_means(tally),
+        timing_ms=timing_ms or None,
         scorer=scores.scorer,
-        failures=tuple(tally.failures),
+        failures=tuple(collected.failures),
     )
 
 
@@ -180,15 +204,8 @@ def _thresholds(detector: Detector) -> Thresholds:
     settings = getattr(detector, "settings", None)
     conf = getattr(settings, "conf", None)
     return Thresholds(
-        conf=conf.tolist() if isinstance(conf, np.ndarray) else conf,
+        conf=list(conf) if isinstance(conf, tuple) else conf,
         iou=getattr(settings, "iou", None),
         max_det=getattr(settings, "max_det", None),
         multi_label=getattr(settings, "multi_label", None),
     )
-
-
-def _stage_means(tally: _Tally) -> StageMeans | None:
-    if not tally.timings_ms:
-        return None
-    preprocess, inference, postprocess = np.mean(tally.timings_ms, axis=0).tolist()
-    return StageMeans(preprocess=preprocess, inference=inference, postprocess=postprocess)

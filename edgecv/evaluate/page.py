@@ -20,7 +20,7 @@ from edgecv.report import (
     Table,
     charts,
 )
-from edgecv.types import Placement
+from edgecv.types import Placement, Timing
 
 HEADLINE = ("AP", "AP50", "AP75", "AR100")
 # Classes at each end of the scale that are drawn where there are more than twice as many.
@@ -163,11 +163,7 @@ def _conditions(report: EvalReport) -> dict[str, object]:
     facts["Scored by"] = report.scorer
     facts["Took"] = f"{report.seconds:.1f} s, images read in between"
     if report.timing_ms is not None:
-        timing = report.timing_ms
-        facts["Mean of a frame"] = (
-            f"preprocess {timing.preprocess:.2f} ms, inference {timing.inference:.2f} ms, "
-            f"postprocess {timing.postprocess:.2f} ms"
-        )
+        facts["Mean of a frame"] = str(Timing(tuple(report.timing_ms.items())))
     return facts
 
 

@@ -39,14 +39,6 @@ class Thresholds(_Struct, frozen=True, kw_only=True):
     multi_label: bool | None
 
 
-class StageMeans(_Struct, frozen=True, kw_only=True):
-    """Mean milliseconds of a frame. For latency use `edgecv bench`: here images are read in between."""
-
-    preprocess: float
-    inference: float
-    postprocess: float
-
-
 class Curve(_Struct, frozen=True, kw_only=True):
     """Precision at recall 0 to 1 in steps of 0.01: the best at that recall or a higher one, as COCO takes it.
 
@@ -95,7 +87,7 @@ class EvalReport(_Struct, frozen=True, kw_only=True):
     class_mapping: Literal["name", "order"]
     ignored_classes: tuple[str, ...]
     placement: dict[str, Any] | None
-    timing_ms: StageMeans | None
+    timing_ms: dict[str, float] | None
     scorer: str
     failures: tuple[ImageFailure, ...]
 

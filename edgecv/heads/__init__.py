@@ -1,7 +1,6 @@
 """Output heads: the raw tensors of a network to what they mean, one module a head.
 
-`HEADS` lists them by the type that a card states; a new head is a new module and a line in the table of
-its task.
+`HEADS` lists them by the type that a card states; a new head is a new module and a name in the list.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import msgspec
 
 from edgecv.errors import CardError
-from edgecv.heads.base import ClassificationHead, DetectionHead, Head, HeadParams
+from edgecv.heads.base import Head, HeadParams
 from edgecv.registry import Registry
 from edgecv.types import ModelFacts
 
@@ -23,17 +22,18 @@ def _module(type: str) -> Any:
 
 
 # fmt: off
-_DETECTION = (
+_TYPES = (
     "yolox", "yolov5", "yolov8", "yolo_e2e", "nanodet", "fastestdet", "yunet", "yolo", "region", "detection",
-    "detectnet", "faster_rcnn", "ssd",
+    "detectnet", "faster_rcnn", "ssd", "classify",
 )
 # fmt: on
-_CLASSIFICATION = ("classify",)
 
-DETECTION: MutableMapping[str, DetectionHead[Any]] = Registry(_DETECTION, _module)
-CLASSIFICATION: MutableMapping[str, ClassificationHead[Any]] = Registry(_CLASSIFICATION, _module)
-HEADS: MutableMapping[str, Head[Any]] = Registry((*_DETECTION, *_CLASSIFICATION), _module)
-BY_TASK: dict[str, Mapping[str, Head[Any]]] = {"detect": DETECTION, "classify": CLASSIFICATION}
+HEADS: MutableMapping[str, Head[Any]] = Registry(_TYPES, _module)
+
+
+def that_do(task: str) -> list[str]:
+    """Types of the heads for a task."""
+    return [type for type, head in HEADS.items() if task == head.TASK]
 
 
 def get(type: str) -> Head[Any]:

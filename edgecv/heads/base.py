@@ -73,13 +73,16 @@ P_co = TypeVar("P_co", bound=HeadParams, covariant=True)
 class Head(Protocol[P_co]):
     """The shape of every head's module; `DetectionHead` and `ClassificationHead` add how outputs are read.
 
-    TYPE: its name in a card. Params: its parameters.
+    TYPE: its name in a card. TASK: the card's word for what it does. Params: its parameters.
     CONVENTIONAL_INPUT: how its reference implementation feeds a network, as fields of a card's input,
     for a file without a card; None where they differ too much to say.
     """
 
     @property
     def TYPE(self) -> str: ...  # noqa: N802
+
+    @property
+    def TASK(self) -> str: ...  # noqa: N802
 
     @property
     def Params(self) -> type[P_co]: ...  # noqa: N802

@@ -15,6 +15,7 @@ from edgecv.heads.base import HeadParams, take
 from edgecv.types import FloatArray, ModelFacts
 
 TYPE = "classify"
+TASK = "classify"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = None
 
 

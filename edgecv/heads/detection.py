@@ -19,6 +19,7 @@ from edgecv.heads.darknet import DARKNET_INPUT, softmax
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "detection"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = DARKNET_INPUT
 
 

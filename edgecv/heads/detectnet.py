@@ -18,6 +18,7 @@ from edgecv.heads.grid import cells_wh, grid
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "detectnet"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = None
 
 

@@ -22,6 +22,7 @@ from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "faster_rcnn"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = {
     "color": "bgr",
     "resize": "stretch",

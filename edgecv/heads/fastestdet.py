@@ -19,6 +19,7 @@ from edgecv.heads.recognition import sole_output
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "fastestdet"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = {"color": "bgr", "resize": "stretch", "std": (255.0,) * 3}
 
 _STRIDE = 16

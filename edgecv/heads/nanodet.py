@@ -19,6 +19,7 @@ from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "nanodet"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = {
     "color": "bgr",
     "resize": "stretch",

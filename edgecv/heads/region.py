@@ -20,6 +20,7 @@ from edgecv.heads.darknet import DARKNET_INPUT, AnchorMap, Anchors, softmax
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "region"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = DARKNET_INPUT
 
 

@@ -21,6 +21,7 @@ from edgecv.heads.darknet import DARKNET_INPUT, AnchorMap, Anchors, PositiveFloa
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 
 TYPE = "yolo"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = DARKNET_INPUT
 
 

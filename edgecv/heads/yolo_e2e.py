@@ -16,6 +16,7 @@ from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "yolo_e2e"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = ULTRALYTICS_INPUT
 
 # Whole numbers are exact in float32 up to here.

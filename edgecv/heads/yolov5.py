@@ -28,6 +28,7 @@ from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "yolov5"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = ULTRALYTICS_INPUT
 
 

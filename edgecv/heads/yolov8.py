@@ -25,6 +25,7 @@ from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, parse_
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "yolov8"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = ULTRALYTICS_INPUT
 
 # Box, one score and 17 keypoints: a pose network looks like a detector of 52 classes.

@@ -20,6 +20,7 @@ from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "yolox"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = {
     "color": "bgr",
     "resize": "letterbox",

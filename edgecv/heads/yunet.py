@@ -19,6 +19,7 @@ from edgecv.heads.recognition import P5, is_cells
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "yunet"
+TASK = "detect"
 CONVENTIONAL_INPUT: Mapping[str, Any] | None = {
     "color": "bgr",
     "resize": "letterbox",

@@ -6,20 +6,21 @@ A plan needs neither the readers of networks nor ONNX, nor pathlib: they are imp
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from edgecv import card as cards
 from edgecv import container
 from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
-from edgecv.types import ModelFacts
+from edgecv.options import LoadOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgecv.engine.saved import SavedPlan
+    from edgecv.container import Container
     from edgecv.graph.model import OnnxModel
 
 # A card of this suffix stands for the model file of the same stem beside it.
@@ -32,7 +33,7 @@ class Loaded(msgspec.Struct, frozen=True):
     networks: by stage, in the order in which they run; of most models one, `importers.NETWORK`.
     paths: every file that was read for them, the one that was named first. is_drafted: whether there was no
     card, so that one was drafted from the files. remarks, assumptions: see `importers.Imported`.
-    plan: what runs in place of networks, of which there are then none; its `origin` is the file.
+    plan: what runs in place of networks, of which there are then none.
     """
 
     card: ModelCard
@@ -42,12 +43,7 @@ class Loaded(msgspec.Struct, frozen=True):
     is_drafted: bool = False
     remarks: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
-    plan: SavedPlan | None = None
-
-    @property
-    def facts(self) -> ModelFacts:
-        """Of what takes the frame: the network, the first stage, or the plan."""
-        return self.model.facts if self.plan is None else self.plan.facts
+    plan: Container | None = None
 
     @property
     def model(self) -> OnnxModel:
@@ -56,34 +52,31 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def resolve(
-    model: str | Path,
-    weights: str | Path | None = None,
-    *,
-    labels: str | Path | None = None,
-    mean: str | Path | Sequence[float] | None = None,
-    plans: bool = False,
+    model: str | os.PathLike[str], options: LoadOptions | None = None, *, plans: bool = False
 ) -> Loaded:
     """Find the card and the networks of what a user names; see `load`.
 
     Which card: the one that is named; `<stem>.model.json` beside the file; the file's own metadata;
-    else one drafted from what the files say, which must leave no doubt. plans: whether a plan will do,
-    which brings its own card and no network; else it is an InputError.
+    else one drafted from what the files say, which must leave no doubt. options: of them weights, labels and
+    mean count here. plans: whether a plan will do, which brings its own card and no network; else it is an
+    InputError.
     """
-    if is_plan(model):
-        if not plans:
-            raise InputError(
-                f"{model}: a plan of the simd engine, and a network is wanted here: name the one that it was "
-                "compiled from"
-            )
-        for name, value in (("weights", weights), ("labels", labels), ("mean", mean)):
-            if value is not None:
-                raise InputError(
-                    f"{name}: {model} is a plan, which holds its weights and its card: compile it anew"
-                )
-        return _of_plan(os.fspath(model))
-    from edgecv.lookup import files
+    options = options or LoadOptions()
+    if not is_plan(model):
+        from edgecv.lookup import files
 
-    return files.resolve(model, weights, labels=labels, mean=mean)
+        return files.resolve(model, options.weights, labels=options.labels, mean=options.mean)
+    if not plans:
+        raise InputError(
+            f"{model}: a plan of the simd engine, and a network is wanted here: name the one that it was "
+            "compiled from"
+        )
+    for name in ("weights", "labels", "mean"):
+        if getattr(options, name) is not None:
+            raise InputError(
+                f"{name}: {model} is a plan, which holds its weights and its card: compile it anew"
+            )
+    return _of_plan(os.fspath(model))
 
 
 def is_plan(path: str | os.PathLike[str]) -> bool:
@@ -93,14 +86,16 @@ def is_plan(path: str | os.PathLike[str]) -> bool:
 
 
 def _of_plan(path: str) -> Loaded:
-    from edgecv.engine import saved
-
-    plan = saved.read(path)
+    saved = container.read(path)
+    saved.expect(container.PLAN)
     beside = os.path.splitext(path)[0] + CARD_SUFFIX
-    if plan.card is not None:
-        card = cards.parse(plan.card, origin=f"{path}: {saved.CARD}")
+    text = saved.card()
+    if text is not None:
+        card = cards.parse(text, origin=f"{path}: {container.CARD}")
         if isinstance(card.labels, str):
-            raise ModelFileError(f"{path}: {saved.CARD}: `labels` names a file, and a plan holds its labels")
+            raise ModelFileError(
+                f"{path}: {container.CARD}: `labels` names a file, and a plan holds its labels"
+            )
     elif os.path.isfile(beside):
         from pathlib import Path
 
@@ -110,23 +105,19 @@ def _of_plan(path: str) -> Loaded:
             f"{path}: a plan without a card, since it is not known what its outputs mean: edgecv.compile "
             f"runs it; to detect or classify put a card beside it as {os.path.basename(beside)}"
         )
-    return Loaded(card, {}, None, plan=plan)
+    return Loaded(card, {}, None, plan=saved)
 
 
-def check_task(loaded: Loaded, task: str | None = None) -> None:
-    """Raise InputError unless a pipeline does the card's task, and that is `task` where one is given."""
-    card = loaded.card
-    if card.task == "features" and loaded.is_drafted:
-        source = loaded.paths[0]
-        raise InputError(
-            f"{source}: what its outputs mean cannot be read from its files: put a card beside it as "
-            f"{source.stem}{CARD_SUFFIX} that states its task and its head; `edgecv convert` writes one to "
-            "start from"
-        )
-    if card.task not in ("detect", "classify"):
-        raise InputError(f"{card.name}: a model for the task {card.task}, which this version does not run")
-    if task is not None and card.task != task:
-        raise InputError(f"{card.name}: a model to {card.task}, not to {task}; `edgecv {card.task}` runs it")
+def check_read(loaded: Loaded) -> None:
+    """Raise InputError for a drafted card of a network whose outputs could not be made out."""
+    if loaded.card.task != "features" or not loaded.is_drafted:
+        return
+    source = loaded.paths[0]
+    raise InputError(
+        f"{source}: what its outputs mean cannot be read from its files: put a card beside it as "
+        f"{source.stem}{CARD_SUFFIX} that states its task and its head; `edgecv convert` writes one to "
+        "start from"
+    )
 
 
 def announce(loaded: Loaded) -> None:

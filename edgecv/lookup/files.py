@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv import card as cards
 from edgecv import importers, zoo
@@ -18,11 +19,11 @@ from edgecv.lookup import CARD_SUFFIX, Loaded
 
 
 def resolve(
-    model: str | Path,
-    weights: str | Path | None = None,
+    model: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None = None,
     *,
-    labels: str | Path | None = None,
-    mean: str | Path | Sequence[float] | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    mean: str | os.PathLike[str] | Sequence[float] | None = None,
 ) -> Loaded:
     """See `edgecv.lookup.resolve`."""
     path = Path(model)
@@ -138,10 +139,10 @@ def _changed(loaded: Loaded, labels: Path | None, mean: Mean | None) -> Loaded:
     return replace(loaded, card=card, paths=paths)
 
 
-def _mean(mean: str | Path | Sequence[float] | None) -> Mean | None:
+def _mean(mean: str | os.PathLike[str] | Sequence[float] | None) -> Mean | None:
     if mean is None:
         return None
-    if isinstance(mean, (str, Path)):
+    if isinstance(mean, (str, os.PathLike)):
         if not Path(mean).is_file():
             raise ModelNotFoundError(
                 f"mean: {mean}: no such file; give a mean file of Caffe, or numbers such as 104,117,123"

@@ -44,8 +44,8 @@ class Settings(msgspec.Struct, frozen=True):
 class Inspection(msgspec.Struct, frozen=True):
     """What a frame became, stage by stage, for comparisons.
 
-    outputs: raw outputs of the network that takes the frame, by name, the batch first. found: what was made of
-    them, by stage, in order: candidates, a result, or an array.
+    outputs: raw outputs of the network that takes the frame, by name, the batch first. found: what was made
+    of them, by stage, in order: candidates, a result, or an array.
     """
 
     outputs: Mapping[str, Array]
@@ -187,9 +187,7 @@ class Pipeline(ABC, Generic[R]):
         return msgspec.structs.replace(found, seen=seen)
 
     @staticmethod
-    def _captures(
-        frames: Sequence[Frame], captured_ns: Sequence[int | None] | None
-    ) -> Sequence[int | None]:
+    def _captures(frames: Sequence[Frame], captured_ns: Sequence[int | None] | None) -> Sequence[int | None]:
         captures = [None] * len(frames) if captured_ns is None else list(captured_ns)
         if len(captures) != len(frames):
             raise InputError(f"captured_ns: expected {len(frames)} values, got {len(captures)}")

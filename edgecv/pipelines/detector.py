@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class DetectorSettings(Settings, frozen=True):
     """What counts as a detection. A field that is None is the card's.
 
-    conf: candidates lie over it; a number, or one for each class. iou: boxes of one class that overlap a better
-    one by more are duplicates. max_det: most detections a frame. classes: ids or names to keep, None for all.
-    multi_label: every class of a cell over the threshold counts, not only its best, as evaluation counts.
+    conf: candidates lie over it; a number, or one for each class. iou: boxes of one class that overlap a
+    better one by more are duplicates. max_det: most detections a frame. classes: ids or names to keep, None
+    for all. multi_label: every class of a cell over the threshold counts, not only its best, as evaluation
+    counts.
     """
 
     conf: float | tuple[float, ...] | None = None

@@ -30,9 +30,9 @@ TRUNK, ROI = faster_rcnn.STAGES
 class RegionProposal(Pipeline[Detections]):
     """A detector of one card on two sessions, as Faster R-CNN is one; frames go one at a time.
 
-    trunk: the session that takes the frame. roi: the one that takes as many proposals at once as its network's
-    first axis says, or all of them where that is dynamic. A proposal has a box of its own for each class, so
-    every class over the threshold counts, whatever `multi_label` says.
+    trunk: the session that takes the frame. roi: the one that takes as many proposals at once as its
+    network's first axis says, or all of them where that is dynamic. A proposal has a box of its own for each
+    class, so every class over the threshold counts, whatever `multi_label` says.
     """
 
     TASK = "detect"
@@ -196,7 +196,8 @@ class RegionProposal(Pipeline[Detections]):
             for role in roles:
                 if getattr(self._params, role) not in names:
                     raise CardError(
-                        f"{self.card.name}: head.{role} names {getattr(self._params, role)!r}, and the outputs "
+                        f"{self.card.name}: head.{role} names {getattr(self._params, role)!r}, and the "
+                        "outputs "
                         f"of {stage} are {', '.join(names)}"
                     )
 

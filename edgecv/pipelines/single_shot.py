@@ -121,8 +121,8 @@ class SingleShot(Pipeline[R]):
 class Eye:
     """How frames become the input of a network, into a buffer that is made once.
 
-    name: of the input. blob: (batch, channels, height, width). blob_wh: pixels. batch: frames that the network
-    takes at once, None where any number will do.
+    name: of the input. blob: (batch, channels, height, width). blob_wh: pixels. batch: frames that the
+    network takes at once, None where any number will do.
     """
 
     def __init__(self, session: Session[Any], card: ModelCard, imgsz: tuple[int, int] | None) -> None:

@@ -85,7 +85,9 @@ def run(compiled: Compiled, feeds: Mapping[str, Array], threads: int = 1) -> lis
     arrays = [np.full(out.shape, 99).astype(out.dtype) for out in compiled.outputs]
     pool = _simd.Pool(threads)
     try:
-        _simd.Context(compiled.plan).run(pool, tuple(np.asarray(x, order="C") for x in feeds.values()), tuple(arrays))
+        _simd.Context(compiled.plan).run(
+            pool, tuple(np.asarray(x, order="C") for x in feeds.values()), tuple(arrays)
+        )
     finally:
         pool.close()
     wanted = [out for out in compiled.outputs if not out.name.endswith("(count)")]

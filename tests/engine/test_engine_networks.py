@@ -40,7 +40,9 @@ def run(model: OnnxModel, inputs: Mapping[str, Array], isa: str, threads: int = 
     outputs = [np.full(o.shape, 77, o.dtype) for o in compiled.outputs]
     pool = _simd.Pool(threads)
     try:
-        _simd.Context(compiled.plan).run(pool, tuple(inputs[s.name] for s in model.facts.inputs), tuple(outputs))
+        _simd.Context(compiled.plan).run(
+            pool, tuple(inputs[s.name] for s in model.facts.inputs), tuple(outputs)
+        )
     finally:
         pool.close()
     return {o.name: array for o, array in zip(compiled.outputs, outputs, strict=True)}
