@@ -53,6 +53,7 @@ LEVELS = {
     "bench": 8,
     "verify": 8,
     "convert": 8,
+    "schemas": 8.5,
     "explain": 7.5,
     "demo": 9,
     "cli": 10,

@@ -9,7 +9,6 @@ from edgecv.bench.report import (
     BenchReport,
     BenchResult,
     FrameInfo,
-    json_schema,
     parse_cpus,
 )
 from edgecv.bench.runner import Measurement, Progress, measure, run
@@ -25,7 +24,6 @@ __all__ = [
     "Measurement",
     "Progress",
     "Summary",
-    "json_schema",
     "measure",
     "parse_cpus",
     "run",

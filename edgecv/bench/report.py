@@ -178,11 +178,6 @@ class BenchReport(_Struct, frozen=True, kw_only=True):
         return plain
 
 
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of what `BenchReport.as_dict` returns."""
-    return msgspec.json.schema(BenchReport)
-
-
 def parse_cpus(text: str) -> tuple[int, ...]:
     """Processors written as "0,2-3". Raises InputError."""
     cpus: list[int] = []

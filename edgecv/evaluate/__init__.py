@@ -13,7 +13,6 @@ from edgecv.evaluate.report import (
     EvalReport,
     ImageFailure,
     Thresholds,
-    json_schema,
 )
 from edgecv.evaluate.scoring import load_scorer
 from edgecv.evaluate.tables import to_class_table, to_table
@@ -33,7 +32,6 @@ __all__ = [
     "Progress",
     "Thresholds",
     "evaluate",
-    "json_schema",
     "load_scorer",
     "map_classes",
     "open_dataset",

@@ -100,8 +100,3 @@ class EvalReport(_Struct, frozen=True, kw_only=True):
         """Plain types, for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
-
-
-def json_schema() -> dict[str, Any]:
-    """JSON Schema of what `EvalReport.as_dict` returns."""
-    return msgspec.json.schema(EvalReport)

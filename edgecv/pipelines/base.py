@@ -13,7 +13,7 @@ import numpy as np
 from edgecv import clock
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
-from edgecv.errors import CancelledError, InputError
+from edgecv.errors import CancelledError, CardError, InputError
 from edgecv.exclusive import Exclusive
 from edgecv.types import Candidates, Memory, Placement, R, Seen
 
@@ -82,9 +82,14 @@ class Pipeline(ABC, Generic[R]):
         imgsz: tuple[int, int] | None = None,
     ) -> None:
         """imgsz: width and height of the blob, for a model whose input is dynamic; None as the card."""
+        if not self.accepts(card):
+            head = card.head.type if card.head else "none"
+            raise CardError(
+                f"{card.name}: a card to {card.task} with head {head}, which {type(self).__name__} does not run"
+            )
         self.sessions = dict(sessions)
         self.card = card
-        self.settings = settings
+        self.settings = settings.for_card(card)
         self.names: tuple[str, ...] = card.labels if isinstance(card.labels, tuple) else ()
         self._imgsz = imgsz
         self._exclusive = Exclusive(self.NOUN)

@@ -55,8 +55,7 @@ class Classifier(SingleShot[Classification]):
         *,
         imgsz: tuple[int, int] | None = None,
     ) -> None:
-        """settings: with everything stated. imgsz: width and height of the blob, for a model whose input is
-        dynamic; None as the card."""
+        """imgsz: width and height of the blob, for a model whose input is dynamic; None as the card."""
         super().__init__(sessions, card, settings, imgsz=imgsz)
         assert card.head is not None
         self._head: Any = card.head.module

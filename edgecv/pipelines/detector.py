@@ -87,14 +87,13 @@ class Detector(SingleShot[Detections]):
         *,
         imgsz: tuple[int, int] | None = None,
     ) -> None:
-        """settings: with everything stated. imgsz: width and height of the blob, for a model whose input is
-        dynamic; None as the card."""
+        """imgsz: width and height of the blob, for a model whose input is dynamic; None as the card."""
         super().__init__(sessions, card, settings, imgsz=imgsz)
         assert card.head is not None
         self._head: Any = card.head.module
         self._params: HeadParams = card.head.params
         self._query = Query(
-            blob_wh=self.blob_wh, confidence=settings.threshold, multi_label=settings.multi_label
+            blob_wh=self.blob_wh, confidence=self.settings.threshold, multi_label=self.settings.multi_label
         )
 
     @property

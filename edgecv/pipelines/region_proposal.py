@@ -80,7 +80,7 @@ class RegionProposal(Pipeline[Detections]):
         if self.eye.batch not in (None, 1):
             raise CardError(f"{card.name}: {TRUNK} takes {self.eye.batch} frames at once, expected one")
         self.blob_wh = self.eye.blob_wh
-        self._query = Query(blob_wh=self.blob_wh, confidence=settings.threshold, multi_label=True)
+        self._query = Query(blob_wh=self.blob_wh, confidence=self.settings.threshold, multi_label=True)
         self._check_outputs()
         self._anchors = np.array(self._params.anchors, np.float32)
         self._pooled = self._pooled_blob()

@@ -1,0 +1,126 @@
+"""JSON Schemas of what the command line writes, which `tools/write_schemas.py` keeps in `docs/schemas/`.
+
+Results make plain dicts of themselves (`as_dict`); the types here say what those look like, and a test holds
+one against the other. Reports of `bench` and `eval` are such types already.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from edgecv import bench, evaluate
+
+# In pixels of the frame: left, top, right, bottom.
+Box = tuple[float, float, float, float]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0)]
+Index = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Record(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
+class Fallback(_Record):
+    """A backend that was asked for first, and why it does not run."""
+
+    backend: str
+    reason: str
+
+
+class PlacementRecord(_Record):
+    """What ran where; see `edgecv.Placement`."""
+
+    backend: str
+    version: str
+    device: str
+    stored: str
+    precision: str
+    threads: Index
+    engine: str
+    fallbacks: tuple[Fallback, ...]
+
+
+class _Line(_Record):
+    """Of a frame: where it came from, its size in pixels, the time of each stage in order, its age."""
+
+    source: str
+    frame: Index
+    width: Index
+    height: Index
+    timing_ms: dict[str, Milliseconds]
+    age_ms: Milliseconds | None
+    placement: PlacementRecord
+
+
+class Detection(_Record, omit_defaults=True):
+    """An object. xyxy and keypoints: pixels of the frame. keypoints, tracker_id: of models that tell them."""
+
+    xyxy: Box
+    confidence: Fraction
+    class_id: Index
+    class_name: str
+    keypoints: tuple[tuple[float, float], ...] | msgspec.UnsetType = msgspec.UNSET
+    tracker_id: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Detected(_Line):
+    """A line of `edgecv detect --json`; detections: best first."""
+
+    detections: tuple[Detection, ...]
+
+
+class Class(_Record):
+    """A class that a frame may show."""
+
+    confidence: Fraction
+    class_id: Index
+    class_name: str
+
+
+class Classified(_Line):
+    """A line of `edgecv classify --json`; classes: best first."""
+
+    classes: tuple[Class, ...]
+
+
+class Failed(_Record):
+    """A line of a frame that could not be read."""
+
+    source: str
+    frame: Index
+    error: str
+
+
+class Evaluated(evaluate.EvalReport, frozen=True, kw_only=True):
+    """The output of `edgecv eval --json`: the report, and the model as it was named."""
+
+    model: str
+
+
+# Verb -> what stands in a line, or in the whole output.
+OUTPUTS: dict[str, tuple[Any, ...]] = {
+    "detect": (Detected, Failed),
+    "classify": (Classified, Failed),
+    "bench": (bench.BenchReport,),
+    "eval": (Evaluated,),
+}
+
+
+def schema(verb: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a verb's output, or of each of its lines."""
+    kinds = OUTPUTS[verb]
+    references, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"edgecv {verb} --json",
+        **(references[0] if len(references) == 1 else {"anyOf": list(references)}),
+        "$defs": definitions,
+    }
+
+
+def text(verb: str) -> str:
+    """The schema as the text of its file."""
+    return msgspec.json.format(msgspec.json.encode(schema(verb), order="sorted"), indent=2).decode() + "\n"
