@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +10,16 @@ from hypothesis import strategies as st
 
 from edgecv.errors import MissingExtraError
 from edgecv.image import BlobSpec, plan_transform
-from edgecv.types import Classification, Detections, FrameTransform, Placement, TensorSpec, Timing
+from edgecv.types import (
+    Classification,
+    Detections,
+    FrameTransform,
+    Memory,
+    Placement,
+    Seen,
+    TensorSpec,
+    Timing,
+)
 
 sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
 specs = st.builds(
@@ -83,7 +93,7 @@ def test_detections() -> None:
     found = detections()
     assert len(found) == 2
     assert [found.class_name(class_id) for _, _, class_id in found] == ["bolt", "7"]
-    second = found.select(np.array([False, True]))
+    second = found[np.array([False, True])]
     assert second.confidence.tolist() == [0.5]
     assert second.keypoints is not None
     assert second.keypoints.shape == (1, 5, 2)
@@ -103,16 +113,67 @@ def test_to_supervision() -> None:
 
 
 def test_texts() -> None:
-    placement = Placement("b", "1", "cpu", "fp32", 2, "engine", (("a", "why not"),))
+    placement = Placement("b", "1", "cpu", "fp32", "fp32", 2, "engine", (("a", "why not"),))
     assert str(placement) == "b 1 (engine) on cpu, fp32, 2 threads; fell back from a: why not"
     assert placement.as_dict()["fallbacks"] == [{"backend": "a", "reason": "why not"}]
     assert str(TensorSpec("x", np.dtype(np.float32), (1, "n", None))) == "x: float32 (1, n, ?)"
-    assert Timing(1, 2, 3).total_ms == 6
 
 
 def test_classification_names_its_classes() -> None:
-    found = Classification(np.array([1, 7], np.int32), np.array([0.75, 0.25], np.float32), ("nut", "bolt"))
+    found = Classification(
+        np.array([1, 7], np.int32), np.array([0.75, 0.25], np.float32), names=("nut", "bolt")
+    )
     assert len(found) == 2
     assert list(found) == [(0.75, 1), (0.25, 7)]
     assert [found.class_name(class_id) for _, class_id in found] == ["bolt", "7"]
     assert found.class_name(-1) == "-1"
+
+
+def test_timing_is_a_list_of_stages() -> None:
+    timing = Timing((("preprocess", 1.0), ("trunk", 2.5), ("proposals", 0.5)))
+    assert timing.total_ms == 4
+    assert timing["trunk"] == timing.trunk_ms == 2.5
+    assert list(timing.as_dict()) == ["preprocess", "trunk", "proposals"]
+    assert str(timing) == "preprocess 1.00 ms, trunk 2.50 ms, proposals 0.50 ms"
+    with pytest.raises(KeyError, match="expected one of the stages preprocess, trunk, proposals"):
+        timing["inference"]
+    for name in ("inference_ms", "trunk", "trunk_s", "_ms"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(timing, name)
+
+
+def test_a_placement_says_what_is_stored_where_that_is_not_what_is_computed() -> None:
+    placement = Placement("b", "1", "cpu", "int8", "fp32", 1, "engine")
+    assert str(placement) == "b 1 (engine) on cpu, fp32 (stored int8), 1 thread"
+    assert (placement.as_dict()["stored"], placement.as_dict()["precision"]) == ("int8", "fp32")
+
+
+def test_picking_detections() -> None:
+    found = detections()
+    assert found[1].confidence.tolist() == found[-1].confidence.tolist() == [0.5]
+    assert len(found[:1]) == 1
+    assert found[[1, 0]].class_id.tolist() == [7, 1]
+    assert found[[]].xyxy.shape == (0, 4)
+    with pytest.raises(IndexError):
+        found[2]
+
+
+def test_results_are_equal_where_the_same_was_found() -> None:
+    found = detections()
+    seen = Seen(Timing((("inference", 1.0),)), Placement("b", "1", "cpu", "fp32", "fp32", 1, "e"), 2.0)
+    timed = msgspec.structs.replace(found, seen=seen)
+    assert timed == found
+    assert (timed.timing, timed.placement, timed.age_ms) == (seen.timing, seen.placement, 2.0)
+    assert (found.timing, found.placement, found.age_ms) == (None, None, None)
+    assert found != found[:1]
+    assert found != msgspec.structs.replace(found, keypoints=None)
+    assert found != msgspec.structs.replace(found, class_id=found.class_id + 1)
+    assert found != msgspec.structs.replace(found, names=("nut",))
+    assert found != Classification(found.class_id, found.confidence, names=found.names)
+    with pytest.raises(TypeError):
+        hash(found)
+
+
+def test_memory_of_several_sessions() -> None:
+    assert Memory.sum([Memory(1, 2), Memory(10, 20)]) == Memory(11, 22)
+    assert Memory.sum([Memory(1, None), Memory(10, 20)]) == Memory(11, None)

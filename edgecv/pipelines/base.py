@@ -85,7 +85,8 @@ class Pipeline(ABC, Generic[R]):
         if not self.accepts(card):
             head = card.head.type if card.head else "none"
             raise CardError(
-                f"{card.name}: a card to {card.task} with head {head}, which {type(self).__name__} does not run"
+                f"{card.name}: a card to {card.task} with head {head}, which {type(self).__name__} does not "
+                "run"
             )
         self.sessions = dict(sessions)
         self.card = card

@@ -10,7 +10,7 @@ import pytest
 from edgecv.backends import BACKENDS, CompileOptions, compile_model
 from edgecv.backends.base import why_not_importable
 from edgecv.backends.onnxruntime import OnnxRuntimeBackend
-from edgecv.backends.opencv import OpenCVSession
+from edgecv.backends import opencv as opencv_backend
 from edgecv.errors import BackendError, PlacementError
 from edgecv.importers import read_model
 from tests.networks import tiny_yolov8
@@ -48,7 +48,7 @@ def test_opencv_engine_is_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
         def dump(self) -> str:
             return "digraph G {}"
 
-    monkeypatch.setattr(OpenCVSession, "_read", staticmethod(lambda *_: FakeClassicNet()))
+    monkeypatch.setattr(opencv_backend, "_read", lambda *_: FakeClassicNet())
     with pytest.raises(PlacementError, match="OPENCV_FORCE_DNN_ENGINE"):
         compile_model(read_model(tiny_yolov8()), "opencv", CompileOptions())
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edgecv.backends import BACKENDS, CompileOptions, compile_model, probe, usable
+from edgecv.backends.simd import SimdSession
 from edgecv.errors import UnsupportedOperatorError
 from edgecv.importers import read_model
 from tests.networks import tiny_yolov8
@@ -71,14 +72,12 @@ def test_a_fallback_for_shapes() -> None:
     if not others:
         pytest.skip("no backend to fall back to")
     model = read_model(tiny_yolov8(dynamic=True))
-    session = BACKENDS["simd"].compile(model, OPTIONS)
     with pytest.MonkeyPatch.context() as patch:
 
         def refuse(*_: object) -> None:
             raise UnsupportedOperatorError("node 'a' (B): no")
 
-        patch.setattr(type(session), "prepare", refuse)
+        patch.setattr(SimdSession, "prepare", refuse)
         with compile_model(model, f"simd,{others[0]}", OPTIONS, {"images": (1, 3, 64, 64)}) as second:
             assert second.placement.backend == others[0]
             assert second.run({"images": np.zeros((1, 3, 64, 64), np.float32)})["output0"].shape == (1, 7, 84)
-    session.close()

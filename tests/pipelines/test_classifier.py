@@ -68,7 +68,7 @@ def test_it_says_what_the_frame_shows(tmp_path: Path, backend: str, softmax: boo
     assert len(found) == 4
     assert found.class_name(99) == "99"
     assert found.timing is not None
-    assert min(found.timing.preprocess_ms, found.timing.inference_ms, found.timing.postprocess_ms) > 0
+    assert [stage for stage, ms in found.timing.stages if ms > 0] == list(Classifier.STAGES)
     assert found.placement is not None
     assert found.placement.backend == backend
     assert found.age_ms is None

@@ -18,8 +18,7 @@ from onnx.reference import ReferenceEvaluator
 import edgecv
 from edgecv import card as cards
 from edgecv import image
-from edgecv.backends import BACKENDS
-from edgecv.backends.base import Session
+from edgecv.backends import BACKENDS, Session
 from edgecv.errors import BackendError, CardError, InputError, PlacementError, SessionBusyError
 from edgecv.pipelines.detector import DetectorSettings
 from edgecv.pipelines.region_proposal import RegionProposal
@@ -81,11 +80,14 @@ def run(network: bytes, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 
 
 def by_definition(
-    frame: np.ndarray, trunk: bytes, roi: bytes, card: cards.ModelCard, settings: DetectorSettings
+    frame: np.ndarray, trunk: bytes, roi: bytes, card: cards.ModelCard, asked: DetectorSettings
 ) -> Detections:
     """Every step in NumPy; `roi` takes any number of proposals."""
     assert card.head is not None
     params: Any = card.head.params
+    settings = asked.for_card(card)
+    assert settings.iou is not None
+    assert settings.max_det is not None
     blob, place = image.to_blob(frame, card.image_input.blob_spec())
     first = {name: array[0] for name, array in run(trunk, {"data": blob}).items()}
     count = len(params.anchors)
@@ -164,7 +166,7 @@ def test_it_follows_the_definition(case: Any) -> None:
             same(found, expected)
     assert found.names == ("nut", "bolt", "washer")
     assert found.timing is not None
-    assert min(found.timing.preprocess_ms, found.timing.inference_ms, found.timing.postprocess_ms) > 0
+    assert [stage for stage, ms in found.timing.stages if ms > 0] == list(RegionProposal.STAGES)
     assert found.placement == detector.placement
 
 
@@ -174,7 +176,7 @@ def test_it_follows_the_definition(case: Any) -> None:
         pytest.param(DetectorSettings(conf=0.05, iou=1.0, max_det=1000), id="all"),
         pytest.param(DetectorSettings(conf=0.05, iou=0.3, max_det=5), id="few"),
         pytest.param(DetectorSettings(conf=0.2, classes=(1,)), id="one-class"),
-        pytest.param(DetectorSettings(conf=np.array([0.1, 0.9, 0.3], F32)), id="conf-per-class"),
+        pytest.param(DetectorSettings(conf=(0.1, 0.9, 0.3)), id="conf-per-class"),
         pytest.param(DetectorSettings(conf=0.999), id="none"),
     ],
 )
@@ -203,20 +205,18 @@ def test_every_backend_and_a_batch(backend: str) -> None:
         same(single, expected)
 
 
-def test_raw_outputs_of_both_stages_and_the_proposals() -> None:
+def test_what_a_frame_becomes_stage_by_stage() -> None:
     frame = photo(150, 90)
     with pipeline() as detector:
-        blob = detector.new_blob()
-        detector.preprocess(frame, blob[0])
-        outputs = {name: np.array(array) for name, array in detector.infer(blob).items()}
-        with pytest.raises(InputError, match="a batch of one frame, got 2"):
-            detector.infer(np.concatenate([blob, blob]))
-        found = detector.postprocess(
-            {name: array[0] for name, array in outputs.items()}, detector.preprocess(frame)
-        )
-    assert set(outputs) == {"conv5", "rpn_cls_prob_reshape", "rpn_bbox_pred", "rois", "cls_prob", "bbox_pred"}
-    assert outputs["rois"].shape == (1, 30, 4)
-    assert outputs["cls_prob"].shape == (1, 30, CLASSES + 1)
+        seen = detector.inspect(frame)
+        place = detector.eye.preprocess(frame)
+        first = {name: array[0] for name, array in seen.outputs.items()}
+        assert detector.propose(first, place).shape == (30, 4)
+        assert detector(frame) == seen.found["detections"]
+    assert set(seen.outputs) == {"conv5", "rpn_cls_prob_reshape", "rpn_bbox_pred"}
+    assert list(seen.found) == list(RegionProposal.COMPARED)
+    assert len(seen.found["candidates"]) >= len(seen.found["detections"])
+    found = seen.found["detections"]
     same(found, by_definition(frame, tiny_trunk(), tiny_roi(rois="n"), card_of(), SETTINGS))
 
 
@@ -227,7 +227,7 @@ def test_no_proposals_are_no_detections() -> None:
 
 def test_a_dynamic_batch_of_the_trunk_is_one() -> None:
     with pipeline(tiny_trunk(batch="n")) as detector:
-        assert detector.new_blob().shape == (1, 3, 80, 96)
+        assert detector.eye.blob.shape == (1, 3, 80, 96)
         assert len(detector.batch([photo(), photo()])) == 2
 
 
@@ -242,7 +242,7 @@ def test_another_size_of_the_blob() -> None:
 
 def test_memory_is_that_of_both() -> None:
     with pipeline() as detector:
-        both = [detector.session.memory, detector.roi.memory]
+        both = [detector.trunk.memory, detector.roi.memory]
         for part in ("weights", "arena"):
             values = [getattr(memory, part) for memory in both]
             assert getattr(detector.memory, part) == (None if None in values else sum(values))
@@ -252,7 +252,7 @@ def test_it_closes_both_sessions() -> None:
     with pipeline() as detector:
         detector.close()
         detector.close()
-        for session in (detector.session, detector.roi):
+        for session in (detector.trunk, detector.roi):
             with pytest.raises(BackendError, match="closed"):
                 session.empty_outputs()
         with pytest.raises(BackendError, match="this detector is closed"):
@@ -283,7 +283,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         r"\(proposals, 20, 2, 3\) as conv5.*is pooled; it has pool5",
     ),
     "batch": ({"trunk": tiny_trunk(batch=2)}, "trunk takes 2 frames at once, expected one"),
-    "head": ({"head": {"type": "yolov8", "output": "conv5"}}, "expected a head faster_rcnn"),
+    "head": (
+        {"head": {"type": "yolov8", "output": "conv5"}},
+        "with head yolov8, which RegionProposal does not run",
+    ),
     "input": ({"inputs": [{**INPUT, "name": "image"}]}, "names 'image'"),
 }
 
