@@ -127,13 +127,16 @@ def start(
         settings = _settings(card, conf, iou, max_det, classes, multi_label)
     blob_wh = _blob_wh(loaded, imgsz)
     if threads is None and loaded.plan is not None:
-        threads = min(loaded.plan.threads, _cpu_budget())
+        threads = min(loaded.plan.first.threads, _cpu_budget())
     options = _options(device, threads, precision)
     shapes = _blob_shapes(loaded, blob_wh)
     with ExitStack() as opened:
+        sessions: dict[str, Session[Any]]
         if loaded.plan is not None:
-            plan = opened.enter_context(backends.open_plan(loaded.plan, backend, options))
-            sessions: dict[str, Session[Any]] = {NETWORK: plan}
+            sessions = {
+                name: opened.enter_context(backends.open_plan(stage, backend, options))
+                for name, stage in loaded.plan.stages.items()
+            }
         else:
             sessions = {
                 name: opened.enter_context(
@@ -189,8 +192,13 @@ def compile(
         from edgecv.engine import saved
 
         plan = saved.read(model)
-        count = min(plan.threads, _cpu_budget()) if threads is None else threads
-        return backends.open_plan(plan, backend, _options(device, count, precision))
+        if len(plan.stages) != 1:
+            raise InputError(
+                f"{plan.origin}: a plan of {len(plan.stages)} networks ({', '.join(plan.stages)}), and one "
+                "is wanted: edgecv.load runs them together"
+            )
+        count = min(plan.first.threads, _cpu_budget()) if threads is None else threads
+        return backends.open_plan(plan.first, backend, _options(device, count, precision))
     from pathlib import Path
 
     from edgecv import importers

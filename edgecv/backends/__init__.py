@@ -22,7 +22,7 @@ from edgecv.errors import (
 from edgecv.registry import Registry
 
 if TYPE_CHECKING:
-    from edgecv.engine.saved import SavedPlan
+    from edgecv.engine.saved import SavedStage
     from edgecv.graph.model import OnnxModel
 
 __all__ = [
@@ -96,8 +96,8 @@ def compile_model(
     raise BackendUnavailableError(f"none of the backends {', '.join(names)} can run this model: {reasons}")
 
 
-def open_plan(plan: SavedPlan, backend: str | None, options: CompileOptions) -> Session[Any]:
-    """A session on a plan that was compiled before, which only `simd` runs.
+def open_plan(plan: SavedStage, backend: str | None, options: CompileOptions) -> Session[Any]:
+    """A session on a stage of a plan that was compiled before, which only `simd` runs.
 
     backend: as for `compile_model`; another one is a PlacementError, or a fallback that is recorded.
     """

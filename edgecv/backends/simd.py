@@ -25,7 +25,7 @@ from edgecv.version import VERSION
 if TYPE_CHECKING:
     from edgecv import _simd
     from edgecv.engine.outputs import Output
-    from edgecv.engine.saved import SavedPlan
+    from edgecv.engine.saved import SavedStage
     from edgecv.graph.model import OnnxModel
 
 
@@ -52,7 +52,7 @@ class SimdBackend(Backend):
     def compile(self, model: OnnxModel, options: CompileOptions) -> SimdSession:
         return SimdSession(model, options, self.version())
 
-    def open(self, plan: SavedPlan, options: CompileOptions) -> SavedSession:
+    def open(self, plan: SavedStage, options: CompileOptions) -> SavedSession:
         """A session on a plan that was compiled before; PlacementError where it does not run as asked for."""
         return SavedSession(plan, options, self.version())
 
@@ -188,7 +188,7 @@ class SimdSession(_EngineSession):
 class SavedSession(_EngineSession):
     """One plan out of a file on the engine: for the shapes that it was compiled for, and no others."""
 
-    def __init__(self, saved: SavedPlan, options: CompileOptions, version: str) -> None:
+    def __init__(self, saved: SavedStage, options: CompileOptions, version: str) -> None:
         _check_device(options)
         if options.precision != saved.precision:
             raise PlacementError(

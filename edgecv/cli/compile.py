@@ -63,8 +63,9 @@ def command(
     lies, its work and the bytes that it moves; and the graph before and after. --time adds to the steps the
     least time of each in 50 runs.
 
-    A plan that is kept holds its weights, packed for one instruction set and cut for so many --threads, and
-    its card. It is for one size of input, and for the engine of this version of edgecv: another refuses it.
+    A plan that is kept holds all of the model's networks, their weights packed for one instruction set and
+    their steps cut for so many --threads, and its card. It is for one size of input, and for the engine of
+    this version of edgecv: another refuses it.
     """
     from edgecv.explain import explain_model
 

@@ -1,16 +1,20 @@
-"""Plans in files: a program, packed weights and the facts that a run needs, in a container of kind `plan`.
+"""Plans in files: programs, packed weights and the facts that a run needs, in a container of kind `plan`.
 
 | Member | Holds |
 |---|---|
-| `plan.json` | inputs and outputs, sizes of memory, names of the steps |
 | `card.json` | the model's card, where it has one |
-| `program` | the steps, int64, little endian |
-| `constants` | tables, and arrays that are no larger |
-| `weights` | packed weights |
+| `remarks.json` | what the importer told of the model's files, where it told anything |
+| `STAGE.plan.json` | inputs and outputs, sizes of memory, names of the steps |
+| `STAGE.program` | the steps, int64, little endian |
+| `STAGE.constants` | tables, and arrays that are no larger |
+| `STAGE.weights` | packed weights |
 
-The native runtime examines the program against every size and every table before it runs. Tables are
-therefore copied out of the file, and checked and examined in the copy: a file that is changed meanwhile
-cannot lead a step out of its memory. Weights are values only, and stay where they lie.
+The last four are there for each network of the model, its stages in the order in which they run; a model of
+one network has the stage `network`. All of them are packed for one instruction set.
+
+The native runtime examines a program against every size and every table before it runs. Tables are therefore
+copied out of the file, and checked and examined in the copy: a file that is changed meanwhile cannot lead a
+step out of its memory. Weights are values only, and stay where they lie.
 """
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
@@ -18,9 +22,9 @@ cannot lead a step out of its memory. Weights are values only, and stay where th
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,8 +32,7 @@ import numpy as np
 from edgecv import _isa, _simd, container
 from edgecv.container import Bytes, Container
 from edgecv.engine.outputs import Output
-from edgecv.errors import ModelFileError, UnavailableError
-from edgecv.records import frozen
+from edgecv.errors import InputError, ModelFileError, UnavailableError
 from edgecv.settings import ISA
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -38,17 +41,21 @@ if TYPE_CHECKING:
 
     from edgecv.engine.program import Encoded
 
-KIND = "plan"
+KIND, BACKEND = "plan", "simd"
 # To be raised when a step's field or table means something else than before under the same name.
 VERSION = 1
 
-PLAN, CARD, PROGRAM, CONSTANTS, WEIGHTS = "plan.json", "card.json", "program", "constants", "weights"
+CARD, REMARKS = "card.json", "remarks.json"
+# Of each stage, after its name and a dot.
+PLAN = "plan.json"
+_PARTS = (PLAN, "program", "constants", "weights")
 
 # A thousand times what networks in use have.
 MAX_JSON_BYTES = 8 << 20
 MAX_PROGRAM_BYTES = 256 << 20
 MAX_TENSORS = 1024
-# All pages of an arena are touched when it is made.
+MAX_STAGES = 16
+# Of all stages; all pages of an arena are touched when it is made.
 MAX_WORK_BYTES = 4 << 30
 MAX_TENSOR_BYTES = 1 << 30
 
@@ -58,6 +65,8 @@ _Dtype = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 ]
 # fmt: on
+_Precision = Literal["fp32", "fp16", "bf16", "int8"]
+T = TypeVar("T")
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,12 +85,18 @@ class _Plan(_Struct, frozen=True):
 
     source: str
     threads: int
+    stored: _Precision
     results: int
     inputs: tuple[_Tensor, ...]
     outputs: tuple[_Tensor, ...]
     state_bytes: int
     arena_bytes: int
     labels: tuple[str, ...]
+
+
+class _Remarks(_Struct, frozen=True):
+    remarks: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
 
 
 @cache
@@ -91,13 +106,14 @@ def fingerprint() -> str:
     return f"{zlib.crc32(layout):08x}{len(layout):08x}"
 
 
-@frozen
-class SavedPlan:
-    """A plan out of a file, ready to be given to the runtime. What it does not say is not known.
+class SavedStage(msgspec.Struct, frozen=True, eq=False):
+    """One network of a plan out of a file, ready to be given to the runtime.
 
-    origin: the file. source: name of the file that it was compiled from. facts: of the network, for these
-    shapes alone. isa: that it is packed for. threads: that its steps are cut for; results do not depend on
-    them. outputs: those of the network, then counts of rows. card: JSON, None where it has none.
+    What it does not say is not known. origin: the file, and the stage where there are several. source: name
+    of the file that it was compiled from. facts: of the network, for these shapes alone. isa: that it is
+    packed for. threads: that its steps are cut for; results do not depend on them. outputs: those of the
+    network, then counts of rows. labels: names of the steps. stored: precision of the network's file;
+    precision: that is computed.
     """
 
     origin: str
@@ -106,15 +122,14 @@ class SavedPlan:
     isa: str
     threads: int
     outputs: tuple[Output, ...]
-    card: bytes | None
     labels: tuple[str, ...]
     steps: "NDArray[np.int64]"
     constants: Bytes
     weights: Bytes
     state_bytes: int
     arena_bytes: int
-
-    precision = "fp32"
+    stored: _Precision
+    precision: Literal["fp32"] = "fp32"
 
     def load(self) -> _simd.Plan:
         """The program, examined, in memory of its own.
@@ -134,7 +149,9 @@ class SavedPlan:
                 output_bytes=tuple(_bytes_of(out.dtype, out.shape) for out in self.outputs),
             )
         except (ModelFileError, ValueError) as error:
-            raise ModelFileError(f"{self.origin}: its program is not sound: {error}; {_AGAIN}") from error
+            raise ModelFileError(
+                f"{self.origin}: its program is not sound: {_one_line(error)}; {_AGAIN}"
+            ) from error
         except MemoryError as error:
             size = (self.state_bytes + self.arena_bytes) >> 20
             raise ModelFileError(
@@ -148,42 +165,85 @@ class SavedPlan:
         return plan
 
 
+class SavedPlan(msgspec.Struct, frozen=True, eq=False):
+    """A plan out of a file. origin: the file. backend: that runs it.
+
+    stages: in the order in which they run. card: JSON, None where it has none. remarks, assumptions: what the
+    importer told of the model's files, one line each; see `importers.Imported`.
+    """
+
+    origin: str
+    backend: str
+    stages: Mapping[str, SavedStage]
+    card: bytes | None
+    remarks: tuple[str, ...]
+    assumptions: tuple[str, ...]
+
+    @property
+    def first(self) -> SavedStage:
+        """The stage that takes the frame."""
+        return next(iter(self.stages.values()))
+
+
+class StageToSave(msgspec.Struct, frozen=True, eq=False):
+    """One network, compiled.
+
+    inputs: with the shapes that it was compiled for. outputs: of the plan, of which the first `results` are
+    the network's. source: name of the network's file, and stored: its precision. threads: that the steps are
+    cut for.
+    """
+
+    encoded: "Encoded"
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[Output]
+    results: int
+    source: str
+    threads: int
+    stored: str
+
+
 _AGAIN = "compile it again: edgecv compile MODEL --out FILE"
 
 
+def check_stages(names: Iterable[str]) -> None:
+    """Raise InputError unless a plan can have stages of these names."""
+    names = tuple(names)
+    if not 1 <= len(names) <= MAX_STAGES:
+        raise InputError(f"stages: a plan has 1 to {MAX_STAGES} of them, got {len(names)}")
+    for name in names:
+        if not container.is_name(name) or "." in name or len(name) > 32:
+            raise InputError(
+                f"stages: {name[:40]!r}: expected at most 32 lower case letters, digits, '_' and '-'"
+            )
+
+
 def to_bytes(
-    encoded: "Encoded",
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[Output],
+    stages: Mapping[str, StageToSave],
     *,
-    results: int,
-    source: str,
-    threads: int,
     card: str | None,
+    remarks: Sequence[str] = (),
+    assumptions: Sequence[str] = (),
 ) -> bytes:
     """The container of a plan.
 
-    inputs: with the shapes that it was compiled for. outputs: of the plan, of which the first `results` are
-    the network's. card: JSON.
+    stages: in the order in which they run, all for one instruction set. card: JSON. remarks, assumptions: as
+    `SavedPlan` has them. Raises InputError for names that a stage cannot have, and for several instruction
+    sets.
     """
-    plan = _Plan(
-        source=source,
-        threads=threads,
-        results=results,
-        inputs=tuple(_Tensor(s.name, s.dtype.name, s.shape) for s in inputs),  # type: ignore[arg-type]
-        outputs=tuple(_Tensor(o.name, o.dtype.name, o.shape, o.rows) for o in outputs),  # type: ignore[arg-type]
-        state_bytes=encoded.state_bytes,
-        arena_bytes=encoded.arena_bytes,
-        labels=encoded.labels,
-    )
-    members: dict[str, bytes | NDArray[Any]] = {
-        PLAN: msgspec.json.encode(plan),
-        **({} if card is None else {CARD: card.encode()}),
-        PROGRAM: encoded.steps.astype("<i8"),
-        CONSTANTS: encoded.constants,
-        WEIGHTS: encoded.weights,
-    }
-    return container.to_bytes(KIND, members, {"isa": encoded.isa, "engine": fingerprint()})
+    check_stages(stages)
+    isa, *others = {stage.encoded.isa for stage in stages.values()}
+    if others:
+        raise InputError(f"stages: expected one instruction set for all, got {', '.join([isa, *others])}")
+    members: dict[str, bytes | NDArray[Any]] = {}
+    if card is not None:
+        members[CARD] = card.encode()
+    if remarks or assumptions:
+        members[REMARKS] = msgspec.json.encode(_Remarks(tuple(remarks), tuple(assumptions)))
+    for name, stage in stages.items():
+        code = stage.encoded
+        parts = (_facts_of(stage), code.steps.astype("<i8"), code.constants, code.weights)
+        members |= zip(_members(name), parts, strict=True)
+    return container.to_bytes(KIND, members, {"isa": isa, "engine": fingerprint()}, BACKEND)
 
 
 def read(source: str | os.PathLike[str] | bytes) -> SavedPlan:
@@ -192,39 +252,57 @@ def read(source: str | os.PathLike[str] | bytes) -> SavedPlan:
     Raises ModelFileError for what is no plan, is damaged or is of another engine; UnavailableError for a
     plan that is packed for an instruction set which this CPU lacks.
     """
-    found = container.read(source)
+    return of(container.read(source))
+
+
+def of(found: Container) -> SavedPlan:
+    """The plan in a container; raises as `read` does."""
     found.expect(KIND)
     isa = _check_about(found)
-    plan = _facts(found)
-    program = found.copied(PROGRAM, most=MAX_PROGRAM_BYTES)
-    if len(program) % 8:
-        raise ModelFileError(f"{found.origin}: its program of {len(program)} bytes is not of int64; {_AGAIN}")
+    names = _stages(found)
+    plans = {name: _facts(found, name) for name in names}
+    work = sum(plan.state_bytes + plan.arena_bytes for plan in plans.values())
+    if work > MAX_WORK_BYTES:
+        raise ModelFileError(
+            f"{found.origin}: expected stages that work in at most {MAX_WORK_BYTES} bytes, got {work}; "
+            f"{_AGAIN}"
+        )
+    told = _decoded(found, REMARKS, _Remarks) if REMARKS in found else _Remarks()
     return SavedPlan(
         origin=found.origin,
-        source=plan.source,
-        facts=ModelFacts(
-            inputs=tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in plan.inputs),
-            outputs=tuple(
-                TensorSpec(t.name, np.dtype(t.dtype), t.shape if t.rows is None else (None, *t.shape[1:]))
-                for t in plan.outputs[: plan.results]
-            ),
-            image_wh=next(((t.shape[3], t.shape[2]) for t in plan.inputs if len(t.shape) == 4), None),
-        ),
-        isa=isa,
-        threads=plan.threads,
-        outputs=tuple(Output(t.name, t.shape, np.dtype(t.dtype), t.rows) for t in plan.outputs),
+        backend=found.backend,
+        stages={name: _stage(found, name, plan, isa, len(names) == 1) for name, plan in plans.items()},
         card=bytes(found.copied(CARD, most=MAX_JSON_BYTES)) if CARD in found else None,
-        labels=plan.labels,
-        steps=program.view(np.int64),
-        constants=found.copied(CONSTANTS),
-        weights=found.mapped(WEIGHTS),
-        state_bytes=plan.state_bytes,
-        arena_bytes=plan.arena_bytes,
+        remarks=told.remarks,
+        assumptions=told.assumptions,
     )
+
+
+def _members(stage: str) -> list[str]:
+    return [f"{stage}.{part}" for part in _PARTS]
+
+
+def _facts_of(stage: StageToSave) -> bytes:
+    plan = _Plan(
+        source=stage.source,
+        threads=stage.threads,
+        stored=stage.stored,  # type: ignore[arg-type]
+        results=stage.results,
+        inputs=tuple(_Tensor(s.name, s.dtype.name, s.shape) for s in stage.inputs),  # type: ignore[arg-type]
+        outputs=tuple(_Tensor(o.name, o.dtype.name, o.shape, o.rows) for o in stage.outputs),  # type: ignore[arg-type]
+        state_bytes=stage.encoded.state_bytes,
+        arena_bytes=stage.encoded.arena_bytes,
+        labels=stage.encoded.labels,
+    )
+    return msgspec.json.encode(plan)
 
 
 def _check_about(found: Container) -> str:
     """The instruction set of a plan that this build and this CPU can run."""
+    if found.backend != BACKEND:
+        raise ModelFileError(
+            f"{found.origin}: expected a plan of {BACKEND}, got one of {found.backend[:40]!r}; {_AGAIN}"
+        )
     engine = found.about.get("engine", "")
     if engine != fingerprint():
         raise ModelFileError(
@@ -247,14 +325,74 @@ def _check_about(found: Container) -> str:
     return isa
 
 
-def _facts(found: Container) -> _Plan:
-    text = found.copied(PLAN, most=MAX_JSON_BYTES)
+def _stages(found: Container) -> list[str]:
+    """Names of the stages, of a container that has the members of a plan, in order, and no others."""
+    stages = [name.removesuffix(f".{PLAN}") for name in found.names if name.endswith(f".{PLAN}")]
     try:
-        plan = msgspec.json.decode(text.data, type=_Plan)
+        check_stages(stages)
+    except InputError as error:
+        raise ModelFileError(f"{found.origin}: {error}; {_AGAIN}") from error
+    expected = [name for name in (CARD, REMARKS) if name in found]
+    for stage in stages:
+        expected += _members(stage)
+    if list(found.names) != expected:
+        raise ModelFileError(
+            f"{found.origin}: expected the members {', '.join(expected)}, got {', '.join(found.names)}; "
+            f"{_AGAIN}"
+        )
+    return stages
+
+
+def _stage(found: Container, name: str, plan: _Plan, isa: str, alone: bool) -> SavedStage:
+    _, program, constants, weights = _members(name)
+    steps = found.copied(program, most=MAX_PROGRAM_BYTES)
+    if len(steps) % 8:
+        raise ModelFileError(f"{found.origin}: {program} of {len(steps)} bytes is not of int64; {_AGAIN}")
+    return SavedStage(
+        origin=found.origin if alone else f"{found.origin}: {name}",
+        source=plan.source,
+        facts=ModelFacts(
+            inputs=tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in plan.inputs),
+            outputs=tuple(
+                TensorSpec(t.name, np.dtype(t.dtype), t.shape if t.rows is None else (None, *t.shape[1:]))
+                for t in plan.outputs[: plan.results]
+            ),
+            image_wh=next(((t.shape[3], t.shape[2]) for t in plan.inputs if len(t.shape) == 4), None),
+        ),
+        isa=isa,
+        threads=plan.threads,
+        outputs=tuple(Output(t.name, t.shape, np.dtype(t.dtype), t.rows) for t in plan.outputs),
+        labels=plan.labels,
+        steps=steps.view(np.int64),
+        constants=found.copied(constants),
+        weights=found.mapped(weights),
+        state_bytes=plan.state_bytes,
+        arena_bytes=plan.arena_bytes,
+        stored=plan.stored,
+    )
+
+
+def _facts(found: Container, stage: str) -> _Plan:
+    name = f"{stage}.{PLAN}"
+    plan = _decoded(found, name, _Plan)
+    try:
         _check_facts(plan)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ModelFileError(f"{found.origin}: {PLAN}: {error}; {_AGAIN}") from error
+    except ValueError as error:
+        raise ModelFileError(f"{found.origin}: {name}: {error}; {_AGAIN}") from error
     return plan
+
+
+def _decoded(found: Container, name: str, kind: type[T]) -> T:
+    text = found.copied(name, most=MAX_JSON_BYTES)
+    try:
+        return msgspec.json.decode(text.data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelFileError(f"{found.origin}: {name}: {_one_line(error)}; {_AGAIN}") from error
+
+
+def _one_line(error: Exception) -> str:
+    # It may quote the file.
+    return " ".join(str(error).split())[:400]
 
 
 def _check_facts(plan: _Plan) -> None:

@@ -48,7 +48,7 @@ class Loaded:
     @property
     def facts(self) -> ModelFacts:
         """Of what takes the frame: the network, the first stage, or the plan."""
-        return self.model.facts if self.plan is None else self.plan.facts
+        return self.model.facts if self.plan is None else self.plan.first.facts
 
     @property
     def model(self) -> OnnxModel:
@@ -111,7 +111,7 @@ def _of_plan(path: str) -> Loaded:
             f"{path}: a plan without a card, since it is not known what its outputs mean: edgecv.compile "
             f"runs it; to detect or classify put a card beside it as {os.path.basename(beside)}"
         )
-    return Loaded(card, {}, None, plan=plan)
+    return Loaded(card, {}, None, remarks=plan.remarks, assumptions=plan.assumptions, plan=plan)
 
 
 def check_task(loaded: Loaded, task: str | None = None) -> None:
