@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from edgecv import backends, container, pipelines
+from edgecv import backends, container, pipelines, planfile
 from edgecv.backends.base import CompileOptions, Shapes
 from edgecv.errors import CardError, InputError
 from edgecv.lookup import CARD_SUFFIX, Loaded, announce, check_read, is_plan, resolve
@@ -164,7 +164,7 @@ def _sessions(loaded: Loaded, options: LoadOptions, pool: Pool | None) -> dict[s
 
 
 def _open(saved: Container, options: LoadOptions, pool: Pool | None) -> dict[str, Session[Any]]:
-    asked = _compile_options(options, pool, most=saved.threads)
+    asked = _compile_options(options, pool, most=planfile.threads_of(saved))
     return backends.open_container(saved, options.backend, asked, pool=pool)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -17,29 +18,29 @@ from edgecv.engine.explain import Explanation, explain
 from edgecv.engine.program import lanes_of
 from edgecv.errors import HeadError, InputError, UnavailableError, UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
+from edgecv.heads import faster_rcnn
 from edgecv.media import atomic
+from edgecv.options import LoadOptions
+from edgecv.planfile import Told
 from edgecv.types import TensorSpec
 
 
 def explain_model(
     model: str,
+    options: LoadOptions | None = None,
     *,
-    weights: str | None = None,
-    imgsz: int | tuple[int, int] | None = None,
-    threads: int | None = None,
     isa: str | None = None,
     repeats: int = 0,
     out: Path | None = None,
 ) -> dict[str, Explanation]:
     """Compile each network of a model for the simd engine and tell what it became; by stage.
 
-    model, weights: as for `edgecv.load`, and any network that can be read, whatever its outputs mean. imgsz:
-    size or (width, height) for a network with a dynamic input, by default the card's. threads: that runs
-    would use. isa: label of the instruction set, which may be that of another machine; None: the one that
-    runs here. repeats: runs of which each step's least time is told; 0 runs nothing. out: write the plan of a
-    model of one network there, which `edgecv.load` and `edgecv.compile` take. Raises
-    UnsupportedOperatorError, which names the backends that can, where the engine cannot run it; InputError
-    for inputs without a size; OutputError.
+    model: as for `edgecv.load`, and any network that can be read, whatever its outputs mean. options: of them
+    weights, labels, mean, imgsz, by default the card's size, and threads, that runs would use. isa: label of
+    the instruction set, which may be that of another machine; None: the one that runs here. repeats: runs of
+    which each step's least time is told; 0 runs nothing. out: write the plan there, which `edgecv.load`
+    takes, and `edgecv.compile` where the model is one network. Raises UnsupportedOperatorError, which names
+    the backends that can, where the engine cannot run it; InputError for inputs without a size; OutputError.
     """
     from edgecv import _simd
 
@@ -49,70 +50,95 @@ def explain_model(
         raise UnavailableError(
             f"isa: a plan for {target} cannot be timed here; usable here: {', '.join(_isa.usable())}"
         )
-    networks, card, paths = _find(model, weights)
+    options = options or LoadOptions()
+    found = _find(model, options)
     if out is not None:
-        _check_out(out, model, networks, paths)
-    count = machine.cpu_budget() if threads is None else threads
-    options = CompileOptions(threads=count)
+        _check_out(out, found)
+    count = machine.cpu_budget() if options.threads is None else options.threads
+    asked = CompileOptions(threads=count)
     # Refuses a count that runs would refuse.
     _simd.Pool(count).close()
-    wanted = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    explanations = {}
-    for i, (stage, network) in enumerate(networks.items()):
+    wanted = options.imgsz
+    explanations, stages = {}, {}
+    for i, (stage, network) in enumerate(found.networks.items()):
         # A frame goes into the first stage.
-        shapes = _shapes(network, wanted if i == 0 else None, card if i == 0 else None)
-        compiled = _compile(network, shapes, options, target)
+        shapes = _shapes(network, wanted, found.card) if i == 0 else _shapes(network, None, None, found.batch)
+        compiled = _compile(network, shapes, asked, target)
         explanations[stage] = explain(network, compiled, shapes, count, repeats)
         if out is not None:
-            atomic.write_whole(out, _to_bytes(network, compiled, shapes, card, count))
+            stages[stage] = _to_save(network, compiled, shapes, count)
+    if out is not None:
+        atomic.write_whole(out, _to_bytes(model, found, stages))
     return explanations
 
 
-def _find(
-    model: str, weights: str | None
-) -> tuple[Mapping[str, OnnxModel], ModelCard | None, Iterable[Path]]:
-    """The networks, their card where there is one or the files make one, and the files that were read."""
+@dataclass(frozen=True)
+class _Found:
+    """The networks, their card where there is one or the files make one, and the files that were read.
+
+    told: of the files.
+    """
+
+    networks: Mapping[str, OnnxModel]
+    card: ModelCard | None
+    paths: Iterable[Path]
+    told: Told
+
+    @property
+    def batch(self) -> int:
+        """What a stage after the first takes at once where its network takes any number: all proposals."""
+        params = self.card.head.params if self.card is not None and self.card.head is not None else None
+        return params.post_nms if isinstance(params, faster_rcnn.Params) else 1
+
+
+def _find(model: str, options: LoadOptions) -> _Found:
     try:
-        loaded = api.resolve(model, weights)
+        loaded = api.resolve(model, options)
     except HeadError:
         # What its outputs mean does not matter here.
-        files = importers.locate(Path(model), None if weights is None else Path(weights))
-        return importers.read_networks(files), None, files.paths
+        files = importers.locate(Path(model), None if options.weights is None else Path(options.weights))
+        return _Found(importers.read_networks(files), None, files.paths, Told())
     is_unread = loaded.is_drafted and loaded.card.task == "features"
-    return loaded.networks, None if is_unread else loaded.card, loaded.paths
+    card = None if is_unread else loaded.card
+    return _Found(loaded.networks, card, loaded.paths, Told(loaded.remarks, loaded.assumptions))
 
 
-def _check_out(out: Path, model: str, networks: Mapping[str, OnnxModel], paths: Iterable[Path]) -> None:
+def _check_out(out: Path, found: _Found) -> None:
     if out.suffix != container.SUFFIX:
         raise InputError(f"out: expected a name that ends with {container.SUFFIX}, got {out}")
-    if len(networks) != 1:
-        raise InputError(
-            f"out: {model} runs as {len(networks)} networks ({', '.join(networks)}), and a plan holds one; "
-            "compile each of its files"
-        )
-    atomic.check_not_input(out, paths)
+    saved.check_stages(found.networks)
+    atomic.check_not_input(out, found.paths)
     atomic.check_writable(out)
 
 
-def _to_bytes(
-    network: OnnxModel, compiled: Compiled, shapes: Shapes, card: ModelCard | None, threads: int
-) -> bytes:
+def _to_save(network: OnnxModel, compiled: Compiled, shapes: Shapes, threads: int) -> saved.StageToSave:
+    return saved.StageToSave(
+        encoded=compiled.encoded,
+        inputs=[TensorSpec(spec.name, spec.dtype, shapes[spec.name]) for spec in network.facts.inputs],
+        outputs=compiled.outputs,
+        results=len(network.facts.outputs),
+        source=Path(network.origin).name,
+        threads=threads,
+        stored=network.precision,
+    )
+
+
+def _to_bytes(model: str, found: _Found, stages: Mapping[str, saved.StageToSave]) -> bytes:
     """The container of a plan, its card stating the size that it is for."""
+    card = found.card
     if card is not None:
-        shape = shapes.get(card.image_input.name, ())
         first = card.image_input
+        shapes = {spec.name: spec.shape for spec in next(iter(stages.values())).inputs}
+        shape = shapes.get(first.name, ())
         if len(shape) == 4:
             first = msgspec.structs.replace(first, size_wh=(shape[3], shape[2]))
         # The golden tensors lie in a file beside the model's own card.
         card = msgspec.structs.replace(card.with_input(first), golden=None)
     return saved.to_bytes(
-        compiled.encoded,
-        [TensorSpec(spec.name, spec.dtype, shapes[spec.name]) for spec in network.facts.inputs],
-        compiled.outputs,
-        results=len(network.facts.outputs),
-        source=Path(network.origin).name,
-        threads=threads,
+        stages,
         card=None if card is None else cards.dumps(card),
+        told=found.told,
+        origin=model,
     )
 
 
@@ -132,13 +158,14 @@ def _compile(network: OnnxModel, shapes: Shapes, options: CompileOptions, isa: s
         return compile_model(network, shapes, isa=isa, threads=options.threads)
     except UnsupportedOperatorError:
         # The backend's own error also names those that can run it.
-        precise = CompileOptions(threads=options.threads, precision=network.precision)
-        backends.compile_model(network, "simd", precise, shapes).close()
+        backends.compile_model(network, "simd", options, shapes).close()
         raise
 
 
-def _shapes(network: OnnxModel, wanted: tuple[int, int] | None, card: ModelCard | None) -> Shapes:
-    """The shapes of the inputs: as the file has them, else batches of one, and images of the size wanted."""
+def _shapes(
+    network: OnnxModel, wanted: tuple[int, int] | None, card: ModelCard | None, batch: int = 1
+) -> Shapes:
+    """The shapes of the inputs: as the file has them, else so many at once, and images of the size wanted."""
     if wanted is not None and min(wanted) < 1:
         raise InputError(f"imgsz: expected at least 1, got {wanted[0]}x{wanted[1]}")
     fixed = network.facts.image_wh
@@ -148,19 +175,21 @@ def _shapes(network: OnnxModel, wanted: tuple[int, int] | None, card: ModelCard 
             f"at {fixed[0]}x{fixed[1]}; export it with a dynamic input"
         )
     size_wh = wanted or (card.image_input.size_wh if card is not None else None)
-    shapes = {spec.name: _shape(network, spec, size_wh) for spec in network.facts.inputs}
+    shapes = {spec.name: _shape(network, spec, size_wh, batch) for spec in network.facts.inputs}
     for spec in network.facts.inputs:
         check_input_bytes(spec, shapes[spec.name])
     return shapes
 
 
-def _shape(network: OnnxModel, spec: TensorSpec, size_wh: tuple[int, int] | None) -> tuple[int, ...]:
+def _shape(
+    network: OnnxModel, spec: TensorSpec, size_wh: tuple[int, int] | None, batch: int
+) -> tuple[int, ...]:
     sizes: list[int] = []
     for axis, n in enumerate(spec.shape):
         if isinstance(n, int):
             sizes.append(n)
         elif axis == 0:
-            sizes.append(1)
+            sizes.append(batch)
         elif len(spec.shape) == 4 and axis >= 2:
             if size_wh is None:
                 raise InputError(f"{network.origin}: input {spec} takes any size: name one with --imgsz")

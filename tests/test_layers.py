@@ -32,6 +32,8 @@ LEVELS = {
     "_rois": 0.3,
     "_simd": 0.3,
     "container": 0.3,
+    "planfile": 0.4,
+    "build": 0.1,
     "image": 1.0,
     "boxes": 1.0,
     "rois": 1.0,

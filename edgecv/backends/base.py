@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgecv.backends.session import Session
     from edgecv.container import Container
     from edgecv.graph.model import OnnxModel
+    from edgecv.planfile import Told
 
 Array: TypeAlias = "NDArray[Any]"
 Shapes = dict[str, tuple[int, ...]]
@@ -91,18 +92,32 @@ class Backend(ABC):
         Its placement says what would run. Raises PlacementError where the options cannot be met.
         """
 
-    def open(self, container: Container, device: str, options: CompileOptions) -> dict[str, Compiled]:
-        """What it compiled and saved before, by stage. Raises as `compile` does, and ModelFileError."""
+    def open(
+        self,
+        container: Container,
+        device: str,
+        options: CompileOptions,
+        network: Callable[[str], OnnxModel] | None = None,
+    ) -> dict[str, Compiled]:
+        """What it compiled and saved before, by stage. Raises as `compile` does, and ModelFileError.
+
+        network: a stage's own, to be read where other shapes are asked for than those that were saved; None:
+        there are no others.
+        """
         raise InputError(
             f"{container.origin}: {self.name} opens nothing that was saved: compile the network anew"
         )
 
+    def build(self) -> str | None:
+        """What tells this build of it from any other, for what is saved; None where nothing can be saved."""
+        return None
 
-class Described(Protocol):
-    """What a session is made for, and tells the shapes and dtypes of its tensors."""
+    def save(self, stages: Mapping[str, Compiled], card: str | None, told: Told, origin: str) -> bytes | None:
+        """What it compiled, by stage, as a container that `open` takes; None where it cannot be saved.
 
-    @property
-    def facts(self) -> ModelFacts: ...
+        card: JSON. told: of the model's files. origin: what the user named.
+        """
+        return None
 
 
 class Compiled(ABC):
@@ -115,9 +130,9 @@ class Compiled(ABC):
 
     deadline: ClassVar[Literal["ends", "judges"]] = "judges"
 
-    def __init__(self, model: Described, placement: Placement) -> None:
-        self.inputs: tuple[TensorSpec, ...] = model.facts.inputs
-        self.outputs: tuple[TensorSpec, ...] = model.facts.outputs
+    def __init__(self, facts: ModelFacts, placement: Placement) -> None:
+        self.inputs: tuple[TensorSpec, ...] = facts.inputs
+        self.outputs: tuple[TensorSpec, ...] = facts.outputs
         self.placement = placement
         self.other_shapes = ""
 

@@ -170,7 +170,7 @@ class CompiledOnnxRuntime(Compiled):
     """A network in ONNX Runtime, whose sessions run side by side."""
 
     def __init__(self, model: OnnxModel, placement: Placement, running: Any) -> None:
-        super().__init__(model, placement)
+        super().__init__(model.facts, placement)
         self.model = model
         self.running = running
         got = [value.name for value in running.get_outputs()]

@@ -122,7 +122,7 @@ class CompiledOpenCV(Compiled):
         self._spare: Any = self.read()
         engine, precision = self._read_back(self._spare)
         super().__init__(
-            model,
+            model.facts,
             Placement(
                 backend="opencv",
                 version=version,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from _thread import allocate_lock
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 import numpy as np
 
-from edgecv.backends.base import Array, Backend, Compiled, CompileOptions, Described, Shapes
-from edgecv.backends.session import MAX_PLANS, Key, Session
+from edgecv.backends.base import Array, Backend, Compiled, CompileOptions, Shapes
+from edgecv.backends.session import MAX_PLANS, Key, Session, static_shapes
 from edgecv.errors import (
     CancelledError,
     InputError,
@@ -21,7 +23,7 @@ from edgecv.errors import (
     UnavailableError,
     UnsupportedOperatorError,
 )
-from edgecv.types import Memory, Placement
+from edgecv.types import Memory, ModelFacts, Placement, TensorSpec
 from edgecv.version import VERSION
 
 if TYPE_CHECKING:
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
     from edgecv.backends.pool import Pool
     from edgecv.container import Container
     from edgecv.engine.outputs import Output
-    from edgecv.engine.saved import SavedStage
+    from edgecv.engine.program import Encoded
+    from edgecv.engine.saved import SavedStage, StageToSave
     from edgecv.graph.model import OnnxModel
+    from edgecv.planfile import Told
 
 # What the engine computes in; it has no integer kernels for multiplications yet.
 PRECISION = "fp32"
@@ -61,19 +65,47 @@ class SimdBackend(Backend):
         _check(device, options)
         return CompiledNetwork(model, options.threads)
 
-    def open(self, container: Container, device: str, options: CompileOptions) -> dict[str, Compiled]:
+    def open(
+        self,
+        container: Container,
+        device: str,
+        options: CompileOptions,
+        network: Callable[[str], OnnxModel] | None = None,
+    ) -> dict[str, Compiled]:
         from edgecv.engine import saved
 
         _check(device, options)
-        plan = saved.of(container)
-        return {name: CompiledStage(stage, options.threads) for name, stage in plan.stages.items()}
+        return {
+            name: CompiledStage(stage, options.threads, network and partial(network, name))
+            for name, stage in saved.of(container).stages.items()
+        }
+
+    def build(self) -> str:
+        from edgecv import build
+        from edgecv.engine import saved
+
+        return f"{saved.fingerprint()} {build.fingerprint()}"
+
+    def save(self, stages: Mapping[str, Compiled], card: str | None, told: Told, origin: str) -> bytes | None:
+        from edgecv.engine import saved
+
+        parts = {
+            name: compiled.to_save() if isinstance(compiled, CompiledNetwork) else None
+            for name, compiled in stages.items()
+        }
+        whole = {name: part for name, part in parts.items() if part is not None}
+        if len(whole) < len(parts):
+            return None
+        return saved.to_bytes(whole, card=card, told=told, origin=origin)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """One set of shapes, compiled. outputs: those of the network, then counts of rows."""
+    """One set of shapes, compiled. outputs: those of the network, then counts of rows. encoded: None of a
+    saved one."""
 
     program: _simd.Plan
     outputs: tuple[Output, ...]
+    encoded: Encoded | None = None
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -88,7 +120,7 @@ class _SimdCompiled(Compiled):
 
     deadline: ClassVar[Literal["ends", "judges"]] = "ends"
 
-    def __init__(self, model: Described, isa: str, stored: str, threads: int) -> None:
+    def __init__(self, facts: ModelFacts, isa: str, stored: str, threads: int) -> None:
         placement = Placement(
             backend="simd",
             version=VERSION,
@@ -98,7 +130,7 @@ class _SimdCompiled(Compiled):
             threads=threads,
             engine=isa,
         )
-        super().__init__(model, placement)
+        super().__init__(facts, placement)
         self.threads = threads
 
     def open(self, pool: Pool | None = None) -> SimdSession:
@@ -126,7 +158,7 @@ class CompiledNetwork(_SimdCompiled):
         self._model = model
         with self._naming_the_model():
             claims.check_model(model)
-        super().__init__(model, _isa.active(), model.precision, threads)
+        super().__init__(model.facts, _isa.active(), model.precision, threads)
         self._operands = tuple(shape_operands(model))
         self._weights = Weights()
         self._plans: OrderedDict[Key, Plan] = OrderedDict()
@@ -157,7 +189,30 @@ class CompiledNetwork(_SimdCompiled):
                 operands=operands,
                 weights=self._weights,
             )
-        return Plan(compiled.plan, compiled.outputs)
+        return Plan(compiled.plan, compiled.outputs, compiled.encoded)
+
+    def to_save(self) -> StageToSave | None:
+        """The plan that was used last, as `engine.saved` keeps it; None where there is none, or it is for
+        values of inputs too."""
+        from edgecv.engine import saved
+
+        with self._lock:
+            if not self._plans or self._operands:
+                return None
+            (shapes, _), plan = next(reversed(self._plans.items()))
+        if plan.encoded is None:
+            return None
+        facts = self._model.facts
+        return saved.StageToSave(
+            encoded=plan.encoded,
+            inputs=[TensorSpec(s.name, s.dtype, n) for s, n in zip(facts.inputs, shapes, strict=True)],
+            outputs=plan.outputs,
+            results=len(facts.outputs),
+            source=os.path.basename(self._model.origin),
+            threads=self.threads,
+            stored=self._model.precision,
+            declared=facts,
+        )
 
     @contextmanager
     def _naming_the_model(self) -> Iterator[None]:
@@ -170,17 +225,33 @@ class CompiledNetwork(_SimdCompiled):
 
 
 class CompiledStage(_SimdCompiled):
-    """A plan out of a file: for the shapes that it was compiled for, and no others."""
+    """A plan out of a file: for the shapes that it was compiled for.
 
-    def __init__(self, stage: SavedStage, threads: int) -> None:
-        super().__init__(stage, stage.isa, stage.stored, threads)
+    network: the one that it was compiled from, read when others are asked for; None: there are no others.
+    """
+
+    def __init__(
+        self, stage: SavedStage, threads: int, network: Callable[[], OnnxModel] | None = None
+    ) -> None:
+        declared = stage.declared if network is not None else None
+        super().__init__(declared or stage.facts, stage.isa, stage.stored, threads)
         self._plan = Plan(stage.load(), stage.outputs)
-        self.other_shapes = (
-            f": {stage.origin} is a plan for its shapes alone; compile {stage.source} for others"
-        )
+        self._shapes = static_shapes(stage.facts.inputs)
+        self._network = network if declared is not None else None
+        self._others: CompiledNetwork | None = None
+        self._lock = allocate_lock()
+        if self._network is None:
+            self.other_shapes = (
+                f": {stage.origin} is a plan for its shapes alone; compile {stage.source} for others"
+            )
 
     def plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> Plan:
-        return self._plan
+        if shapes == self._shapes or self._network is None:
+            return self._plan
+        with self._lock:
+            if self._others is None:
+                self._others = CompiledNetwork(self._network(), self.threads)
+        return self._others.plan(key, shapes, operands)
 
 
 class SimdSession(Session[_Ready]):

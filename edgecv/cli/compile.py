@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgecv.engine.explain import Explanation, StepFacts
+    from edgecv.options import LoadOptions
 
 # Runs of which --time takes each step's least time.
 REPEATS = 50
@@ -28,9 +29,7 @@ _NODE = 1
 
 @click.command(name="compile")
 @click.argument("model")
-@options.weights_option
-@options.imgsz_option
-@options.threads_option
+@options.load_options(only=("threads", "weights", "labels", "mean", "imgsz"))
 @click.option(
     "--isa",
     metavar="LABEL",
@@ -46,9 +45,7 @@ _NODE = 1
 @options.json_option
 def command(
     model: str,
-    weights: str | None,
-    imgsz: tuple[int, int] | None,
-    threads: int | None,
+    options: LoadOptions,
     isa: str | None,
     out: str | None,
     explain: bool,
@@ -63,16 +60,15 @@ def command(
     lies, its work and the bytes that it moves; and the graph before and after. --time adds to the steps the
     least time of each in 50 runs.
 
-    A plan that is kept holds its weights, packed for one instruction set and cut for so many --threads, and
-    its card. It is for one size of input, and for the engine of this version of edgecv: another refuses it.
+    A plan that is kept holds all of the model's networks, their weights packed for one instruction set and
+    their steps cut for so many --threads, and its card. It is for one size of input, and for the engine of
+    this version of edgecv: another refuses it.
     """
     from edgecv.explain import explain_model
 
     repeats = REPEATS if is_timed else 0
     path = None if out is None else Path(out)
-    found = explain_model(
-        model, weights=weights, imgsz=imgsz, threads=threads, isa=isa, repeats=repeats, out=path
-    )
+    found = explain_model(model, options, isa=isa, repeats=repeats, out=path)
     if path is not None:
         click.echo(f"edgecv: wrote {path}, {_mega(path.stat().st_size)}", err=True)
     if json_path:

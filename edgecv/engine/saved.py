@@ -1,16 +1,20 @@
-"""Plans in files: a program, packed weights and the facts that a run needs, in a container of kind `plan`.
+"""Plans in files: programs, packed weights and the facts that a run needs, in a container of kind `plan`.
 
 | Member | Holds |
 |---|---|
-| `plan.json` | inputs and outputs, sizes of memory, names of the steps |
 | `card.json` | the model's card, where it has one |
-| `program` | the steps, int64, little endian |
-| `constants` | tables, and arrays that are no larger |
-| `weights` | packed weights |
+| `remarks.json` | what the importer told of the model's files, where it told anything |
+| `STAGE.plan.json` | inputs and outputs, sizes of memory, names of the steps |
+| `STAGE.program` | the steps, int64, little endian |
+| `STAGE.constants` | tables, and arrays that are no larger |
+| `STAGE.weights` | packed weights |
 
-The native runtime examines the program against every size and every table before it runs. Tables are
-therefore copied out of the file, and checked and examined in the copy: a file that is changed meanwhile
-cannot lead a step out of its memory. Weights are values only, and stay where they lie.
+The last four are there for each network of the model, its stages in the order in which they run; a model of
+one network has the stage `network`. All of them are packed for one instruction set.
+
+The native runtime examines a program against every size and every table before it runs. Tables are therefore
+copied out of the file, and checked and examined in the copy: a file that is changed meanwhile cannot lead a
+step out of its memory. Weights are values only, and stay where they lie.
 """
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
@@ -18,17 +22,18 @@ cannot lead a step out of its memory. Weights are values only, and stay where th
 import math
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
 
-from edgecv import _isa, _simd, container
+from edgecv import _isa, _simd, container, planfile
 from edgecv.container import Bytes, Container
 from edgecv.engine.outputs import Output
-from edgecv.errors import ModelFileError, UnavailableError
+from edgecv.errors import InputError, ModelFileError, UnavailableError
+from edgecv.planfile import Told
 from edgecv.settings import ISA
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -37,17 +42,22 @@ if TYPE_CHECKING:
 
     from edgecv.engine.program import Encoded
 
-KIND = "plan"
+KIND, BACKEND = planfile.KIND, "simd"
 # To be raised when a step's field or table means something else than before under the same name.
 VERSION = 1
 
-PLAN, CARD, PROGRAM, CONSTANTS, WEIGHTS = "plan.json", "card.json", "program", "constants", "weights"
+CARD, REMARKS = planfile.CARD, planfile.TOLD
+# Of each stage, after its name and a dot.
+PLAN = "plan.json"
+_PARTS = (PLAN, "program", "constants", "weights")
 
 # A thousand times what networks in use have.
-MAX_JSON_BYTES = 8 << 20
 MAX_PROGRAM_BYTES = 256 << 20
 MAX_TENSORS = 1024
-# All pages of an arena are touched when it is made.
+MAX_STAGES = 16
+# A longer one helps nobody who reads a list.
+MAX_SOURCE = 4096
+# Of all stages; all pages of an arena are touched when it is made.
 MAX_WORK_BYTES = 4 << 30
 MAX_TENSOR_BYTES = 1 << 30
 
@@ -57,6 +67,7 @@ _Dtype = Literal[
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 ]
 # fmt: on
+_Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,17 +81,33 @@ class _Tensor(_Struct, frozen=True):
     rows: int | None = None
 
 
+class _Spec(_Struct, frozen=True):
+    name: str
+    dtype: _Dtype
+    shape: tuple[int | str | None, ...]
+
+
+class _Declared(_Struct, frozen=True):
+    inputs: tuple[_Spec, ...]
+    outputs: tuple[_Spec, ...]
+
+
 class _Plan(_Struct, frozen=True):
-    """outputs: those of the network, then counts of rows; `results` says how many are the network's."""
+    """outputs: those of the network, then counts of rows; `results` says how many are the network's.
+
+    declared: inputs and outputs as the network states them, of a plan that is kept beside its network.
+    """
 
     source: str
     threads: int
+    stored: _Precision
     results: int
     inputs: tuple[_Tensor, ...]
     outputs: tuple[_Tensor, ...]
     state_bytes: int
     arena_bytes: int
     labels: tuple[str, ...]
+    declared: _Declared | None = None
 
 
 @cache
@@ -90,12 +117,15 @@ def fingerprint() -> str:
     return f"{zlib.crc32(layout):08x}{len(layout):08x}"
 
 
-class SavedPlan(msgspec.Struct, frozen=True):
-    """A plan out of a file, ready to be given to the runtime. What it does not say is not known.
+class SavedStage(msgspec.Struct, frozen=True, eq=False):
+    """One network of a plan out of a file, ready to be given to the runtime.
 
-    origin: the file. source: name of the file that it was compiled from. facts: of the network, for these
-    shapes alone. isa: that it is packed for. threads: that its steps are cut for; results do not depend on
-    them. outputs: those of the network, then counts of rows. card: JSON, None where it has none.
+    What it does not say is not known. origin: the file, and the stage where there are several. source: name
+    of the file that it was compiled from. facts: of the network, for these shapes alone. isa: that it is
+    packed for. threads: that its steps are cut for; results do not depend on them. outputs: those of the
+    network, then counts of rows. labels: names of the steps. stored: precision of the network's file;
+    precision: that is computed. declared: facts as the network states them, None where only the plan is
+    known.
     """
 
     origin: str
@@ -104,15 +134,15 @@ class SavedPlan(msgspec.Struct, frozen=True):
     isa: str
     threads: int
     outputs: tuple[Output, ...]
-    card: bytes | None
     labels: tuple[str, ...]
     steps: "NDArray[np.int64]"
     constants: Bytes
     weights: Bytes
     state_bytes: int
     arena_bytes: int
-
-    precision = "fp32"
+    stored: _Precision
+    precision: Literal["fp32"] = "fp32"
+    declared: ModelFacts | None = None
 
     def load(self) -> _simd.Plan:
         """The program, examined, in memory of its own.
@@ -132,7 +162,9 @@ class SavedPlan(msgspec.Struct, frozen=True):
                 output_bytes=tuple(_bytes_of(out.dtype, out.shape) for out in self.outputs),
             )
         except (ModelFileError, ValueError) as error:
-            raise ModelFileError(f"{self.origin}: its program is not sound: {error}; {_AGAIN}") from error
+            raise ModelFileError(
+                f"{self.origin}: its program is not sound: {planfile.one_line(error)}; {_AGAIN}"
+            ) from error
         except MemoryError as error:
             size = (self.state_bytes + self.arena_bytes) >> 20
             raise ModelFileError(
@@ -146,42 +178,84 @@ class SavedPlan(msgspec.Struct, frozen=True):
         return plan
 
 
-_AGAIN = "compile it again: edgecv compile MODEL --out FILE"
+class SavedPlan(msgspec.Struct, frozen=True, eq=False):
+    """A plan out of a file. origin: the file. backend: that runs it.
+
+    stages: in the order in which they run. card: JSON, None where it has none. told: of the model's files.
+    """
+
+    origin: str
+    backend: str
+    stages: Mapping[str, SavedStage]
+    card: bytes | None
+    told: Told
+
+    @property
+    def first(self) -> SavedStage:
+        """The stage that takes the frame."""
+        return next(iter(self.stages.values()))
+
+
+class StageToSave(msgspec.Struct, frozen=True, eq=False):
+    """One network, compiled.
+
+    inputs: with the shapes that it was compiled for. outputs: of the plan, of which the first `results` are
+    the network's. source: name of the network's file, and stored: its precision. threads: that the steps are
+    cut for. declared: facts as the network states them, of a plan that is kept beside it.
+    """
+
+    encoded: "Encoded"
+    inputs: Sequence[TensorSpec]
+    outputs: Sequence[Output]
+    results: int
+    source: str
+    threads: int
+    stored: str
+    declared: ModelFacts | None = None
+
+
+_AGAIN = planfile.AGAIN
+
+
+def check_stages(names: Iterable[str]) -> None:
+    """Raise InputError unless a plan can have stages of these names."""
+    names = tuple(names)
+    if not 1 <= len(names) <= MAX_STAGES:
+        raise InputError(f"stages: a plan has 1 to {MAX_STAGES} of them, got {len(names)}")
+    for name in names:
+        if not container.is_name(name) or "." in name or len(name) > 32:
+            raise InputError(
+                f"stages: {name[:40]!r}: expected at most 32 lower case letters, digits, '_' and '-'"
+            )
 
 
 def to_bytes(
-    encoded: "Encoded",
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[Output],
+    stages: Mapping[str, StageToSave],
     *,
-    results: int,
-    source: str,
-    threads: int,
     card: str | None,
+    told: Told = Told(),  # noqa: B008 - frozen
+    origin: str = "",
 ) -> bytes:
     """The container of a plan.
 
-    inputs: with the shapes that it was compiled for. outputs: of the plan, of which the first `results` are
-    the network's. card: JSON.
+    stages: in the order in which they run, all for one instruction set. card: JSON. told: of the model's
+    files. origin: what the plan was made from, for lists. Raises InputError for names that a stage cannot
+    have, and for several instruction sets.
     """
-    plan = _Plan(
-        source=source,
-        threads=threads,
-        results=results,
-        inputs=tuple(_Tensor(s.name, s.dtype.name, s.shape) for s in inputs),  # type: ignore[arg-type]
-        outputs=tuple(_Tensor(o.name, o.dtype.name, o.shape, o.rows) for o in outputs),  # type: ignore[arg-type]
-        state_bytes=encoded.state_bytes,
-        arena_bytes=encoded.arena_bytes,
-        labels=encoded.labels,
-    )
-    members: dict[str, bytes | NDArray[Any]] = {
-        PLAN: msgspec.json.encode(plan),
-        **({} if card is None else {CARD: card.encode()}),
-        PROGRAM: encoded.steps.astype("<i8"),
-        CONSTANTS: encoded.constants,
-        WEIGHTS: encoded.weights,
-    }
-    return container.to_bytes(KIND, members, {"isa": encoded.isa, "engine": fingerprint()})
+    check_stages(stages)
+    isa, *others = {stage.encoded.isa for stage in stages.values()}
+    if others:
+        raise InputError(f"stages: expected one instruction set for all, got {', '.join([isa, *others])}")
+    members: dict[str, bytes | NDArray[Any]] = {**planfile.members(card, told)}
+    for name, stage in stages.items():
+        code = stage.encoded
+        parts = (_facts_of(stage), code.steps.astype("<i8"), code.constants, code.weights)
+        members |= zip(_members(name), parts, strict=True)
+    threads = max(stage.threads for stage in stages.values())
+    about = {"isa": isa, "engine": fingerprint(), planfile.THREADS: str(threads)}
+    if origin:
+        about[planfile.SOURCE] = origin[:MAX_SOURCE]
+    return container.to_bytes(KIND, members, about, BACKEND)
 
 
 def read(source: str | os.PathLike[str] | bytes) -> SavedPlan:
@@ -190,39 +264,72 @@ def read(source: str | os.PathLike[str] | bytes) -> SavedPlan:
     Raises ModelFileError for what is no plan, is damaged or is of another engine; UnavailableError for a
     plan that is packed for an instruction set which this CPU lacks.
     """
-    found = container.read(source)
+    return of(container.read(source))
+
+
+def of(found: Container) -> SavedPlan:
+    """The plan in a container; raises as `read` does."""
     found.expect(KIND)
     isa = _check_about(found)
-    plan = _facts(found)
-    program = found.copied(PROGRAM, most=MAX_PROGRAM_BYTES)
-    if len(program) % 8:
-        raise ModelFileError(f"{found.origin}: its program of {len(program)} bytes is not of int64; {_AGAIN}")
+    names = _stages(found)
+    plans = {name: _facts(found, name) for name in names}
+    work = sum(plan.state_bytes + plan.arena_bytes for plan in plans.values())
+    if work > MAX_WORK_BYTES:
+        raise ModelFileError(
+            f"{found.origin}: expected stages that work in at most {MAX_WORK_BYTES} bytes, got {work}; "
+            f"{_AGAIN}"
+        )
     return SavedPlan(
         origin=found.origin,
-        source=plan.source,
-        facts=ModelFacts(
-            inputs=tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in plan.inputs),
-            outputs=tuple(
-                TensorSpec(t.name, np.dtype(t.dtype), t.shape if t.rows is None else (None, *t.shape[1:]))
-                for t in plan.outputs[: plan.results]
-            ),
-            image_wh=next(((t.shape[3], t.shape[2]) for t in plan.inputs if len(t.shape) == 4), None),
-        ),
-        isa=isa,
-        threads=plan.threads,
-        outputs=tuple(Output(t.name, t.shape, np.dtype(t.dtype), t.rows) for t in plan.outputs),
-        card=bytes(found.copied(CARD, most=MAX_JSON_BYTES)) if CARD in found else None,
-        labels=plan.labels,
-        steps=program.view(np.int64),
-        constants=found.copied(CONSTANTS),
-        weights=found.mapped(WEIGHTS),
-        state_bytes=plan.state_bytes,
-        arena_bytes=plan.arena_bytes,
+        backend=found.backend,
+        stages={name: _stage(found, name, plan, isa, len(names) == 1) for name, plan in plans.items()},
+        card=planfile.card_of(found),
+        told=planfile.told_by(found),
     )
+
+
+def _members(stage: str) -> list[str]:
+    return [f"{stage}.{part}" for part in _PARTS]
+
+
+def _facts_of(stage: StageToSave) -> bytes:
+    plan = _Plan(
+        source=stage.source,
+        threads=stage.threads,
+        stored=stage.stored,  # type: ignore[arg-type]
+        results=stage.results,
+        inputs=tuple(_Tensor(s.name, s.dtype.name, s.shape) for s in stage.inputs),  # type: ignore[arg-type]
+        outputs=tuple(_Tensor(o.name, o.dtype.name, o.shape, o.rows) for o in stage.outputs),  # type: ignore[arg-type]
+        state_bytes=stage.encoded.state_bytes,
+        arena_bytes=stage.encoded.arena_bytes,
+        labels=stage.encoded.labels,
+        declared=None
+        if stage.declared is None
+        else _Declared(_specs(stage.declared.inputs), _specs(stage.declared.outputs)),
+    )
+    return msgspec.json.encode(plan)
+
+
+def _specs(tensors: Sequence[TensorSpec]) -> tuple[_Spec, ...]:
+    return tuple(_Spec(t.name, t.dtype.name, t.shape) for t in tensors)  # type: ignore[arg-type]
+
+
+def _declared(stated: _Declared | None) -> ModelFacts | None:
+    if stated is None:
+        return None
+    inputs, outputs = (
+        tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in specs)
+        for specs in (stated.inputs, stated.outputs)
+    )
+    return ModelFacts(inputs, outputs)
 
 
 def _check_about(found: Container) -> str:
     """The instruction set of a plan that this build and this CPU can run."""
+    if found.backend != BACKEND:
+        raise ModelFileError(
+            f"{found.origin}: expected a plan of {BACKEND}, got one of {found.backend[:40]!r}; {_AGAIN}"
+        )
     engine = found.about.get("engine", "")
     if engine != fingerprint():
         raise ModelFileError(
@@ -245,13 +352,61 @@ def _check_about(found: Container) -> str:
     return isa
 
 
-def _facts(found: Container) -> _Plan:
-    text = found.copied(PLAN, most=MAX_JSON_BYTES)
+def _stages(found: Container) -> list[str]:
+    """Names of the stages, of a container that has the members of a plan, in order, and no others."""
+    stages = [name.removesuffix(f".{PLAN}") for name in found.names if name.endswith(f".{PLAN}")]
     try:
-        plan = msgspec.json.decode(text.data, type=_Plan)
+        check_stages(stages)
+    except InputError as error:
+        raise ModelFileError(f"{found.origin}: {error}; {_AGAIN}") from error
+    expected = [name for name in (CARD, REMARKS) if name in found]
+    for stage in stages:
+        expected += _members(stage)
+    if list(found.names) != expected:
+        raise ModelFileError(
+            f"{found.origin}: expected the members {', '.join(expected)}, got {', '.join(found.names)}; "
+            f"{_AGAIN}"
+        )
+    return stages
+
+
+def _stage(found: Container, name: str, plan: _Plan, isa: str, alone: bool) -> SavedStage:
+    _, program, constants, weights = _members(name)
+    steps = found.copied(program, most=MAX_PROGRAM_BYTES)
+    if len(steps) % 8:
+        raise ModelFileError(f"{found.origin}: {program} of {len(steps)} bytes is not of int64; {_AGAIN}")
+    return SavedStage(
+        origin=found.origin if alone else f"{found.origin}: {name}",
+        source=plan.source,
+        facts=ModelFacts(
+            inputs=tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in plan.inputs),
+            outputs=tuple(
+                TensorSpec(t.name, np.dtype(t.dtype), t.shape if t.rows is None else (None, *t.shape[1:]))
+                for t in plan.outputs[: plan.results]
+            ),
+            image_wh=next(((t.shape[3], t.shape[2]) for t in plan.inputs if len(t.shape) == 4), None),
+        ),
+        isa=isa,
+        threads=plan.threads,
+        outputs=tuple(Output(t.name, t.shape, np.dtype(t.dtype), t.rows) for t in plan.outputs),
+        labels=plan.labels,
+        steps=steps.view(np.int64),
+        constants=found.copied(constants),
+        weights=found.mapped(weights),
+        state_bytes=plan.state_bytes,
+        arena_bytes=plan.arena_bytes,
+        stored=plan.stored,
+        declared=_declared(plan.declared),
+    )
+
+
+def _facts(found: Container, stage: str) -> _Plan:
+    name = f"{stage}.{PLAN}"
+    plan: _Plan = planfile.decoded(found, name, _Plan)
+    try:
         _check_facts(plan)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ModelFileError(f"{found.origin}: {PLAN}: {error}; {_AGAIN}") from error
+    except ValueError as error:
+        raise ModelFileError(f"{found.origin}: {name}: {error}; {_AGAIN}") from error
     return plan
 
 
@@ -265,6 +420,8 @@ def _check_facts(plan: _Plan) -> None:
                 raise ValueError(f"`{kind}`: {tensor.name[:40]!r}: {tensor.shape[:20]} is no shape")
             if _bytes_of(np.dtype(tensor.dtype), tensor.shape) > MAX_TENSOR_BYTES:
                 raise ValueError(f"`{kind}`: {tensor.name[:40]!r} takes over {MAX_TENSOR_BYTES >> 20} MB")
+    if plan.declared is not None:
+        _check_declared(plan, plan.declared)
     if not 1 <= plan.results <= len(plan.outputs):
         raise ValueError(f"`results`: expected 1 to {len(plan.outputs)}, got {plan.results}")
     for tensor in plan.outputs:
@@ -282,6 +439,22 @@ def _check_facts(plan: _Plan) -> None:
             f"`arena_bytes`, `state_bytes`: expected at most {MAX_WORK_BYTES}, got {plan.arena_bytes} and "
             f"{plan.state_bytes}"
         )
+
+
+def _check_declared(plan: _Plan, declared: _Declared) -> None:
+    """Raise ValueError unless the plan is one of the network that is declared; outputs may state any
+    sizes.
+    """
+    for kind, specs, tensors in (
+        ("inputs", declared.inputs, plan.inputs),
+        ("outputs", declared.outputs, plan.outputs[: plan.results]),
+    ):
+        if [(s.name, s.dtype) for s in specs] != [(t.name, t.dtype) for t in tensors]:
+            raise ValueError(f"`declared`: its {kind} are not those of the plan")
+    for spec, tensor in zip(declared.inputs, plan.inputs, strict=True):
+        sizes = zip(spec.shape, tensor.shape, strict=False)
+        if len(spec.shape) != len(tensor.shape) or any(isinstance(n, int) and n != got for n, got in sizes):
+            raise ValueError(f"`declared`: {spec.name[:40]!r} does not take the shape of the plan")
 
 
 def _bytes_of(dtype: np.dtype[np.generic], shape: Sequence[int | str | None]) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgecv import card as cards
-from edgecv import container
+from edgecv import container, planfile
 from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.options import LoadOptions
@@ -86,15 +86,15 @@ def is_plan(path: str | os.PathLike[str]) -> bool:
 
 
 def _of_plan(path: str) -> Loaded:
-    saved = container.read(path)
-    saved.expect(container.PLAN)
+    plan = container.read(path)
+    plan.expect(planfile.KIND)
     beside = os.path.splitext(path)[0] + CARD_SUFFIX
-    text = saved.card()
+    text = planfile.card_of(plan)
     if text is not None:
-        card = cards.parse(text, origin=f"{path}: {container.CARD}")
+        card = cards.parse(text, origin=f"{path}: {planfile.CARD}")
         if isinstance(card.labels, str):
             raise ModelFileError(
-                f"{path}: {container.CARD}: `labels` names a file, and a plan holds its labels"
+                f"{path}: {planfile.CARD}: `labels` names a file, and a plan holds its labels"
             )
     elif os.path.isfile(beside):
         from pathlib import Path
@@ -105,7 +105,7 @@ def _of_plan(path: str) -> Loaded:
             f"{path}: a plan without a card, since it is not known what its outputs mean: edgecv.compile "
             f"runs it; to detect or classify put a card beside it as {os.path.basename(beside)}"
         )
-    return Loaded(card, {}, None, plan=saved)
+    return Loaded(card, {}, None, plan=plan)
 
 
 def check_read(loaded: Loaded) -> None:

@@ -15,6 +15,7 @@ from edgecv import _isa
 from edgecv.cli.compile import to_table
 from edgecv.explain import explain_model
 from tests.cli.conftest import Result
+from tests.engine.test_engine_saved_stages import write_staged
 from tests.model_files import write_darknet
 from tests.networks import model_bytes, tiny_trunk, tiny_yolov8
 
@@ -252,6 +253,20 @@ def test_plan_is_kept_and_runs(edgecv: Run, network: Path, picture: Path, tmp_pa
     damaged = edgecv("detect", path, picture)
     assert (damaged.code, len(damaged.err.splitlines())) == (2, 1)
     assert "expected a container of edgecv" in damaged.err
+
+
+def test_plan_of_two_networks(edgecv: Run, picture: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plan.ecv"
+    card = write_staged(tmp_path)
+    result = edgecv("compile", card, "--threads", 1, "--out", path)
+    assert result.code == 0, result.err
+    assert f"{card}, roi\n" in result.out
+    expected, found = (
+        edgecv("detect", model, picture, "--backend", "simd", "--threads", 1, "--json", "-").lines[0]
+        for model in (card, path)
+    )
+    assert found["detections"] == expected["detections"]
+    assert found["placement"] == expected["placement"]
 
 
 def test_plan_that_is_refused(edgecv: Run, network: Path, picture: Path, tmp_path: Path) -> None:

@@ -51,19 +51,20 @@ def changed(path: Path, change: Callable[[dict[str, bytes], dict[str, str]], Non
         members = {name: archive.read(name) for name in archive.namelist()[1:]}
         about = msgspec.json.decode(archive.read("manifest.json"))["about"]
     change(members, about)
-    path.write_bytes(container.to_bytes("plan", members, about))
+    path.write_bytes(container.to_bytes("plan", members, about, "simd"))
     return path
 
 
 def facts_of(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
-        found: dict[str, Any] = msgspec.json.decode(archive.read("plan.json"))
+        found: dict[str, Any] = msgspec.json.decode(archive.read("network.plan.json"))
         return found
 
 
-def with_facts(path: Path, **changes: Any) -> Path:
+def with_facts(path: Path, stage: str = "network", **changes: Any) -> Path:
     def change(members: dict[str, bytes], _: dict[str, str]) -> None:
-        members["plan.json"] = msgspec.json.encode({**msgspec.json.decode(members["plan.json"]), **changes})
+        name = f"{stage}.plan.json"
+        members[name] = msgspec.json.encode({**msgspec.json.decode(members[name]), **changes})
 
     return changed(path, change)
 
@@ -140,7 +141,7 @@ print(sorted(heavy & set(sys.modules) - before))
 
 
 def test_weights_are_mapped_and_tables_are_not(plan: Path) -> None:
-    found = saved.read(plan)
+    found = saved.read(plan).first
     assert not found.weights.flags.owndata
     assert not found.weights.flags.writeable
     before = found.constants.tobytes(), found.steps.tobytes()
@@ -290,13 +291,15 @@ def test_damaged(plan: Path) -> None:
 
 
 WRONG_FACTS: dict[str, tuple[dict[str, Any], str]] = {
-    "types": ({"threads": "two"}, r"plan.json: Expected `int`, got `str`"),
+    "types": ({"threads": "two"}, r"network\.plan\.json: Expected `int`, got `str`"),
     "threads": ({"threads": 0}, "`threads`: expected 1 to 256, got 0"),
     "arena": ({"arena_bytes": 1 << 40}, "`arena_bytes`, `state_bytes`: expected at most"),
     "negative": ({"state_bytes": -1}, "`arena_bytes`, `state_bytes`: expected at most"),
     "results": ({"results": 3}, "`results`: expected 1 to 1, got 3"),
     "inputs": ({"inputs": []}, "`inputs`: expected 1 to 1024 of different names, got 0"),
     "field": ({"more": 1}, "unknown field `more`"),
+    "field of lines": ({"more\nlines": 1}, "unknown field `more lines`"),
+    "stored": ({"stored": "fp8"}, "Invalid enum value 'fp8'"),
     "dtype": ({"inputs": [{"name": "x", "dtype": "object", "shape": [1]}]}, "Invalid enum value 'object'"),
     "shape": ({"inputs": [{"name": "x", "dtype": "int8", "shape": [-1]}]}, "is no shape"),
     "size": ({"inputs": [{"name": "x", "dtype": "int8", "shape": [1 << 40]}]}, "takes over 1024 MB"),
@@ -323,9 +326,9 @@ def test_hostile_members(plan: Path) -> None:
 
     original = plan.read_bytes()
     for name, problem in (
-        ("program", "is not of int64"),
-        ("weights", "its program is not sound"),
-        ("plan.json", "plan.json: "),
+        ("network.program", r"network\.program of \d+ bytes is not of int64"),
+        ("network.weights", "its program is not sound"),
+        ("network.plan.json", r"network\.plan\.json: "),
     ):
         plan.write_bytes(original)
         with pytest.raises(ModelFileError, match=problem):
@@ -334,8 +337,8 @@ def test_hostile_members(plan: Path) -> None:
     with pytest.raises(EdgeCVError, match=r"card.json"):
         edgecv.load(changed(plan, cut("card.json")))
     plan.write_bytes(original)
-    with pytest.raises(ModelFileError, match="has a member program"):
-        edgecv.compile(changed(plan, lambda members, _: members.pop("program") and None))
+    with pytest.raises(ModelFileError, match=r"expected the members .*network\.program.*, got card\.json"):
+        edgecv.compile(changed(plan, lambda members, _: members.pop("network.program") and None))
 
 
 def test_counts_of_rows(tmp_path: Path) -> None:
@@ -371,7 +374,8 @@ def test_counts_of_rows(tmp_path: Path) -> None:
 def test_zip_of_a_plan_is_readable(plan: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(plan.read_bytes())) as archive:
         assert archive.namelist() == [
-            "manifest.json", "plan.json", "card.json", "program", "constants", "weights"
+            "manifest.json", "card.json",
+            "network.plan.json", "network.program", "network.constants", "network.weights",
         ]  # fmt: skip
     assert facts_of(plan)["source"] == "tiny.onnx"
 
