@@ -21,13 +21,13 @@ from edgecv.errors import EdgeCVError
 from edgecv.graph.model import OnnxModel
 from edgecv.lookup import given
 from edgecv.lookup.given import ABSENT, Given, files_read, fingerprint, network_files
-from tests.conftest import ROOT
 from tests.importers.caffe.test_caffe_cards import classifier, job, write_mean
 from tests.importers.test_importers import with_external
 from tests.model_files import CLASSIFIER_CFG, write_darknet
 from tests.networks import tiny_yolov8
 from tests.test_api_formats import entry, put_card, put_stages
 
+ROOT = Path(__file__).parents[2]
 LABELS = "nut\nbolt\nwasher\n"
 FOUR = "a\nb\nc\nd\n"
 Arguments = dict[str, Any]
