@@ -6,15 +6,22 @@ Values are read when asked for, not at import, so that a test or a launcher can 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from edgecv.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+DEFAULT_CACHE_BYTES = 1 << 30
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class Setting(msgspec.Struct, Generic[T], frozen=True):
@@ -49,12 +56,32 @@ def _cache(text: str) -> Path:
     return Path(base).expanduser() / "edgecv"
 
 
+def _cache_bytes(text: str) -> int:
+    if not text:
+        return DEFAULT_CACHE_BYTES
+    # More digits than any disk has bytes would take long to read.
+    match = re.fullmatch(r"([0-9]{1,18})([KMG]?)", text.strip().upper())
+    if match is None:
+        raise InputError(
+            "EDGECV_CACHE_BYTES: expected bytes such as 1073741824, 512M or 2G, or 0 for no cache, got "
+            f"{text[:40]!r}"
+        )
+    return int(match[1]) * _UNITS[match[2]]
+
+
 MODELS = Setting(
     "EDGECV_MODELS",
     _paths,
     "folders, separated like PATH, that are searched for model files before any download",
 )
-CACHE = Setting("EDGECV_CACHE", _cache, "where downloads and file hashes are kept")
+CACHE = Setting(
+    "EDGECV_CACHE", _cache, "where downloads, file hashes and what was compiled are kept; ~/.cache/edgecv"
+)
+CACHE_BYTES = Setting(
+    "EDGECV_CACHE_BYTES",
+    _cache_bytes,
+    "most bytes of what was compiled that are kept, such as 512M; 1G; 0: nothing is kept",
+)
 ISA = Setting(
     "EDGECV_ISA", str, "force the instruction set of the native kernels; an unusable one is an error"
 )
@@ -62,4 +89,13 @@ TRACEBACK = Setting(
     "EDGECV_TRACEBACK", _flag, "1: the command line shows the traceback of an expected error too"
 )
 
-ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, ISA, TRACEBACK)
+ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, CACHE_BYTES, ISA, TRACEBACK)
+
+
+def cache_folder(*names: str) -> str | None:
+    """A place in the folder of EDGECV_CACHE, which need not exist; None where that is not set and this user
+    has no home folder."""
+    try:
+        return os.path.join(CACHE.get(), *names)
+    except RuntimeError:
+        return None

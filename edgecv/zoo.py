@@ -6,20 +6,18 @@ A file counts only when its size and sha256 are those of the card. Nothing is do
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+
+import msgspec
 
 from edgecv import card as cards
 from edgecv.card import FileEntry, ModelCard
 from edgecv.errors import ChecksumError, ModelNotFoundError, OutputError, UnavailableError
-from edgecv.settings import CACHE, MODELS
+from edgecv.hashes import digest_of
+from edgecv.settings import MODELS, cache_folder
 
 # A search path that leads into a whole disk must not hang the caller.
 MAX_SEARCHED_FILES = 200_000
@@ -28,8 +26,7 @@ DOWNLOAD_TIMEOUT_S = 30
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class ZooEntry:
+class ZooEntry(msgspec.Struct, frozen=True):
     """A card and the folder that it lies in."""
 
     card: ModelCard
@@ -43,6 +40,13 @@ def models_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "models"
 
 
+class _Names(msgspec.Struct, frozen=True):
+    """What a card is called, of all that it says."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
 @cache
 def entries() -> dict[str, ZooEntry]:
     """Every card that comes with edgecv, by name, sorted."""
@@ -53,16 +57,33 @@ def entries() -> dict[str, ZooEntry]:
     return found
 
 
+def card_path(name: str) -> Path | None:
+    """Where the card of a name or alias lies, of those that come with edgecv. No card is read for it but for
+    its names."""
+    return _card_paths().get(name)
+
+
 def find(name: str) -> ZooEntry:
     """The entry of a name or alias. Raises ModelNotFoundError that lists what comes close."""
-    known = entries()
-    for entry in known.values():
-        if name == entry.card.name or name in entry.card.aliases:
-            return entry
-    names = [n for entry in known.values() for n in (entry.card.name, *entry.card.aliases)]
-    close = get_close_matches(name, names, n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    path = card_path(name)
+    if path is not None:
+        return ZooEntry(cards.read(path), path.parent)
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, _card_paths(), n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(entries())}"
     raise ModelNotFoundError(f"{name!r}: no such file, and no model of that name; {hint}")
+
+
+@cache
+def _card_paths() -> dict[str, Path]:
+    """Every name and alias, with its card."""
+    found: dict[str, Path] = {}
+    for path in sorted(models_folder().glob(f"*/{cards.FILE_NAME}")):
+        names = msgspec.json.decode(path.read_bytes(), type=_Names)
+        for name in (names.name, *names.aliases):
+            found.setdefault(name, path)
+    return found
 
 
 def locate(file: FileEntry, folder: Path) -> Path | None:
@@ -72,18 +93,22 @@ def locate(file: FileEntry, folder: Path) -> Path | None:
     sha256), then in the cache. Raises ChecksumError for a file of that path in the card's own folder
     that is not the one that the card states.
     """
+    path = place_of(file, folder)
+    if path is not None:
+        verify_file(path, file)
+    return path
+
+
+def place_of(file: FileEntry, folder: Path) -> Path | None:
+    """As `locate`; what lies in the card's own folder or in the cache goes by its name, unverified."""
     own = cards.inside(folder, file.path)
     if own.is_file():
-        verify_file(own, file)
         return own
     for path in _candidates(file):
-        if sha256_of(path) == file.sha256:
+        if digest_of(path) == file.sha256:
             return path
     cached = _cached_path(file)
-    if cached.is_file():
-        verify_file(cached, file)
-        return cached
-    return None
+    return cached if cached is not None and cached.is_file() else None
 
 
 def files_of(entry: ZooEntry) -> list[Path]:
@@ -127,26 +152,13 @@ def verify_file(path: Path, file: FileEntry) -> None:
         raise ChecksumError(
             f"{path}: expected {file.bytes} bytes, got {size}: a damaged or different file; get it again"
         )
-    digest = sha256_of(path)
+    digest = digest_of(path)
     if digest != file.sha256:
         raise ChecksumError(
             f"{path}: expected sha256 {file.sha256}, got {digest}: a damaged or different file; get it again"
         )
 
 
-def sha256_of(path: Path) -> str:
-    """sha256 of a file, remembered in the cache for as long as its size and time stay the same."""
-    stat = path.stat()
-    key = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-    known = _read_hashes()
-    if key not in known:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        known[key] = digest.hexdigest()
-        _write_hashes(known)
-    return known[key]
 
 
 def _candidates(file: FileEntry) -> Iterator[Path]:
@@ -171,8 +183,9 @@ def _candidates(file: FileEntry) -> Iterator[Path]:
     yield from sorted(matches, key=lambda path: (path.name != wanted, str(path)))
 
 
-def _cached_path(file: FileEntry) -> Path:
-    return CACHE.get() / "files" / file.sha256[:16] / Path(file.path).name
+def _cached_path(file: FileEntry) -> Path | None:
+    place = cache_folder("files", file.sha256[:16], Path(file.path).name)
+    return None if place is None else Path(place)
 
 
 def _download(file: FileEntry, progress: Progress | None) -> Path:
@@ -182,6 +195,8 @@ def _download(file: FileEntry, progress: Progress | None) -> Path:
     if file.url is None:
         raise ModelNotFoundError(f"{file.path}: the card names no url to get it from")
     target = _cached_path(file)
+    if target is None:
+        raise OutputError(f"{file.path}: no folder to keep it in, and no home: let EDGECV_CACHE name one")
     pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(
@@ -222,28 +237,3 @@ class _PoochProgress:
 
     def close(self) -> None:
         pass
-
-
-def _hashes_path() -> Path:
-    return CACHE.get() / "hashes.json"
-
-
-def _read_hashes() -> dict[str, str]:
-    """The remembered hashes; a damaged or missing file means that none are."""
-    try:
-        known = json.loads(_hashes_path().read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write_hashes(known: dict[str, str]) -> None:
-    """Remember hashes; a cache that cannot be written only costs time."""
-    path = _hashes_path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(known, file)
-        Path(file.name).replace(path)
-    except OSError:
-        return

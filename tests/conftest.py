@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,12 @@ from hypothesis import HealthCheck, settings
 from tests.oracle import Oracle, interpreter, tally
 
 ROOT = Path(__file__).parent.parent
+
+# Before anything is collected: no test, and no process that one starts, reads or writes the user's cache.
+_CACHES = Path(tempfile.mkdtemp(prefix="edgecv-tests-"))
+_numbers = itertools.count()
+os.environ["EDGECV_CACHE"] = str(_CACHES / "session")
+os.environ.pop("EDGECV_CACHE_BYTES", None)
 
 # A runner that starts in the background hands down an ignored Ctrl-C, which the tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -66,14 +75,22 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(line)
 
 
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_CACHES, ignore_errors=True)
+
+
 @pytest.fixture(autouse=True)
-def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or writes the user's cache, or finds models by the user's search path."""
+def own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test finds what another one put into the cache, or models by the user's search path."""
     for name in ("EDGECV_ISA", "EDGECV_MODELS", "EDGECV_TRACEBACK"):
         if name == "EDGECV_ISA" and name in os.environ:
             continue  # the whole suite may be run under one forced ISA
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("EDGECV_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    folder = _CACHES / str(next(_numbers))
+    monkeypatch.setenv("EDGECV_CACHE", str(folder))
+    yield
+    # What is compiled of full-size networks would add up.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgecv import settings
+from edgecv.errors import InputError
 
 
 def test_search_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +23,41 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.CACHE.get() == Path("/cache/edgecv")
     monkeypatch.setenv("EDGECV_CACHE", "/elsewhere")
     assert settings.CACHE.get() == Path("/elsewhere")
+
+
+def test_a_place_in_the_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECV_CACHE", "/elsewhere")
+    assert settings.cache_folder("compiled") == "/elsewhere/compiled"
+
+    def fail(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", fail)
+    assert settings.cache_folder("compiled") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", 1 << 30),
+        ("0", 0),
+        ("1048576", 1 << 20),
+        ("64k", 64 << 10),
+        ("512M", 512 << 20),
+        (" 2g ", 2 << 30),
+    ],
+)
+def test_cache_size(monkeypatch: pytest.MonkeyPatch, text: str, value: int) -> None:
+    monkeypatch.setenv("EDGECV_CACHE_BYTES", text)
+    assert settings.CACHE_BYTES.get() == value
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5G", "1T", "G", "one", "1e9", "\u0661", "9" * 5000, "1 G"])
+def test_cache_size_that_is_none(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("EDGECV_CACHE_BYTES", text)
+    with pytest.raises(InputError, match=r"EDGECV_CACHE_BYTES: expected bytes such as .*, got '") as caught:
+        settings.CACHE_BYTES.get()
+    assert len(str(caught.value)) < 160
 
 
 @pytest.mark.parametrize(("text", "value"), [("", False), ("0", False), ("1", True), ("yes", True)])

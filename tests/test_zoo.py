@@ -14,7 +14,7 @@ import pytest
 
 from edgecv import card as cards
 from edgecv import zoo
-from edgecv.errors import ChecksumError, ModelNotFoundError, UnavailableError
+from edgecv.errors import ChecksumError, ModelNotFoundError, OutputError, UnavailableError
 
 CONTENT = b"these are weights"
 CARD = {
@@ -67,6 +67,27 @@ def test_names_and_aliases() -> None:
     assert len(names) == len(set(names))
 
 
+def test_every_name_leads_to_the_card_that_bears_it() -> None:
+    for found in zoo.entries().values():
+        for name in (found.card.name, *found.card.aliases):
+            assert zoo.card_path(name) == found.folder / "model.json"
+            assert zoo.find(name) == found
+    assert zoo.card_path("nothing-like-it") is None
+
+
+def test_without_a_home_there_is_no_folder_for_downloads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", fail)
+    one = entry(tmp_path, "http://127.0.0.1:9/parts.onnx")
+    assert zoo.locate(one.card.files[0], tmp_path) is None
+    with pytest.raises(OutputError, match=r"parts\.onnx: no folder to keep it in, .* EDGECV_CACHE"):
+        zoo.pull(one)
+
+
 def test_unknown_name_suggests() -> None:
     with pytest.raises(ModelNotFoundError, match="yolox-nano"):
         zoo.find("yolox-nan")
@@ -92,24 +113,6 @@ def test_wrong_file_in_the_cards_folder(tmp_path: Path, content: bytes, named: s
     (tmp_path / "parts.onnx").write_bytes(content)
     with pytest.raises(ChecksumError, match=f"expected .*{named}"):
         zoo.files_of(entry(tmp_path))
-
-
-def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path, own_cache: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(CONTENT)
-    first = zoo.sha256_of(path)
-    assert first in (own_cache / "hashes.json").read_text()
-    path.write_bytes(CONTENT + b"!")
-    assert zoo.sha256_of(path) == hashlib.sha256(CONTENT + b"!").hexdigest()
-
-
-@pytest.mark.parametrize("damage", ["", "{", "[]", '"x"'])
-def test_damaged_hash_cache_is_ignored(tmp_path: Path, own_cache: Path, damage: str) -> None:
-    own_cache.mkdir()
-    (own_cache / "hashes.json").write_text(damage)
-    path = tmp_path / "file"
-    path.write_bytes(CONTENT)
-    assert zoo.sha256_of(path) == hashlib.sha256(CONTENT).hexdigest()
 
 
 def test_pull_downloads_checks_and_keeps(tmp_path: Path, server: tuple[str, Path], own_cache: Path) -> None:

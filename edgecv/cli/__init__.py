@@ -32,6 +32,7 @@ VERBS = {
     "demo": "Detect parts on a generated belt, on every usable backend, and report.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",
+    "cache": "List or clear what was compiled and kept.",
 }
 
 

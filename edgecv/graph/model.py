@@ -37,12 +37,14 @@ _QUANTIZED = frozenset(
 class OnnxModel:
     """An ONNX network: whole (weights inside), parsed once, never changed.
 
-    facts: inputs, outputs and metadata. origin: where it came from, for messages.
+    facts: inputs, outputs and metadata. origin: where it came from, for messages. is_self_contained: whether
+    the bytes that it was parsed from say all of it; otherwise weights came from other files beside.
     """
 
-    def __init__(self, proto: ModelProto, origin: str) -> None:
+    def __init__(self, proto: ModelProto, origin: str, *, is_self_contained: bool = True) -> None:
         self.proto = proto
         self.origin = origin
+        self.is_self_contained = is_self_contained
         self.facts = _facts(proto)
 
     @classmethod
@@ -60,9 +62,10 @@ class OnnxModel:
                 "get the file again and compare its size and checksum"
             ) from error
         _check(proto, origin)
+        is_self_contained = not any(map(uses_external_data, _tensors(proto.graph)))
         _load_external(proto, origin, folder)
         _keep_real_inputs(proto)
-        return cls(proto, origin)
+        return cls(proto, origin, is_self_contained=is_self_contained)
 
     @cached_property
     def data(self) -> bytes:

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecv import formats
 from edgecv.errors import CardError, InputError, ModelNotFoundError
-
-# Format -> suffixes of its structure and its weights.
-PAIRS = {"caffe": (".prototxt", ".caffemodel"), "darknet": (".cfg", ".weights")}
-SUFFIXES = {".onnx": "onnx", **{suffix: name for name, pair in PAIRS.items() for suffix in pair}}
-# What tells the folder of a DIGITS job from any other.
-DIGITS_STRUCTURE = "deploy.prototxt"
+from edgecv.formats import DIGITS_STRUCTURE, PAIRS, SUFFIXES
 
 _ADVICE = {
     ".pt": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
@@ -79,11 +75,8 @@ def of_card(name: str, format: str, paths: Sequence[Path]) -> ModelFiles:
 
 
 def can_be_weights(path: Path, format: str) -> bool:
-    """Whether a file can hold nothing but the weights for a structure of that format.
-
-    They go by many names; what is named as a structure or as another format is none.
-    """
-    return format in PAIRS and path.suffix.lower() not in SUFFIXES.keys() - {PAIRS[format][1]}
+    """Whether a file can hold nothing but the weights for a structure of that format, by its name."""
+    return formats.can_be_weights(path.suffix, format)
 
 
 def _check_exists(path: Path) -> None:

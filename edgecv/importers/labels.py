@@ -10,6 +10,7 @@ import msgspec
 
 from edgecv.card import ModelCard, read_labels
 from edgecv.errors import CardError, InputError, ModelNotFoundError
+from edgecv.formats import LABELS, LABELS_SUFFIX, LABELS_SUFFIXES
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import classify
 
@@ -57,12 +58,14 @@ def find_labels(
     if card.labels or count is None:
         return card, None
     folder = source if source.is_dir() else source.parent
-    own = [folder / f"{source.stem}{suffix}" for suffix in (".names", ".txt", ".labels")]
-    for path in (*own, folder / "labels.txt"):
+    own = [folder / f"{source.stem}{suffix}" for suffix in LABELS_SUFFIXES]
+    for path in (*own, folder / LABELS):
         names = _names(path, count)
         if names:
             return _replace(card, names, str(path)), None
-    fitting = {path: names for path in sorted(folder.glob("*.names")) if (names := _names(path, count))}
+    fitting = {
+        path: names for path in sorted(folder.glob(f"*{LABELS_SUFFIX}")) if (names := _names(path, count))
+    }
     if len(fitting) == 1:
         ((path, names),) = fitting.items()
         return _replace(card, names, str(path)), (

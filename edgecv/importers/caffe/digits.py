@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,14 +9,10 @@ from typing import Any, Literal
 import msgspec
 
 from edgecv.errors import ModelFileError, ModelNotFoundError
+from edgecv.formats import DIGITS_INFO, DIGITS_MEAN, DIGITS_SNAPSHOT, DIGITS_STRUCTURE, LABELS
 
-STRUCTURE = "deploy.prototxt"
-MEAN = "mean.binaryproto"
-LABELS = "labels.txt"
-INFO = "info.json"
 MAX_INFO_BYTES = 1 << 20
 
-_SNAPSHOT = re.compile(r"snapshot_iter_(\d+)\.caffemodel")
 # DIGITS's names of what it does with a picture of another shape; "fill" pads with noise, a card with black.
 _RESIZES: dict[str, Literal["letterbox", "stretch", "crop"]] = {
     "squash": "stretch",
@@ -42,24 +37,24 @@ class Job:
 
 def find_job(folder: Path) -> Job:
     """Raises ModelNotFoundError where the network or a snapshot is missing."""
-    structure = folder / STRUCTURE
+    structure = folder / DIGITS_STRUCTURE
     if not structure.is_file():
-        raise ModelNotFoundError(f"{folder}: no {STRUCTURE}: expected the folder of a DIGITS job")
-    info = _info(folder / INFO)
-    found = ((_SNAPSHOT.fullmatch(path.name), path) for path in folder.iterdir())
+        raise ModelNotFoundError(f"{folder}: no {DIGITS_STRUCTURE}: expected the folder of a DIGITS job")
+    info = _info(folder / DIGITS_INFO)
+    found = ((DIGITS_SNAPSHOT.fullmatch(path.name), path) for path in folder.iterdir())
     snapshots = {int(match[1]): path for match, path in found if match}
     if not snapshots:
-        raise ModelNotFoundError(f"{folder}: no snapshot_iter_<number>.caffemodel beside {STRUCTURE}")
+        raise ModelNotFoundError(f"{folder}: no snapshot_iter_<number>.caffemodel beside {DIGITS_STRUCTURE}")
     last = max(snapshots)
     assumptions = []
     if len(snapshots) > 1:
         assumptions.append(f"weights: the last of {len(snapshots)} snapshots, {snapshots[last].name}")
-    mean, labels = (path if path.is_file() else None for path in (folder / MEAN, folder / LABELS))
+    mean, labels = (path if path.is_file() else None for path in (folder / DIGITS_MEAN, folder / LABELS))
     mode = info.get("image resize mode", "squash")
     if mode not in _RESIZES:
-        assumptions.append(f"resize: {INFO} says {mode!r}, which no card can; stretched")
+        assumptions.append(f"resize: {DIGITS_INFO} says {mode!r}, which no card can; stretched")
     elif mode in ("fill", "half_crop"):
-        assumptions.append(f"resize: {INFO} says {mode!r}; {_RESIZES[mode]} is nearest to it")
+        assumptions.append(f"resize: {DIGITS_INFO} says {mode!r}; {_RESIZES[mode]} is nearest to it")
     name = info.get("name")
     return Job(
         structure,

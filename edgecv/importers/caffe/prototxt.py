@@ -16,10 +16,10 @@ from typing import Any
 from google.protobuf import text_format
 
 from edgecv.errors import ModelFileError
+from edgecv.formats import MAX_PROTOTXT_BYTES
 from edgecv.importers.caffe.schema import network_type
 
 # The largest networks in use are described in a few hundred KB.
-MAX_TEXT_BYTES = 4 << 20
 MAX_LAYERS = 10_000
 # Bottoms and tops of all layers together.
 MAX_LINKS = 50_000
@@ -93,8 +93,10 @@ def read(path: Path) -> Network:
     """Parse a file. Raises ModelFileError that names the line, or the layer."""
     message = network_type()()
     try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise ModelFileError(f"{path}: over {MAX_TEXT_BYTES >> 20} MB: not the text of a Caffe network")
+        if path.stat().st_size > MAX_PROTOTXT_BYTES:
+            raise ModelFileError(
+                f"{path}: over {MAX_PROTOTXT_BYTES >> 20} MB: not the text of a Caffe network"
+            )
         # Comments come in many encodings.
         text = path.read_text("utf-8-sig", errors="replace")
     except OSError as error:
