@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from edgecv import card as cards
+from edgecv import extras
 from edgecv.card import FileEntry, ModelCard
 from edgecv.errors import ChecksumError, ModelNotFoundError, OutputError, UnavailableError
 from edgecv.settings import CACHE, MODELS
@@ -182,8 +183,9 @@ def _cached_path(file: FileEntry) -> Path:
 
 
 def _download(file: FileEntry, progress: Progress | None) -> Path:
-    import pooch
-    import requests
+    with extras.required("models"):
+        import pooch
+        import requests
 
     if file.url is None:
         raise ModelNotFoundError(f"{file.path}: the card names no url to get it from")

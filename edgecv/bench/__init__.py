@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgecv.bench.page import to_page
 from edgecv.bench.report import (
     BenchConfig,
     BenchReport,
@@ -30,6 +29,5 @@ __all__ = [
     "parse_cpus",
     "run",
     "to_lines",
-    "to_page",
     "to_table",
 ]

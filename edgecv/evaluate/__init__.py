@@ -6,7 +6,6 @@ from edgecv.evaluate.classes import ClassMap, map_classes
 from edgecv.evaluate.dataset import Annotations, Category, Dataset, ImageEntry
 from edgecv.evaluate.evaluation import LOAD_OPTIONS, Detector, Progress, evaluate
 from edgecv.evaluate.formats import open_dataset
-from edgecv.evaluate.page import to_page
 from edgecv.evaluate.report import (
     ClassResult,
     Curve,
@@ -40,6 +39,5 @@ __all__ = [
     "map_classes",
     "open_dataset",
     "to_class_table",
-    "to_page",
     "to_table",
 ]

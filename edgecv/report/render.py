@@ -9,8 +9,9 @@ from datetime import datetime
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
 from edgecv import machine
@@ -33,9 +34,6 @@ from edgecv.report.blocks import (
 from edgecv.report.identity import machine_facts, versions_of
 from edgecv.report.pictures import to_data_uri
 from edgecv.report.values import clean, is_number, to_text
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 FILES = resources.files("edgecv.report")
 CHART_STYLES = ("colors.css", "chart.css")
@@ -92,8 +90,6 @@ def write_svg(path: str | Path, chart: Chart) -> None:
 
 @functools.cache
 def _template() -> Template:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
     environment = Environment(
         loader=FunctionLoader(lambda name: FILES.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,

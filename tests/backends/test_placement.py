@@ -98,4 +98,7 @@ def test_a_missing_and_a_broken_library(tmp_path: Path, monkeypatch: pytest.Monk
     )
     broken = why_not_importable("broken_library_of_this_test", "fast")
     assert broken is not None
-    assert broken.endswith("cannot be imported: a part is missing")
+    assert broken == (
+        "broken_library_of_this_test is installed but cannot be imported: a part is missing; "
+        "install it with: pip install 'edgecv[fast]'"
+    )
