@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edgecv import machine
 from tests.oracle import Oracle, interpreter, tally
 
 ROOT = Path(__file__).parent.parent
+# Of a large machine: each worker imports everything, and the longest file alone takes more than a minute.
+MAX_WORKERS = 8
+LONGEST = ROOT / "tests" / "test_docs.py"
 
 # A runner that starts in the background hands down an ignored Ctrl-C, which the tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -61,7 +65,23 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
     process.close()
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: a worker for each processor that this process may use; with one, none."""
+    count = min(machine.cpu_budget(), MAX_WORKERS)
+    return count if count > 1 else 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker of pytest-xdist the longest file goes first, so that no worker is left with it in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path != LONGEST)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """Right above pytest's closing line. Workers of pytest-xdist send their reports with these properties."""
+    yield
     if line := tally.summary(terminalreporter.stats):
         terminalreporter.write_line(line)
 

@@ -91,6 +91,7 @@ def image(size: int = 64, seed: int = 0) -> dict[str, Array]:
     return {"images": np.random.default_rng(seed).random((1, 3, size, size), np.float32)}
 
 
+@pytest.mark.alone
 def test_a_run_with_out_takes_no_memory() -> None:
     with opened(yolo(size=256)) as session:
         out, inputs = session.empty_outputs(), image(256)

@@ -221,6 +221,8 @@ def test_a_crash_carries_the_last_words(log: Path) -> None:
     assert report.results[0].error.endswith("about to abort")
 
 
+@pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("backend", "when"),
     [("hang", "while it was measured"), ("hang-at-load", "while it loaded the model")],

@@ -6,18 +6,21 @@ from collections import Counter
 
 import pytest
 
-RAN = pytest.StashKey[Counter[str]]()
-OUTSIDE = pytest.StashKey[Counter[str]]()
+# Properties of a test: how many of its cases ran, right and wrong; and how many did not, by reason.
+RAN = "node-tests-ran"
+OUTSIDE = "node-tests-outside"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RAN] = Counter()
-    config.stash[OUTSIDE] = Counter()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    ran, outside = config.stash.get(RAN, Counter()), config.stash.get(OUTSIDE, Counter())
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ran: Counter[str] = Counter()
+    outside: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            # Each phase of a test carries the properties of all.
+            if getattr(report, "when", None) == "call":
+                noted = dict(report.user_properties)
+                ran.update(noted.get(RAN, {}))
+                outside.update(noted.get(OUTSIDE, {}))
     if ran:
         reasons = ", ".join(f"{count} {reason}" for reason, count in outside.most_common())
         terminalreporter.write_line(

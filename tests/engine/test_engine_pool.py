@@ -18,6 +18,7 @@ from tests.engine.programs import copies, network
 from tests.kernels.simd_program import each_isa
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.alone  # counts the threads of its process
 IS_EMULATED = os.environ.get("EDGECV_TEST_PROFILE") == "emulated"
 emulated = pytest.mark.skipif(IS_EMULATED, reason="the emulator's threads show in /proc too")
 
