@@ -73,7 +73,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker of pytest-xdist the longest file goes first, so that no worker is left with it in the end."""
+    """A worker of pytest-xdist takes the longest file first, so that none is left with it in the end."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path != LONGEST)
 

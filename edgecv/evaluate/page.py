@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
+from edgecv import extras
 from edgecv.evaluate.report import ClassResult, Curve, EvalReport
 from edgecv.evaluate.tables import FIGURES
 from edgecv.report import (
@@ -23,6 +22,9 @@ from edgecv.report import (
     charts,
 )
 from edgecv.types import Placement
+
+with extras.required("reports"):
+    from markupsafe import Markup
 
 HEADLINE = ("AP", "AP50", "AP75", "AR100")
 # Classes at each end of the scale that are drawn where there are more than twice as many.
