@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from edgecv import machine
+from tests.engine import node_tally
 from tests.oracle import Oracle, interpreter, tally
 
 ROOT = Path(__file__).parent.parent
@@ -82,8 +83,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
     """Right above pytest's closing line. Workers of pytest-xdist send their reports with these properties."""
     yield
-    if line := tally.summary(terminalreporter.stats):
-        terminalreporter.write_line(line)
+    for line in (node_tally.summary(terminalreporter.stats), tally.summary(terminalreporter.stats)):
+        if line:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from edgecv.backends.base import CompileOptions
 from edgecv.backends.simd import SimdBackend
 from edgecv.errors import UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
-from tests.engine.conftest import OUTSIDE, RAN
+from tests.engine.node_tally import OUTSIDE, RAN
 from tests.onnx_cases import MODULES, cases_of, node_cases
 
 # Reasons that the claims give, or sizes that data tell; any other is a claim that does not hold.
