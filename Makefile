@@ -13,12 +13,14 @@ PHOTO ?=
 OUT ?= demo
 EXTRAS ?= all,dev
 
-.PHONY: help setup oracle demo test lint test-arm test-sanitize format clean
+.PHONY: help setup oracle demo test test-slow test-train lint test-arm test-sanitize format clean
 
 help:
 	@echo 'make demo                   set up, detect parts on a generated belt, write demo/'
 	@echo 'make demo PHOTO=photo.jpg   set up, detect objects in a photo (MODEL=NAME), write demo/'
-	@echo 'make test                   set up, with the oracle, and run the tests'
+	@echo 'make test                   set up, with the oracle, and run the tests, but for the slow ones: minutes'
+	@echo 'make test-slow              run the slow ones'
+	@echo 'make test-train             bring PyTorch, and run the tests of training'
 	@echo 'make oracle                 OpenCV 4.14 in $(ORACLE), which tests compare imported networks with'
 	@echo 'make test-arm               run the native tests as ARMv8.0-A under emulation'
 	@echo 'make test-sanitize          run the native tests under AddressSanitizer and UBSan'
@@ -49,7 +51,17 @@ $(ORACLE)/.installed: Makefile
 oracle: $(ORACLE)/.installed
 
 test: setup oracle
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	tools/test.sh 'not slow' $(PYTEST_ARGS)
+
+test-slow: setup oracle
+	tools/test.sh slow $(PYTEST_ARGS)
+
+$(VENV)/.installed-train: $(VENV)/.installed
+	$(BIN)/python -m pip install -qq --editable '.[train]'
+	touch $@
+
+test-train: $(VENV)/.installed-train
+	$(BIN)/python -m pytest tests/models/test_parts_nano_training.py $(PYTEST_ARGS)
 
 test-arm: setup
 	tools/test_arm.sh

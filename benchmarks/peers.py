@@ -6,7 +6,7 @@ MODEL: cards of the zoo, files, or the structures resnet50-640, yolov5s-640 and 
 weights; by default all. An engine that cannot be imported is a row with the reason. Install those to compare
 with into an environment of their own:
 
-    pip install edgecv onnxruntime openvino ncnn MNN ai-edge-litert opencv-contrib-python-headless
+    pip install 'edgecv[models]' onnxruntime openvino ncnn MNN ai-edge-litert opencv-contrib-python-headless
     pip install --no-deps pnnx    # its program is enough, without torch
     LiteRT reads .tflite files, which --tflite FOLDER has to hold as MODEL.tflite.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edgecv import card as cards
+from edgecv import extras
 from edgecv.card import FileEntry, ModelCard
 from edgecv.errors import ChecksumError, ModelNotFoundError, OutputError, UnavailableError
 from edgecv.hashes import digest_of
@@ -159,8 +160,6 @@ def verify_file(path: Path, file: FileEntry) -> None:
         )
 
 
-
-
 def _candidates(file: FileEntry) -> Iterator[Path]:
     """Files of the right size under EDGECV_MODELS, those of the right name first."""
     matches: list[Path] = []
@@ -189,8 +188,9 @@ def _cached_path(file: FileEntry) -> Path | None:
 
 
 def _download(file: FileEntry, progress: Progress | None) -> Path:
-    import pooch
-    import requests
+    with extras.required("models"):
+        import pooch
+        import requests
 
     if file.url is None:
         raise ModelNotFoundError(f"{file.path}: the card names no url to get it from")

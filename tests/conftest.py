@@ -14,9 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edgecv import machine
+from tests.engine import node_tally
 from tests.oracle import Oracle, interpreter, tally
 
 ROOT = Path(__file__).parent.parent
+# Of a large machine: each worker imports everything, and the longest file alone takes more than a minute.
+MAX_WORKERS = 8
+LONGEST = ROOT / "tests" / "test_docs.py"
 
 # Before anything is collected: no test, and no process that one starts, reads or writes the user's cache.
 _CACHES = Path(tempfile.mkdtemp(prefix="edgecv-tests-"))
@@ -70,9 +75,26 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
     process.close()
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if line := tally.summary(terminalreporter.stats):
-        terminalreporter.write_line(line)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: a worker for each processor that this process may use; with one, none."""
+    count = min(machine.cpu_budget(), MAX_WORKERS)
+    return count if count > 1 else 0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A worker of pytest-xdist takes the longest file first, so that none is left with it in the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path != LONGEST)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """Right above pytest's closing line. Workers of pytest-xdist send their reports with these properties."""
+    yield
+    for line in (node_tally.summary(terminalreporter.stats), tally.summary(terminalreporter.stats)):
+        if line:
+            terminalreporter.write_line(line)
 
 
 def pytest_unconfigure() -> None:

@@ -267,6 +267,7 @@ def growth_of(network: Path, backend: str) -> int:
         return growth.least_growth(lambda number: detector(frames[number % 4]))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_memory_stops_growing(network: Path, backend: str) -> None:
     """Frames through preprocessing, backend and NMS leave nothing behind."""

@@ -354,6 +354,7 @@ def test_threads_do_not_share_a_workspace() -> None:
     assert wrong == []
 
 
+@pytest.mark.alone
 def test_warm_calls_allocate_only_their_results() -> None:
     rng = np.random.default_rng(9)
     scores = rng.random((2000, 20)).astype(F32)
@@ -372,6 +373,7 @@ def test_warm_calls_allocate_only_their_results() -> None:
     assert allocated_bytes() - before < 50_000  # less than one workspace; results are freed
 
 
+@pytest.mark.alone
 def test_the_workspace_of_a_thread_is_freed_with_it() -> None:
     scores = np.random.default_rng(10).random((20_000, 20)).astype(F32)
 

@@ -38,6 +38,7 @@ def growth_of(name: str) -> int:
     return growth.least_growth(step)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("name", "leaks"), [("still", False), ("leaking", True), ("leaking_pages", True)])
 def test_growth(name: str, leaks: bool) -> None:
     if name == "leaking":

@@ -394,6 +394,7 @@ def test_only_the_blob_is_written() -> None:
     assert not (batch[1] == 7).all()
 
 
+@pytest.mark.alone
 def test_a_warm_preprocessor_allocates_nothing_natively() -> None:
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallinfo2"):

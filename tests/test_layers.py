@@ -19,6 +19,8 @@ PACKAGE = Path(edgecv.__file__).parent
 LEVELS = {
     "errors": 0.0,
     "version": 0.0,
+    "extras": 0.1,
+    "records": 0.05,
     "registry": 0.05,
     "private": 0.05,
     "formats": 0.05,

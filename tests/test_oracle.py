@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,3 +73,25 @@ ABSENT = ("conftest.py", 1, "Skipped: OpenCV 4 is not here")
 )
 def test_the_line_at_the_end(stats: dict[str, Any], line: str) -> None:
     assert tally.summary(stats) == line
+
+
+ROOT = Path(__file__).parents[1]
+COUNTED = ["tests/engine/test_node_tests.py", "tests/importers/darknet/test_darknet_layers.py"]
+
+
+@pytest.mark.slow
+def test_workers_counts_are_summed() -> None:
+    """Of several workers the summary says what it says of one process."""
+    lines = []
+    for options in (["-n", "0"], ["-n", "2", "--dist", "load"]):
+        command = [sys.executable, "-m", "pytest", *COUNTED, "-k", "cast or convolutional", *options]
+        done = subprocess.run(
+            command, cwd=ROOT, env=os.environ | {"EDGECV_ORACLE": "absent"}, capture_output=True, text=True
+        )
+        lines.append(
+            [line for line in done.stdout.splitlines() if line.startswith(("ONNX node", "imported"))]
+        )
+        assert done.returncode == 0, done.stdout
+        assert lines[-1][-1] == done.stdout.splitlines()[-2], "right above the closing line"
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == 2

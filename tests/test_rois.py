@@ -290,6 +290,7 @@ def test_threads_do_not_share_working_memory() -> None:
     assert not wrong
 
 
+@pytest.mark.alone
 def test_warm_calls_allocate_only_their_results() -> None:
     rng = np.random.default_rng(11)
     scores, deltas = reference.trunk_outputs(rng, (9, 20, 30))
@@ -307,6 +308,7 @@ def test_warm_calls_allocate_only_their_results() -> None:
     assert allocated_bytes() - before < 20_000  # less than one workspace; results are freed
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("cells", [(20, 30), (90, 140)], ids=str)
 def test_working_memory_is_what_the_documentation_says(cells: tuple[int, int]) -> None:
     allocated_bytes()  # here a skip counts, and not in a thread

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
@@ -156,15 +155,9 @@ def check_input_bytes(spec: TensorSpec, shape: tuple[int, ...]) -> None:
 
 def why_not_importable(module: str, extra: str) -> str | None:
     """Why a backend's library cannot be used, with the extra that brings it; None where it imports."""
-    from importlib.util import find_spec
+    from edgecv import extras
 
-    if find_spec(module) is None:
-        return f"{module} is not installed; install it with: pip install 'edgecv[{extra}]'"
-    try:
-        import_module(module)
-    except ImportError as error:
-        return f"{module} is installed but cannot be imported: {error}"
-    return None
+    return extras.why_not_importable(module, extra)
 
 
 def listed(shapes: Mapping[str, tuple[int, ...]]) -> str:

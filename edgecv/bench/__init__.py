@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgecv.bench.page import to_page
 from edgecv.bench.report import (
     END_TO_END,
     BenchConfig,
@@ -28,6 +27,5 @@ __all__ = [
     "parse_cpus",
     "run",
     "to_lines",
-    "to_page",
     "to_table",
 ]

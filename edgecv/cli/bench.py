@@ -121,7 +121,6 @@ def _check_layers(parameters: dict[str, Any], options: LoadOptions, settings: di
 
 def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) -> int:
     from edgecv import bench
-    from edgecv.report import write_html
 
     with output.progress_bar("measuring") as bar:
         measured = bench.measure(config, progress=bar.update)
@@ -129,7 +128,10 @@ def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) 
     if json_path:
         output.write_json(json_path, report.as_dict())
     if html_path:
-        page = bench.to_page(report, command=output.command_line(), samples_ms=measured.samples_ms)
+        from edgecv.bench.page import to_page
+        from edgecv.report import write_html
+
+        page = to_page(report, command=output.command_line(), samples_ms=measured.samples_ms)
         write_html(html_path, page)
     if json_path != "-":
         if any(result.latency_ms for result in report.results):

@@ -37,7 +37,6 @@ def command(
     """
     from edgecv import evaluate
     from edgecv.api import load_with
-    from edgecv.report import write_html
 
     output.check_html(html_path, inputs=(model, dataset))
     opened = evaluate.open_dataset(dataset)
@@ -50,7 +49,10 @@ def command(
     if json_path:
         output.write_json(json_path, {"model": model, **report.as_dict()})
     if html_path:
-        write_html(html_path, evaluate.to_page(report, model=model, command=output.command_line()))
+        from edgecv.evaluate.page import to_page
+        from edgecv.report import write_html
+
+        write_html(html_path, to_page(report, model=model, command=output.command_line()))
     if json_path != "-":
         output.print_table(evaluate.to_table(report))
         if per_class:

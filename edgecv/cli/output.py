@@ -82,14 +82,16 @@ def print_table(table: object) -> None:
 def check_html(path: str | None, inputs: Iterable[str]) -> None:
     """Raises before a long run what would go wrong after it, when the page is written.
 
-    inputs: files that the run reads. Raises InputError and OutputError.
+    inputs: files that the run reads. Raises InputError, OutputError and MissingExtraError.
     """
+    from edgecv import extras
     from edgecv.media.atomic import check_not_input, check_writable
 
     if path is None:
         return
     if path in ("", "-"):
         raise InputError(f"--html: expected the name of a file, got {path!r}; stdout is for --json -")
+    extras.require("jinja2", "reports")
     check_not_input(Path(path), map(Path, inputs))
     check_writable(Path(path))
 

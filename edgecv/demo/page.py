@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecv import bench
-from edgecv.bench import BenchResult
+from edgecv.bench import END_TO_END, BenchResult
+from edgecv.bench import page as bench_page
 from edgecv.demo.cell import BackendOutcome, Demo, DemoReport
 from edgecv.report import Block, Chart, Column, Failure, Failures, Page, Picture, Section, Status, Table, Text
 
@@ -20,7 +20,7 @@ PICTURES = 6
 def to_page(demo: Demo, *, command: str) -> Page:
     """Pictures, accuracy against the truth, and latency as `edgecv bench` shows it."""
     report = demo.report
-    latency = bench.to_page(report.latency, command=command, samples_ms=demo.measurement.samples_ms)
+    latency = bench_page.to_page(report.latency, command=command, samples_ms=demo.measurement.samples_ms)
     sections = [
         Section("Backends", _backends(report), note="Over the whole belt, against the generator's truth."),
         *_failures(report),
@@ -45,7 +45,7 @@ def to_page(demo: Demo, *, command: str) -> Page:
 
 def latency_chart(demo: Demo) -> Chart | None:
     """The latency of every backend, with whiskers; None where nothing could be measured."""
-    page = bench.to_page(demo.report.latency, command="")
+    page = bench_page.to_page(demo.report.latency, command="")
     charts = (block for section in page.sections for block in section.blocks if isinstance(block, Chart))
     return next(charts, None)
 
@@ -86,7 +86,7 @@ def _rows(report: DemoReport) -> Iterator[tuple[BackendOutcome, BenchResult]]:
 def _values(outcome: BackendOutcome, result: BenchResult) -> list[tuple[float | None, str]]:
     """The figures of a row, and how they are written."""
     accuracy = outcome.evaluation
-    total = None if result.latency_ms is None else result.latency_ms[bench.END_TO_END]
+    total = None if result.latency_ms is None else result.latency_ms[END_TO_END]
     memory = result.peak_rss_bytes
     return [
         (outcome.found, "d"),

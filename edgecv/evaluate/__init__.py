@@ -6,7 +6,6 @@ from edgecv.evaluate.classes import ClassMap, map_classes
 from edgecv.evaluate.dataset import Annotations, Category, Dataset, ImageEntry
 from edgecv.evaluate.evaluation import SETTINGS, Detector, Progress, evaluate
 from edgecv.evaluate.formats import open_dataset
-from edgecv.evaluate.page import to_page
 from edgecv.evaluate.report import (
     ClassResult,
     Curve,
@@ -36,6 +35,5 @@ __all__ = [
     "map_classes",
     "open_dataset",
     "to_class_table",
-    "to_page",
     "to_table",
 ]

@@ -1,41 +1,39 @@
 """Class names of a YOLO dataset: classes.txt, or the `names` of its data.yaml.
 
-Of YAML only what such files use under `names` is read: a list or a mapping from number to name, in
-block or in flow style, with plain or quoted names.
+`names` is a list, or a mapping from number to name. A name is the text that stands there: `no` and `1` are
+names too.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+from edgecv import extras
 from edgecv.errors import DatasetError
 from edgecv.evaluate.dataset import read_bounded
 
 MAX_NAMES_BYTES = 1 << 20
+# PyYAML takes seconds for a megabyte of brackets; the names of 20,000 classes fit into this.
+MAX_YAML_BYTES = 1 << 19
+MAX_NODES = 50_000
+MAX_DEPTH = 16
 
-_QUOTED = r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'"""
-# Each part can end at one place only, so that no hostile text makes the search quadratic.
-_BLOCK_ITEM = re.compile(rf"(?:-|(\d{{1,6}})\s*:)\s+({_QUOTED}|[^\s\"'\[\]{{}}&*!|>%@`#].*)")
-_FLOW_ITEM = re.compile(
-    rf"\s*(?:(\d{{1,6}})\s*:\s*)?((?:{_QUOTED})(?=\s*(?:,|$))|[^\s,\"'\[\]{{}}][^,\[\]{{}}]*)\s*(?:,|$)"
-)
-# A quote opens a name only where a name can start: the one in "men's" does not.
-_COMMENT = re.compile(rf"((?<![^\s,\[{{])(?:{_QUOTED}))|(?:^|\s)#.*")
-
-# The number of a mapping's item, None in a list, and the text of its name.
-Item = tuple[str | None, str]
+_WRITE_LINES = "write classes.txt, one name a line"
+_NEITHER = f"`names` is neither a list of texts nor a mapping from number to text; {_WRITE_LINES}"
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Class names, by class index. Raises DatasetError."""
+    """Class names, by class index. Raises DatasetError, and MissingExtraError for YAML without PyYAML."""
+    is_lines = path.suffix == ".txt"
     try:
-        text = read_bounded(path, MAX_NAMES_BYTES).decode("utf-8-sig")
+        text = read_bounded(path, MAX_NAMES_BYTES if is_lines else MAX_YAML_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: expected text in UTF-8: {error}") from error
-    names = _from_lines(text, path) if path.suffix == ".txt" else _from_yaml(text, path)
+    names = _from_lines(text, path) if is_lines else _from_yaml(text, path)
     if not names:
         raise DatasetError(f"{path}: expected at least one class name, got none")
     return names
@@ -49,72 +47,75 @@ def _from_lines(text: str, path: Path) -> tuple[str, ...]:
 
 
 def _from_yaml(text: str, path: Path) -> tuple[str, ...]:
-    lines = text.splitlines()
-    start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
-    if start is None:
-        raise DatasetError(f"{path}: expected a `names` key, got none; write classes.txt, one name a line")
-    body = [_without_comment(lines[start].partition(":")[2])]
-    for line in lines[start + 1 :]:
-        if re.match(r"[^\s#\-\]}]", line):
-            break
-        body.append(_without_comment(line))
-    inline = body[0].strip()
-    items = _flow_items(" ".join(body).strip()) if inline else _block_items(body[1:])
-    if items is None:
-        raise DatasetError(
-            f"{path}:{start + 1}: `names` is neither a list nor a mapping from number to name; "
-            "write classes.txt, one name a line"
-        )
-    numbered = {int(number): value for number, value in items if number is not None}
-    if not numbered:
-        return tuple(_scalar(value) for _, value in items)
-    if numbered.keys() != set(range(len(items))):
-        raise DatasetError(
-            f"{path}:{start + 1}: `names` expected the numbers 0 to {len(items) - 1}, each once"
-        )
-    return tuple(_scalar(numbered[number]) for number in range(len(items)))
+    yaml = extras.require("yaml", "eval")
+    node = _names_node(yaml, text, path)
+    where = f"{path}:{node.start_mark.line + 1}"
+    if isinstance(node, yaml.MappingNode):
+        numbered = [(_text(yaml, key), _text(yaml, value)) for key, value in node.value]
+        names = _in_order([number for number, _ in numbered], [name for _, name in numbered], where)
+    elif isinstance(node, yaml.SequenceNode):
+        names = [_text(yaml, item) for item in node.value]
+    else:
+        names = [] if node.value == "" else [None]
+    found = tuple(name for name in names if name is not None)
+    if len(found) != len(names):
+        raise DatasetError(f"{where}: {_NEITHER}")
+    if any(not name.strip() for name in found):
+        raise DatasetError(f"{where}: `names` expected text, got an empty name; {_WRITE_LINES}")
+    return found
 
 
-def _without_comment(line: str) -> str:
-    return _COMMENT.sub(lambda match: match[1] or "", line)
+def _in_order(numbers: Sequence[str | None], names: Sequence[str | None], where: str) -> list[str | None]:
+    """The names of a mapping, by their numbers."""
+    if any(number is None or not re.fullmatch(r"[0-9]{1,6}", number) for number in numbers):
+        raise DatasetError(f"{where}: {_NEITHER}")
+    by_number = {int(number or ""): name for number, name in zip(numbers, names, strict=True)}
+    if by_number.keys() != set(range(len(names))):
+        raise DatasetError(f"{where}: `names` expected the numbers 0 to {len(names) - 1}, each once")
+    return [by_number[number] for number in range(len(names))]
 
 
-def _block_items(lines: list[str]) -> list[Item] | None:
-    matches = [_BLOCK_ITEM.fullmatch(line.strip()) for line in lines if line.strip()]
-    return _uniform(matches)
+def _names_node(yaml: ModuleType, text: str, path: Path) -> Any:
+    """What stands at the top of a YAML text under `names`, as a node of PyYAML."""
+    try:
+        root = yaml.compose(text, _bounded_loader(yaml))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise DatasetError(f"{path}:{mark.line + 1}: cannot be read as YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise DatasetError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    entries = root.value if isinstance(root, yaml.MappingNode) else []
+    found = [value for key, value in entries if key.value == "names"]
+    if len(found) != 1:
+        count = "none" if not found else f"{len(found)} of them"
+        raise DatasetError(f"{path}: expected a `names` key, got {count}; {_WRITE_LINES}")
+    return found[0]
 
 
-def _flow_items(text: str) -> list[Item] | None:
-    brackets = text[:1] + text[-1:]
-    if brackets not in ("[]", "{}"):
-        return None
-    inner, position, matches = text[1:-1].rstrip().removesuffix(","), 0, []
-    while position < len(inner):
-        match = _FLOW_ITEM.match(inner, position)
-        if match is None:
-            return None
-        matches.append(match)
-        position = match.end()
-    items = _uniform(matches)
-    if items and (items[0][0] is None) != (brackets == "[]"):
-        return None
-    return items
+def _text(yaml: ModuleType, node: Any) -> str | None:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
 
-def _uniform(matches: Sequence[re.Match[str] | None]) -> list[Item] | None:
-    """(number or None, scalar) of each item; None unless all are items and of one kind."""
-    items = [(match[1], match[2].strip()) for match in matches if match is not None]
-    if len(items) != len(matches) or len({number is None for number, _ in items}) > 1:
-        return None
-    return items
+def _bounded_loader(yaml: ModuleType) -> type:
+    """A loader of text alone, which makes no objects, follows no alias and stops at a bound."""
 
+    class Loader(yaml.BaseLoader):  # type: ignore[misc, name-defined]
+        nodes = 0
+        depth = 0
 
-def _scalar(text: str) -> str:
-    if text.startswith('"'):
-        try:
-            return str(json.loads(text))
-        except ValueError:
-            return text[1:-1]
-    if text.startswith("'"):
-        return text[1:-1].replace("''", "'")
-    return text
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.nodes += 1
+            self.depth += 1
+            event = self.peek_event()
+            if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+                self.refuse("anchors and aliases are not read", event)
+            if self.depth > MAX_DEPTH or self.nodes > MAX_NODES:
+                self.refuse(f"over {MAX_DEPTH} levels or {MAX_NODES} values", event)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def refuse(self, problem: str, event: Any) -> None:
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+
+    return Loader

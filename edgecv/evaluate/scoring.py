@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.errors import MissingExtraError
+from edgecv import extras
 from edgecv.evaluate.dataset import Annotations, Category
 from edgecv.evaluate.report import Curve
 
@@ -63,13 +63,7 @@ class Scores:
 
 def load_scorer() -> ModuleType:
     """hotcoco, or MissingExtraError."""
-    try:
-        import hotcoco
-    except ImportError as error:
-        raise MissingExtraError(
-            "evaluation needs hotcoco; install it with: pip install 'edgecv[eval]'"
-        ) from error
-    return hotcoco
+    return extras.require("hotcoco", "eval")
 
 
 def score(

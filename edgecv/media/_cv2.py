@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import threading
 from collections.abc import Iterator
 from types import ModuleType
 
-from edgecv.errors import MissingExtraError
+from edgecv import extras
 
-INSTALL = "install it with: pip install 'edgecv[opencv]'"
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _FFMPEG_QUIET = "-8"
 
 
 def require_cv2() -> ModuleType:
     """The cv2 module (OpenCV 4.8 to 5). Raises MissingExtraError where it cannot be imported."""
-    try:
-        return importlib.import_module("cv2")
-    except ModuleNotFoundError as error:
-        if error.name != "cv2":
-            raise MissingExtraError(
-                f"OpenCV needs {error.name}, which is not installed; {INSTALL}"
-            ) from error
-        raise MissingExtraError(f"OpenCV is not installed; {INSTALL}") from error
-    except ImportError as error:
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise MissingExtraError(f"OpenCV is installed but cannot be imported: {reason}; {INSTALL}") from error
+    return extras.require("cv2", "opencv")
 
 
 class _Quiet:

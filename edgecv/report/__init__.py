@@ -7,21 +7,25 @@ nothing. Charts come from `edgecv.report.charts`.
 
 from __future__ import annotations
 
-from edgecv.report.blocks import (
-    Block,
-    Chart,
-    Column,
-    Facts,
-    Failure,
-    Failures,
-    Page,
-    Picture,
-    Section,
-    Status,
-    Table,
-    Text,
-)
-from edgecv.report.render import to_html, to_svg, write_html, write_svg
+from edgecv import extras
+
+# Every module of this package is imported behind this door.
+with extras.required("reports"):
+    from edgecv.report.blocks import (
+        Block,
+        Chart,
+        Column,
+        Facts,
+        Failure,
+        Failures,
+        Page,
+        Picture,
+        Section,
+        Status,
+        Table,
+        Text,
+    )
+    from edgecv.report.render import to_html, to_svg, write_html, write_svg
 
 __all__ = [
     "Block",

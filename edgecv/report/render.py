@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from edgecv import machine
 from edgecv.media.atomic import write_whole
@@ -29,9 +31,6 @@ from edgecv.report.blocks import (
 from edgecv.report.identity import machine_facts, versions_of
 from edgecv.report.pictures import to_data_uri
 from edgecv.report.values import clean, is_number, to_text
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 def to_html(page: Page) -> str:
@@ -73,8 +72,6 @@ def write_svg(path: str | Path, chart: Chart) -> None:
 
 @functools.cache
 def _template() -> Template:
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
     environment = Environment(
         loader=FunctionLoader(lambda name: svg.FILES.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,

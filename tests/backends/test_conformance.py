@@ -281,6 +281,7 @@ def growth_of(name: str) -> int:
         return growth.least_growth(lambda _: session.run({"images": blob}, out=out))
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_memory_stops_growing(name: str) -> None:
     assert growth.in_own_process(growth_of, name) < growth.LEAK

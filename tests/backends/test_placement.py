@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from edgecv.backends import BACKENDS, CompileOptions, compile_model
+from edgecv.backends import opencv as opencv_backend
 from edgecv.backends.base import why_not_importable
 from edgecv.backends.onnxruntime import OnnxRuntimeBackend
-from edgecv.backends import opencv as opencv_backend
 from edgecv.errors import BackendError, PlacementError
 from edgecv.importers import read_model
 from tests.networks import tiny_yolov8
@@ -98,4 +98,7 @@ def test_a_missing_and_a_broken_library(tmp_path: Path, monkeypatch: pytest.Monk
     )
     broken = why_not_importable("broken_library_of_this_test", "fast")
     assert broken is not None
-    assert broken.endswith("cannot be imported: a part is missing")
+    assert broken == (
+        "broken_library_of_this_test is installed but cannot be imported: a part is missing; "
+        "install it with: pip install 'edgecv[fast]'"
+    )

@@ -92,6 +92,7 @@ def image(size: int = 64, seed: int = 0) -> dict[str, Array]:
     return {"images": np.random.default_rng(seed).random((1, 3, size, size), np.float32)}
 
 
+@pytest.mark.alone
 def test_a_run_with_out_takes_no_memory() -> None:
     with opened(yolo(size=256)) as session:
         out, inputs = session.empty_outputs(), image(256)
@@ -209,7 +210,7 @@ def test_a_run_in_another_thread_is_refused_and_one_can_be_cancelled(long_sessio
         long_session.cancel()
         thread.join(0.01)
     assert isinstance(seen[0], CancelledError)
-    with pytest.raises(DeadlineError, match="of 60 steps|of 61 steps"):
+    with pytest.raises(DeadlineError, match=r"of 6\d steps"):
         long_session.run(inputs, deadline_ns=time.monotonic_ns() + 10_000_000)
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from edgecv import bench
+from edgecv.bench.page import to_page
 from edgecv.report import to_html
 from tests.report.html_reader import Reader, check_self_contained
 
@@ -30,7 +31,7 @@ def measure(*backends: str, **changes: Any) -> bench.Measurement:
 
 
 def page(measured: bench.Measurement) -> Reader:
-    made = bench.to_page(measured.report, command="edgecv bench fake", samples_ms=measured.samples_ms)
+    made = to_page(measured.report, command="edgecv bench fake", samples_ms=measured.samples_ms)
     return check_self_contained(to_html(made))
 
 
@@ -91,13 +92,13 @@ def test_the_fastest_leads(mixed: bench.Measurement) -> None:
         ),
     )
     changed = msgspec.structs.replace(mixed.report, results=tuple(results))
-    lead = bench.to_page(changed, command="").lead
+    lead = to_page(changed, command="").lead
     assert lead.startswith(f"{fast.backend}, 1 thread: ")
     assert "the fastest of 2" in lead
 
 
 def test_without_samples_there_are_no_distributions(mixed: bench.Measurement) -> None:
-    titles = [section.title for section in bench.to_page(mixed.report, command="").sections]
+    titles = [section.title for section in to_page(mixed.report, command="").sections]
     assert "Distribution" not in titles
     assert "Latency" in titles
 

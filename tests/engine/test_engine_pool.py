@@ -18,6 +18,7 @@ from tests.engine.programs import copies, network
 from tests.kernels.simd_program import each_isa
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.alone  # counts the threads of its process
 IS_EMULATED = os.environ.get("EDGECV_TEST_PROFILE") == "emulated"
 emulated = pytest.mark.skipif(IS_EMULATED, reason="the emulator's threads show in /proc too")
 
@@ -235,12 +236,12 @@ def test_the_interpreter_ends_with_workers_alive(end: str) -> None:
 
 def test_workers_stay_on_the_processors_that_are_named() -> None:
     cpu = max(os.sched_getaffinity(0))
-    before, tasks = os.sched_getaffinity(0), set(os.listdir("/proc/self/task"))
+    before, tasks = os.sched_getaffinity(0), set(Path("/proc/self/task").iterdir())
     pool = _simd.Pool(3, cpus=[cpu])
     try:
-        workers = set(os.listdir("/proc/self/task")) - tasks
+        workers = set(Path("/proc/self/task").iterdir()) - tasks
         assert len(workers) == 2
-        assert all(os.sched_getaffinity(int(task)) == {cpu} for task in workers)
+        assert all(os.sched_getaffinity(int(task.name)) == {cpu} for task in workers)
         assert os.sched_getaffinity(0) == before
         assert pool.cpus == (cpu,)
     finally:

@@ -6,7 +6,8 @@ package's own tolerances. What lies outside is counted by reason; the summary pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from edgecv.backends.base import CompileOptions
 from edgecv.backends.simd import SimdBackend
 from edgecv.errors import UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
-from tests.engine.conftest import OUTSIDE, RAN
+from tests.engine.node_tally import OUTSIDE, RAN
 from tests.onnx_cases import MODULES, cases_of, node_cases
 
 # Reasons that the claims give, or sizes that data tell; any other is a claim that does not hold.
@@ -27,17 +28,21 @@ NOT_CLAIMED = frozenset(("operator not claimed", "element type", "form not claim
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_node_tests(module: str, pytestconfig: pytest.Config) -> None:
+def test_node_tests(module: str, record_property: Callable[[str, object], None]) -> None:
     wrong: list[str] = []
+    ran: Counter[str] = Counter()
+    outside: Counter[str] = Counter()
     for case in cases_of(module):
         reason = why_outside(case)
         if not reason:
             reason, problem = run(case)
             wrong += [problem] if problem else []
         if reason:
-            pytestconfig.stash[OUTSIDE][reason] += 1
+            outside[reason] += 1
         else:
-            pytestconfig.stash[RAN]["wrong" if wrong and wrong[-1].startswith(case.name) else "right"] += 1
+            ran["wrong" if wrong and wrong[-1].startswith(case.name) else "right"] += 1
+    record_property(RAN, dict(ran))
+    record_property(OUTSIDE, dict(outside))
     assert not wrong, "\n".join(wrong)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from edgecv import evaluate
 from edgecv.evaluate import Category, ClassResult, Curve, EvalReport, ImageFailure, StageMeans, Thresholds
+from edgecv.evaluate.page import to_page
 from edgecv.report import Failures, to_html
 from edgecv.types import Placement
 from tests.report.html_reader import Reader, check_self_contained
@@ -47,7 +48,7 @@ def report(classes: int = 3, **changes: Any) -> EvalReport:
 
 
 def page(found: EvalReport, model: str = "net") -> Reader:
-    return check_self_contained(to_html(evaluate.to_page(found, model=model, command="edgecv eval net data")))
+    return check_self_contained(to_html(to_page(found, model=model, command="edgecv eval net data")))
 
 
 def texts(found: Reader, tag: str) -> list[str]:
@@ -139,7 +140,7 @@ def test_thresholds_of_each_class() -> None:
 
 def test_failures_stand_near_the_top() -> None:
     failure = ImageFailure(image_id=3, path="3.jpg", error="damaged")
-    sections = evaluate.to_page(report(failures=(failure,)), model="net", command="").sections
+    sections = to_page(report(failures=(failure,)), model="net", command="").sections
     assert isinstance(sections[1].blocks[0], Failures)
 
 

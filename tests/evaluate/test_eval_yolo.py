@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecv.errors import DatasetError
+from edgecv.errors import DatasetError, MissingExtraError
 from edgecv.evaluate import open_dataset
 from edgecv.evaluate.names import read_names
 
@@ -186,15 +187,21 @@ def test_quotes_in_names(tmp_path: Path) -> None:
 
 BAD_YAML = [
     pytest.param("path: x\n", "expected a `names` key", id="no names"),
-    pytest.param("  names: [a]\n", "expected a `names` key", id="not at the top"),
-    pytest.param("names: coco.names\n", "neither a list nor a mapping", id="a file"),
+    pytest.param("x:\n  names: [a]\n", "expected a `names` key", id="not at the top"),
+    pytest.param("names: [a]\nnames: [b]\n", "expected a `names` key, got 2", id="twice"),
+    pytest.param("- names\n", "expected a `names` key", id="a list"),
+    pytest.param("names: coco.names\n", "neither a list of texts nor a mapping", id="a file"),
     pytest.param("names: [a, [b]]\n", "neither a list", id="nested"),
-    pytest.param("names: [a, b\nnc: 2\n", "neither a list", id="not closed"),
-    pytest.param("names: ['a, b]\n", "neither a list", id="quote not closed"),
+    pytest.param("names: [a, b\nnc: 2\n", r"yaml:2: cannot be read as YAML: expected ','", id="not closed"),
+    pytest.param("names: ['a, b]\n", "YAML: found unexpected end of stream", id="quote not closed"),
+    pytest.param("names: [a\x07]\n", "YAML: unacceptable character", id="a control character"),
+    pytest.param("names: [a]\n---\nnames: [a]\n", "YAML: but found another document", id="two documents"),
+    pytest.param("names: [a, '']\n", "got an empty name", id="an empty name"),
     pytest.param("names: {a: 0, b: 1}\n", "neither a list", id="the wrong way round"),
     pytest.param("names: [0: a, 1: b]\n", "neither a list", id="a mapping in a list's brackets"),
-    pytest.param("names:\n  - a\n  1: b\n", "neither a list", id="mixed"),
-    pytest.param("names:\n- &x a\n", "neither a list", id="anchor"),
+    pytest.param("names:\n  - a\n  1: b\n", "yaml:3: cannot be read as YAML", id="mixed"),
+    pytest.param("names:\n- &x a\n", "yaml:2: .*anchors and aliases are not read", id="anchor"),
+    pytest.param("a: &x [b]\nnames: *x\n", "yaml:1: .*anchors and aliases are not read", id="alias"),
     pytest.param("names:\n- {a: b}\n", "neither a list", id="a mapping as a name"),
     pytest.param("names:\n  0: a\n  2: b\n", "the numbers 0 to 1, each once", id="a number left out"),
     pytest.param("names:\n  0: a\n  0: b\n", "the numbers 0 to 1, each once", id="a number twice"),
@@ -208,7 +215,29 @@ BAD_YAML = [
 def test_other_yaml_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "data.yaml"
     path.write_text(text)
-    with pytest.raises(DatasetError, match=message):
+    with pytest.raises(DatasetError, match=message) as caught:
+        read_names(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_are_text_whatever_else_yaml_would_make_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_text("names: [no, 1, 1.50, ~, 2026-01-01, !!python/name:os.system x]")
+    assert read_names(path) == ("no", "1", "1.50", "~", "2026-01-01", "x")
+
+
+def test_yaml_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    tree(tmp_path, {"images/a.jpg": "", "labels/a.txt": "", "data.yaml": YAML})
+    with pytest.raises(MissingExtraError, match=r"PyYAML is not installed; .*'edgecv\[eval\]'$"):
+        open_dataset(tmp_path)
+
+
+def test_yaml_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgecv.evaluate.names.MAX_YAML_BYTES", 10)
+    path = tmp_path / "data.yaml"
+    path.write_text(YAML)
+    with pytest.raises(DatasetError, match=r"data.yaml: expected a file of at most 10 bytes"):
         read_names(path)
 
 
@@ -220,8 +249,11 @@ def test_other_yaml_is_refused(tmp_path: Path, text: str, message: str) -> None:
         "names:\n- a" + " " * 400_000 + "\x00\n- [",
         "names: ['" + "'" * 400_001,
         "names: [" + "1:" * 200_000 + "]",
+        "names: " + "[" * 400_000,
+        "names: " + "- " * 200_000,
+        "names: [" + "a," * 200_000 + "]",
     ],
-    ids=["words", "spaces", "trailing spaces", "quotes", "numbers"],
+    ids=["words", "spaces", "trailing spaces", "quotes", "numbers", "nested", "nested in lines", "values"],
 )
 def test_long_hostile_yaml_ends(tmp_path: Path, text: str) -> None:
     path = tmp_path / "data.yaml"

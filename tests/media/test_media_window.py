@@ -187,7 +187,7 @@ def test_an_opencv_that_cannot_be_imported(
     def fail(name: str) -> None:
         raise error
 
-    monkeypatch.setattr(cv2_module.importlib, "import_module", fail)
+    monkeypatch.setattr("edgecv.extras.import_module", fail)
     with pytest.raises(MissingExtraError, match=reason) as raised:
         require_cv2()
     assert "\n" not in str(raised.value)

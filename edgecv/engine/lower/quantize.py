@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-from onnx import helper
 
+from edgecv import extras
 from edgecv.engine.lower.base import Lowering, Node, Tensor, lowers
 from edgecv.engine.lower.compose import FLOAT, along, cast, shaped, step
 from edgecv.engine.lower.maps import DTYPES
 from edgecv.engine.lower.movement import set_view
 from edgecv.engine.views import Shape
+
+with extras.required("models"):
+    import onnx
+    from onnx import helper
 
 QUANTIZED = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.uint16, np.int16))
 

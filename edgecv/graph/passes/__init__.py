@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import onnx_ir as ir
-
+from edgecv import extras
 from edgecv.errors import ModelFileError
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import affine, constants, focus, fused, normalize, opsets, recognize, siblings
-from edgecv.graph.passes.base import DOMAIN, Array, Change, Missed, Pass, Report, Shape
-from edgecv.graph.passes.functions import BRANCHES, FUNCTIONS, KEEP
-from edgecv.graph.passes.load import load, shape_operands
-from edgecv.graph.passes.text import to_text
+
+# Every pass is imported behind this door.
+with extras.required("models"):
+    import onnx_ir as ir
+
+    from edgecv.graph.passes import affine, constants, focus, fused, normalize, opsets, recognize, siblings
+    from edgecv.graph.passes.base import DOMAIN, Array, Change, Missed, Pass, Report, Shape
+    from edgecv.graph.passes.functions import BRANCHES, FUNCTIONS, KEEP
+    from edgecv.graph.passes.load import load, shape_operands
+    from edgecv.graph.passes.text import to_text
 
 __all__ = [
     "KEEP",

@@ -147,6 +147,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_memory_is_at_most_three_times_the_file(tmp_path: Path) -> None:
     small().write(tmp_path, "small")
@@ -160,6 +161,7 @@ def test_memory_is_at_most_three_times_the_file(tmp_path: Path) -> None:
     assert int(done.stdout) <= 3 * size
 
 
+@pytest.mark.alone
 def test_a_file_that_claims_more_than_it_has_takes_no_memory(tmp_path: Path) -> None:
     """Sizes in the text are checked against the weights before anything of that size is made."""
     net = small()
