@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgecv import backends, container, pipelines, planfile
 from edgecv.backends.base import CompileOptions, Shapes
-from edgecv.errors import CardError, InputError
+from edgecv.card import NETWORK
+from edgecv.errors import CardError, InputError, ModelFileError
 from edgecv.lookup import CARD_SUFFIX, Loaded, announce, check_read, is_plan, resolve
 from edgecv.options import LoadOptions
 
 if TYPE_CHECKING:
+    from edgecv import kept
     from edgecv.backends.pool import Pool
     from edgecv.backends.session import Session
     from edgecv.card import ModelCard
     from edgecv.container import Container
+    from edgecv.graph.model import OnnxModel
     from edgecv.pipelines.base import Pipeline
     from edgecv.types import TensorSpec
 
@@ -81,22 +86,21 @@ def load_with(
     settings: Mapping[str, Any] | None = None,
 ) -> Pipeline[Any]:
     """As `load`, with the options as one record and the task's settings by name."""
-    loaded = model if isinstance(model, Loaded) else resolve(model, options, plans=True)
-    # Of a model that does not run only the reason is told.
-    check_read(loaded)
-    kind = pipelines.of_card(loaded.card, task)
-    stated = _settings(kind, loaded.card, settings or {})
-    if not isinstance(model, Loaded):
-        announce(loaded)
-    with ExitStack() as opened:
-        sessions = _sessions(loaded, options, pool)
-        for session in sessions.values():
-            opened.enter_context(session)
-        blob_wh = _blob_wh(loaded.card, next(iter(sessions.values())).inputs, options)
-        pipeline = kind(sessions, loaded.card, stated, imgsz=blob_wh)
-        if options.warmup:
-            pipeline.warm_up()
-        opened.pop_all()
+    asked = _Asked(options, task, pool, settings or {})
+    if isinstance(model, Loaded):
+        return _started(model, asked)
+    place = _place(model, options, pool)
+    known = None if place is None else place.find_model()
+    if place is not None and known is not None:
+        try:
+            return _started(known, asked, lambda: resolve(model, options).networks)
+        except ModelFileError as error:
+            place.reject(error)
+    loaded = resolve(model, options, plans=True)
+    pipeline = _started(loaded, asked, is_new=True)
+    if place is not None and loaded.plan is None:
+        told = planfile.Told(loaded.remarks, loaded.assumptions, loaded.is_drafted)
+        place.keep(pipeline.sessions, loaded.networks, loaded.card, told)
     return pipeline
 
 
@@ -119,42 +123,76 @@ def compile(
     if container.is_container(model) if isinstance(model, bytes) else is_plan(model):
         if weights is not None:
             raise InputError("weights: a plan holds its weights; compile the network anew")
-        saved = container.read(model)
-        sessions = _open(saved, options, pool)
-        if len(sessions) > 1:
-            for session in sessions.values():
-                session.close()
-            raise InputError(
-                f"{saved.origin}: a plan of {len(sessions)} networks ({', '.join(sessions)}), and one is "
-                "wanted: "
-                "edgecv.load runs it"
-            )
-        return next(iter(sessions.values()))
-    from pathlib import Path
-
-    from edgecv import importers
-
-    source = model if isinstance(model, bytes) else Path(model)
-    network = importers.read_model(source, None if weights is None else Path(weights))
-    return backends.compile_model(network, backend, _compile_options(options, pool), pool=pool)
+        return _alone(_open(container.read(model), options, pool))
+    place = _place(model, options, pool, is_bare=True)
+    plan = None if place is None else place.find()
+    if place is not None and plan is not None:
+        try:
+            return _alone(_open(plan, options, pool, lambda: {NETWORK: _network(model, options)}))
+        except ModelFileError as error:
+            place.reject(error)
+    network = _network(model, options)
+    session = backends.compile_model(network, backend, _compile_options(options, pool), pool=pool)
+    # Of other networks nothing is compiled yet.
+    if place is not None and all(spec.is_static for spec in session.inputs):
+        place.keep({NETWORK: session}, {NETWORK: network})
+    return session
 
 
-def _sessions(loaded: Loaded, options: LoadOptions, pool: Pool | None) -> dict[str, Session[Any]]:
+class _Asked(msgspec.Struct, frozen=True):
+    """What `load` is asked for, beside the model."""
+
+    options: LoadOptions
+    task: str | None
+    pool: Pool | None
+    settings: Mapping[str, Any]
+
+
+Networks = Callable[[], Mapping[str, "OnnxModel"]]
+
+
+def _started(
+    loaded: Loaded, asked: _Asked, networks: Networks | None = None, *, is_new: bool = False
+) -> Pipeline[Any]:
+    """A model that was found, compiled and ready to run.
+
+    networks: of a plan that was kept, for shapes that it was not compiled for. is_new: whether nobody has
+    told yet what was drafted.
+    """
+    # Of a model that does not run only the reason is told.
+    check_read(loaded)
+    kind = pipelines.of_card(loaded.card, asked.task)
+    stated = _settings(kind, loaded.card, asked.settings)
+    if is_new or networks is not None:
+        announce(loaded)
+    with ExitStack() as opened:
+        sessions = _sessions(loaded, asked, networks)
+        for session in sessions.values():
+            opened.enter_context(session)
+        blob_wh = _blob_wh(loaded.card, next(iter(sessions.values())).inputs, asked.options)
+        pipeline = kind(sessions, loaded.card, stated, imgsz=blob_wh)
+        if asked.options.warmup:
+            pipeline.warm_up()
+        opened.pop_all()
+    return pipeline
+
+
+def _sessions(loaded: Loaded, asked: _Asked, networks: Networks | None) -> dict[str, Session[Any]]:
     """Of each network of a model, or of each stage of a plan."""
+    options, pool = asked.options, asked.pool
     if loaded.plan is not None:
-        return _open(loaded.plan, options, pool)
-    asked = _compile_options(options, pool)
-    first, *others = loaded.networks
-    facts = loaded.networks[first].facts
-    shapes = _blob_shapes(loaded.card, facts.inputs, _blob_wh(loaded.card, facts.inputs, options))
+        return _open(loaded.plan, options, pool, networks)
+    first = next(iter(loaded.networks))
+    inputs = loaded.model.facts.inputs
+    shapes = _blob_shapes(loaded.card, inputs, _blob_wh(loaded.card, inputs, options))
     with ExitStack() as opened:
         sessions = {}
-        for stage in (first, *others):
+        for stage, network in loaded.networks.items():
             sessions[stage] = opened.enter_context(
                 backends.compile_model(
-                    loaded.networks[stage],
+                    network,
                     options.backend,
-                    asked,
+                    _compile_options(options, pool),
                     shapes if stage == first else None,
                     pool=pool,
                 )
@@ -163,9 +201,47 @@ def _sessions(loaded: Loaded, options: LoadOptions, pool: Pool | None) -> dict[s
     return sessions
 
 
-def _open(saved: Container, options: LoadOptions, pool: Pool | None) -> dict[str, Session[Any]]:
-    asked = _compile_options(options, pool, most=planfile.threads_of(saved))
-    return backends.open_container(saved, options.backend, asked, pool=pool)
+def _open(
+    plan: Container, options: LoadOptions, pool: Pool | None, networks: Networks | None = None
+) -> dict[str, Session[Any]]:
+    asked = _compile_options(options, pool, most=planfile.threads_of(plan))
+    network = None if networks is None else lambda stage: networks()[stage]
+    return backends.open_container(plan, options.backend, asked, pool=pool, network=network)
+
+
+def _alone(sessions: Mapping[str, Session[Any]]) -> Session[Any]:
+    """The only one of a plan's sessions. Raises InputError where there are several, and closes them."""
+    if len(sessions) == 1:
+        return next(iter(sessions.values()))
+    for session in sessions.values():
+        session.close()
+    raise InputError(
+        f"plan: it holds {len(sessions)} networks ({', '.join(sessions)}), and one is wanted: edgecv.load "
+        "runs it"
+    )
+
+
+def _network(model: str | PathLike | bytes, options: LoadOptions) -> OnnxModel:
+    from pathlib import Path
+
+    from edgecv import importers
+
+    source = model if isinstance(model, bytes) else Path(model)
+    return importers.read_model(source, None if options.weights is None else Path(options.weights))
+
+
+def _place(
+    model: str | PathLike | bytes, options: LoadOptions, pool: Pool | None, *, is_bare: bool = False
+) -> kept.Place | None:
+    """Where what was compiled before is looked up; None for a plan, or without the cache."""
+    if not options.cache or (not isinstance(model, bytes) and is_plan(model)):
+        return None
+    from edgecv import kept
+
+    asked = _compile_options(options, pool)
+    if is_bare:
+        return kept.of_network(model, options, asked)
+    return None if isinstance(model, bytes) else kept.of_model(model, options, asked)
 
 
 def _settings(kind: type[Pipeline[Any]], card: ModelCard, given: Mapping[str, Any]) -> Any:

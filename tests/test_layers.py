@@ -54,6 +54,7 @@ LEVELS = {
     "lookup": 5.5,
     "pipelines": 6,
     "loop": 6.5,
+    "kept": 6.5,
     "api": 7,
     "report": 7,
     "evaluate": 8,

@@ -5,7 +5,7 @@ A strict name fails with the reason; `"a,b"` is an ordered fallback that the pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ __all__ = [
     "Session",
     "compile_model",
     "compile_on",
+    "first_choice",
     "open_container",
     "parse_names",
     "usable",
@@ -64,6 +65,11 @@ def usable() -> list[str]:
 def _usable_names() -> Iterator[str]:
     """Likewise, one by one: whether a library can be imported is not asked before it is wanted."""
     return (name for name, backend in BACKENDS.items() if backend.unavailable() is None)
+
+
+def first_choice(backend: str | None) -> str | None:
+    """The backend that is tried first of a list, or of all that are usable; None where there is none."""
+    return next(_usable_names(), None) if backend is None else parse_names(backend)[0]
 
 
 def parse_names(text: str) -> list[str]:
@@ -113,11 +119,17 @@ def compile_model(
 
 
 def open_container(
-    container: Container, backend: str | None, options: CompileOptions, *, pool: Pool | None = None
+    container: Container,
+    backend: str | None,
+    options: CompileOptions,
+    *,
+    pool: Pool | None = None,
+    network: Callable[[str], OnnxModel] | None = None,
 ) -> dict[str, Session[Any]]:
     """Sessions on what was compiled and saved before, by stage; only the backend that saved it runs it.
 
-    backend: as for `compile_model`; another one is a PlacementError, or a fallback that is recorded.
+    backend: as for `compile_model`; another one is a PlacementError, or a fallback that is recorded. network:
+    of a stage, for shapes that were not saved.
     """
     saver = container.backend
     names = [saver] if backend is None else parse_names(backend)
@@ -129,7 +141,7 @@ def open_container(
         )
     failures = [(name, f"{container.origin} is a plan of {saver}") for name in names[: names.index(saver)]]
     device = _device(saver, options)
-    stages = _usable(saver, pool).open(container, device, options)
+    stages = _usable(saver, pool).open(container, device, options, network)
     with ExitStack() as opened:
         sessions = {}
         for stage, compiled in stages.items():

@@ -108,7 +108,9 @@ class Backend(ABC):
         )
 
     def build(self) -> str | None:
-        """What tells this build of it from any other, for what is saved; None where nothing can be saved."""
+        """What tells this build of it, and the processor's ISA, from any other; None where nothing can be
+        saved.
+        """
         return None
 
     def save(self, stages: Mapping[str, Compiled], card: str | None, told: Told, origin: str) -> bytes | None:

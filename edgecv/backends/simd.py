@@ -81,10 +81,10 @@ class SimdBackend(Backend):
         }
 
     def build(self) -> str:
-        from edgecv import build
+        from edgecv import _isa, build
         from edgecv.engine import saved
 
-        return f"{saved.fingerprint()} {build.fingerprint()}"
+        return f"{saved.fingerprint()} {build.fingerprint()} {_isa.active()}"
 
     def save(self, stages: Mapping[str, Compiled], card: str | None, told: Told, origin: str) -> bytes | None:
         from edgecv.engine import saved

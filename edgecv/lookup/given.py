@@ -29,7 +29,7 @@ from edgecv.hashes import digest_of
 from edgecv.lookup import CARD_SUFFIX, is_plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 ABSENT, UNREADABLE = "absent", "unreadable"
 
@@ -58,13 +58,25 @@ class Given(msgspec.Struct, frozen=True):
         return tuple(path for _, path in self.files)
 
 
+class _Stage(msgspec.Struct, frozen=True):
+    files: tuple[cards.FileEntry, ...] = ()
+
+
 class _Card(msgspec.Struct, frozen=True):
-    """What a card says of files."""
+    """What a card of either schema says of files."""
 
     format: str = ""
     files: tuple[cards.FileEntry, ...] = ()
-    stages: dict[str, tuple[cards.FileEntry, ...]] = {}
+    stages: dict[str, _Stage | tuple[cards.FileEntry, ...]] = {}
     labels: tuple[str, ...] | str = ()
+
+    @property
+    def by_stage(self) -> dict[str, tuple[cards.FileEntry, ...]]:
+        """The files of each stage that has some."""
+        stages = {
+            name: stage.files if isinstance(stage, _Stage) else stage for name, stage in self.stages.items()
+        }
+        return {name: files for name, files in (stages or {cards.NETWORK: self.files}).items() if files}
 
 
 class _Refused(Exception):
@@ -86,10 +98,10 @@ class _Listing:
 
 
 def files_read(
-    model: "str | Path",
-    weights: "str | Path | None" = None,
-    labels: "str | Path | None" = None,
-    mean: "str | Path | Sequence[float] | None" = None,
+    model: "str | os.PathLike[str]",
+    weights: "str | os.PathLike[str] | None" = None,
+    labels: "str | os.PathLike[str] | None" = None,
+    mean: "str | os.PathLike[str] | Sequence[float] | None" = None,
 ) -> Given | None:
     """Every file that `resolve` would read for these arguments, or that would change what it does.
 
@@ -109,7 +121,9 @@ def files_read(
     return None if is_plan(model) else _found(find)
 
 
-def network_files(model: "str | Path", weights: "str | Path | None" = None) -> Given | None:
+def network_files(
+    model: "str | os.PathLike[str]", weights: "str | os.PathLike[str] | None" = None
+) -> Given | None:
     """As `files_read`, of a network alone, without its card: what `importers.read_model` would read."""
 
     def find(listing: _Listing) -> None:
@@ -128,7 +142,7 @@ def fingerprint(given: Given) -> list[tuple[str, str]]:
     return [(_ascii(name), _ascii(value)) for name, value in (*found, *given.facts)]
 
 
-def _path(path: "str | Path | None") -> str | None:
+def _path(path: "str | os.PathLike[str] | None") -> str | None:
     return None if path is None else os.fspath(path)
 
 
@@ -167,8 +181,7 @@ def _of_card(listing: _Listing, path: str, weights: str | None) -> None:
     card = _add_card(listing, _CARD, path)
     folder = os.path.dirname(path)
     if weights is None:
-        stages = {cards.NETWORK: card.files} if card.files else card.stages
-        for stage, files in stages.items():
+        for stage, files in card.by_stage.items():
             places = [_add_place(listing, f"{stage} {file.path}", file, folder) for file in files]
             if card.format == "caffe" and places:
                 _add_means(listing, places[0])

@@ -503,7 +503,7 @@ def test_a_key_is_sha256_of_json() -> None:
         "\udc80",
         Path("a"),
     ],
-    ids=str,
+    ids=lambda value: "object" if type(value) is object else str(value),
 )
 def test_parts_that_could_be_mistaken_for_others(value: Any) -> None:
     with pytest.raises(InputError, match="key"):

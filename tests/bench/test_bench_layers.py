@@ -11,6 +11,7 @@ from edgecv.bench.layer_views import MOST_BARS, layers_chart, layers_lines, laye
 from edgecv.bench.layers import Layer, LayersReport, NetworkLayers, measure_layers
 from edgecv.bench.peak import Peak
 from edgecv.errors import EdgeCVError, InputError
+from edgecv.options import LoadOptions
 from edgecv.report import to_html, to_svg
 from tests.networks import tiny_yolov8
 from tests.report.html_reader import check_self_contained

@@ -8,8 +8,11 @@ import msgspec
 import pytest
 
 from edgecv import bench
+from edgecv.bench import END_TO_END
 from edgecv.bench.page import to_page
-from edgecv.report import to_html
+from edgecv.options import LoadOptions
+from edgecv.report import Section, Table, to_html
+from tests.bench import bench_fakes
 from tests.report.html_reader import Reader, check_self_contained
 
 XSS = "<script>alert(1)</script>"
@@ -49,7 +52,7 @@ def test_samples_stand_beside_the_report(mixed: bench.Measurement) -> None:
     assert [len(samples) for samples in mixed.samples_ms] == [6, 0, 6]
     for result, samples in zip(mixed.report.results, mixed.samples_ms, strict=True):
         if result.latency_ms is not None:
-            assert result.latency_ms.end_to_end == bench.statistics.summarize(samples)
+            assert result.latency_ms[END_TO_END] == bench.statistics.summarize(samples)
     assert "samples_ms" not in msgspec.json.encode(mixed.report.as_dict()).decode(), "they would fill it"
 
 
@@ -75,7 +78,7 @@ def test_the_page_shows_figures_and_failures(mixed: bench.Measurement) -> None:
         assert part in body
     first = mixed.report.results[0].latency_ms
     assert first is not None
-    assert f"{first.end_to_end.p50:.2f}" in texts(found, "td")
+    assert f"{first[END_TO_END].p50:.2f}" in texts(found, "td")
     assert "2.00" in "".join(texts(found, "td")), "inference of the fake"
     assert len(found.all("svg")) == 2 * 4
 
@@ -84,13 +87,8 @@ def test_the_fastest_leads(mixed: bench.Measurement) -> None:
     results = list(mixed.report.results)
     slow, fast = results[0], results[2]
     assert slow.latency_ms is not None
-    total = slow.latency_ms.end_to_end
-    results[0] = msgspec.structs.replace(
-        slow,
-        latency_ms=msgspec.structs.replace(
-            slow.latency_ms, end_to_end=msgspec.structs.replace(total, p50=9e3)
-        ),
-    )
+    total = msgspec.structs.replace(slow.latency_ms[END_TO_END], p50=9e3)
+    results[0] = msgspec.structs.replace(slow, latency_ms={**slow.latency_ms, END_TO_END: total})
     changed = msgspec.structs.replace(mixed.report, results=tuple(results))
     lead = to_page(changed, command="").lead
     assert lead.startswith(f"{fast.backend}, 1 thread: ")
@@ -111,7 +109,9 @@ def test_nothing_could_be_measured() -> None:
 
 
 def test_names_of_others_are_text(mixed: bench.Measurement) -> None:
-    config = msgspec.structs.replace(mixed.report.config, model=XSS, weights=XSS)
+    config = msgspec.structs.replace(
+        mixed.report.config, model=XSS, options=LoadOptions(weights=XSS), settings={"conf": XSS}
+    )
     results = tuple(
         msgspec.structs.replace(result, backend=XSS, error=result.error and XSS, error_type=XSS)
         for result in mixed.report.results
@@ -120,6 +120,8 @@ def test_names_of_others_are_text(mixed: bench.Measurement) -> None:
     found = page(bench.Measurement(report, mixed.samples_ms))
     assert XSS in found.all("h1")[0].text
     assert XSS in found.all("li")[0].text
+    facts = dict(zip(texts(found, "dt"), texts(found, "dd"), strict=True))
+    assert (facts["Weights"], facts["Conf"]) == (XSS, XSS)
     assert any(XSS in text for text in texts(found, "text"))
 
 
@@ -137,3 +139,53 @@ def test_one_turn_is_no_course() -> None:
     captions = texts(page(measure("fake", turn=50)), "figcaption")
     assert any("spread" in caption for caption in captions)
     assert not any("each turn" in caption for caption in captions)
+
+
+def test_what_was_asked_for_stands_under_the_conditions() -> None:
+    options = LoadOptions(imgsz=(8, 16), precision="fp16")
+    found = page(measure("fake", options=options, settings={"iou": 0.25}))
+    facts = dict(zip(texts(found, "dt"), texts(found, "dd"), strict=True))
+    assert facts["Precision"] == "fp16"
+    assert "8" in facts["Imgsz"]
+    assert "16" in facts["Imgsz"]
+    assert facts["Iou"] == "0.25"
+    assert not {"Device", "Cache", "Labels", "Backend"} & set(facts), "defaults go without saying"
+
+
+def tables(section: Section) -> list[Table]:
+    return [block for block in section.blocks if isinstance(block, Table)]
+
+
+def test_stages_of_other_pipelines_in_one_page() -> None:
+    """Two results whose stages have nothing but the whole in common."""
+    measured = measure("fake", "four")
+    found = page(measured)
+    three, four = (
+        ["Preprocess", "Inference", "Postprocess"],
+        ["Prepare", "Find regions", "Read regions", "Join"],
+    )
+    made = {each.title: each for each in to_page(measured.report, command="").sections}
+    (latency,) = tables(made["Latency"])
+    heads = [column if isinstance(column, str) else column.name for column in latency.columns]
+    assert heads == ["Backend", "p50", "p99", "min", "max", *three, *four]
+    assert list(latency.rows[0][5:8:2]) == [1.0, 3.0]
+    assert list(latency.rows[0][8:]) == [None] * 4, "stages of the other one"
+    assert list(latency.rows[1][5:8]) == [None] * 3
+    assert list(latency.rows[1][8:]) == list(bench_fakes.FOUR.values())
+    stages = {table.caption: [row[0] for row in table.rows] for table in tables(made["Stages"])}
+    fake, other = "fake, 1 thread", "four, 1 thread"
+    assert list(stages) == [f"{name}, milliseconds" for name in (*three, *four, "End to end")]
+    assert list(stages.values()) == [[fake]] * 3 + [[other]] * 4 + [[fake, other]]
+    legend = texts(found, "text")
+    assert set(legend) >= {"preprocess", "inference", "postprocess", *bench_fakes.FOUR}
+    assert END_TO_END not in legend, "it is no part of itself"
+
+
+def test_a_page_of_another_pipeline_alone() -> None:
+    measured = measure("four")
+    body = page(measured).all("body")[0].text
+    titles = [section.title for section in to_page(measured.report, command="").sections]
+    for stage in ("Prepare", "Find regions", "Read regions", "Join", "End to end"):
+        assert f"{stage}, milliseconds" in body
+    assert "nference" not in body, "no stage that the pipeline does not have"
+    assert titles == [section.title for section in to_page(measure("fake").report, command="").sections]

@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgecv import bench
+from edgecv import backends, bench
 from edgecv.bench import END_TO_END, runner
 from edgecv.errors import InputError
+from edgecv.options import LoadOptions
 from tests.bench import bench_fakes
 
 HERE = Path(__file__).parent
@@ -88,21 +89,58 @@ def test_figures_of_each_stage(log: Path) -> None:
 
 
 def test_the_loader_gets_what_was_asked(log: Path) -> None:
-    bench.run(
-        config("fake", device="cuda:0", precision="fp16", imgsz=(640, 480), weights="w.bin", threads=(3,))
+    options = LoadOptions(
+        device="cuda:0",
+        precision="fp16",
+        imgsz=(640, 480),
+        weights="w.bin",
+        labels="names.txt",
+        mean=(1.5, 2, 3),
+        cache=False,
     )
+    assert options.warmup, "which the benchmark does itself"
+    bench.run(config("fake", options=options, settings={"conf": 0.3, "classes": ["a", 1]}, threads=(3,)))
     (line,) = read(log, "load")
     asked = " ".join(line[2:])
     for text in (
         "fake.onnx",
-        "'cuda:0'",
-        "'fp16'",
-        "640, 480",
-        "'w.bin'",
-        "'threads', 3",
-        "'warmup', False",
+        "('backend', 'fake')",
+        "('device', 'cuda:0')",
+        "('precision', 'fp16')",
+        "('imgsz', (640, 480))",
+        "('weights', 'w.bin')",
+        "('labels', 'names.txt')",
+        "('mean', (1.5, 2.0, 3.0))",
+        "('cache', False)",
+        "('threads', 3)",
+        "('warmup', False)",
+        "[('classes', ['a', 1]), ('conf', 0.3)]",
     ):
         assert text in asked
+
+
+def test_stages_of_another_pipeline_come_by_their_own_names() -> None:
+    three, four = bench.run(config("fake", "four")).results
+    assert three.latency_ms is not None
+    assert list(three.latency_ms) == STAGES
+    assert four.latency_ms is not None
+    assert list(four.latency_ms) == [*bench_fakes.FOUR, END_TO_END]
+    for stage, ms in bench_fakes.FOUR.items():
+        assert four.latency_ms[stage] == bench.statistics.summarize([ms] * 6)
+    assert four.latency_ms[END_TO_END].n == 6
+    assert four.error is None
+    plain, other = (msgspec.structs.asdict(result) for result in (three, four))
+    assert {name for name, value in plain.items() if value is None} == {
+        name for name, value in other.items() if value is None
+    }, "the rest is told as ever"
+
+
+def test_a_stage_that_begins_late_stands_before_the_whole() -> None:
+    (result,) = bench.run(config("late", settle=0)).results
+    assert result.latency_ms is not None
+    assert list(result.latency_ms) == [*STAGES[:-1], "again", END_TO_END]
+    assert result.latency_ms["again"].n == 2, "of the frames that had it"
+    assert result.latency_ms[END_TO_END].n == 6
 
 
 def test_workers_take_turns_and_the_order_rotates(log: Path) -> None:
@@ -119,9 +157,10 @@ def test_workers_take_turns_and_the_order_rotates(log: Path) -> None:
 def test_streams_take_frames_side_by_side(log: Path) -> None:
     report = bench.run(config("fake", hint="throughput", threads=(1, 3)))
     assert report.exit_code == 0
-    loads = read(log, "load")
-    assert [line[1] == loads[0][1] for line in loads] == [True, False, False, False]
-    assert len({line[1] for line in loads}) == 2, "streams share a process"
+    loads, clones = read(log, "load"), read(log, "clone")
+    assert len(loads) == 2, "each loads once"
+    assert len({line[1] for line in loads}) == 2
+    assert [line[1] for line in clones] == [loads[1][1]] * 2, "streams share a process"
     assert all("('threads', 1)" in " ".join(line) for line in loads)
     for result in report.results:
         assert result.streams == result.threads
@@ -130,7 +169,45 @@ def test_streams_take_frames_side_by_side(log: Path) -> None:
         assert result.latency_ms is not None
         assert result.latency_ms[END_TO_END].n == 6
     # Of each stream: two frames to warm up, and one a turn that settles; the samples are shared out.
-    assert len(read(log, "frame")) == (2 + 2 + 6) + (3 * 2 + 3 * 2 + 6)
+    frames = read(log, "frame")
+    assert len(frames) == (2 + 2 + 6) + (3 * 2 + 3 * 2 + 6)
+    for load, streams in zip(loads, (1, 3), strict=True):
+        own = [line for line in frames if line[1] == load[1]]
+        assert len({line[4] for line in own}) == streams, "each stream has a pipeline of its own"
+        assert len({line[3] for line in own}) == 1, "and all have the same weights"
+
+
+@pytest.mark.skipif("simd" not in backends.usable(), reason="simd is not usable here")
+def test_streams_of_a_real_model(log: Path) -> None:
+    several = config(
+        "simd",
+        model="parts-nano",
+        hint="throughput",
+        threads=(2,),
+        options=LoadOptions(cache=False),
+        settings={"conf": 0.5},
+        frame_wh=(96, 64),
+        loader="tests.bench.bench_fakes:load_real",
+    )
+    report = bench.run(several)
+    (result,) = report.results
+    assert result.error is None
+    assert report.exit_code == 0
+    assert len(read(log, "load")) == 1
+    assert result.streams == 2
+    assert result.placement is not None
+    assert result.placement["backend"] == "simd"
+    assert result.placement["threads"] == 1, "of one stream"
+    assert result.latency_ms is not None
+    assert list(result.latency_ms) == STAGES
+    assert {summary.n for summary in result.latency_ms.values()} == {6}
+
+
+def test_by_default_the_model_is_loaded_as_anywhere(tmp_path: Path) -> None:
+    absent = str(tmp_path / "nowhere.onnx")
+    report = bench.run(config(None, model=absent, loader=bench.BenchConfig(model=absent).loader))  # type: ignore[arg-type]
+    assert "nowhere.onnx" in (report.results[0].error or "")
+    assert report.exit_code == 2
 
 
 @pytest.mark.parametrize("backend", ["raise", "untimed"])
@@ -173,7 +250,7 @@ def test_a_source_that_cannot_be_used_is_bad_input(tmp_path: Path, name: str, te
 def test_a_time_limit_ends_with_fewer_samples() -> None:
     report = bench.run(config("fake", seconds=1e-9))
     assert report.results[0].latency_ms is not None
-    assert report.results[0].latency_ms.end_to_end.n == 1
+    assert report.results[0].latency_ms[END_TO_END].n == 1
     assert report.exit_code == 0
 
 
@@ -296,6 +373,12 @@ def test_pinning_to_a_processor_that_is_not_there() -> None:
         pytest.param({"backends": ()}, "backends", id="no backend"),
         pytest.param({"threads": ()}, "threads", id="no thread count"),
         pytest.param({"threads": (0,)}, "threads: expected at least 1, got 0", id="no threads"),
+        pytest.param(
+            {"options": LoadOptions(backend="simd")}, "options.backend: expected None", id="backend twice"
+        ),
+        pytest.param(
+            {"options": LoadOptions(threads=2)}, "options.threads: expected None", id="threads twice"
+        ),
         pytest.param({"hint": "speed"}, "hint: expected latency or throughput", id="no such hint"),
         pytest.param({"hint": "throughput", "threads": (None,)}, "hint: throughput needs", id="streams"),
         pytest.param({"frames": 0}, "frames: expected at least 1", id="no frames"),
@@ -364,18 +447,20 @@ def test_ctrl_c_from_a_terminal(log: Path) -> None:
     assert "bench_fakes" not in err, "no traceback of a worker"
 
 
-def test_report_is_json_and_follows_its_schema() -> None:
-    report = bench.run(config("fake", "unavailable"))
+def test_report_is_json_and_comes_back() -> None:
+    options = LoadOptions(imgsz=(8, 16), mean=(1, 2, 3))
+    report = bench.run(config("fake", "unavailable", options=options, settings={"conf": 0.5}))
     plain = report.as_dict()
     assert json.loads(json.dumps(plain)) == json.loads(msgspec.json.encode(report))
-    assert plain["schema"] == 1
+    assert plain["schema"] == 2
+    assert plain["config"]["settings"] == {"conf": 0.5}
+    assert list(plain["config"]["options"]["imgsz"]) == [8, 16]
     stages = plain["results"][0]["latency_ms"]
-    assert set(stages) == {"preprocess", "inference", "postprocess", "end_to_end"}
+    assert list(stages) == ["preprocess", "inference", "postprocess", "end_to_end"]
     assert set(stages["end_to_end"]) == {"n", "min", "mean", "p50", "p90", "p99", "p99.9", "max"}
     assert stages["end_to_end"]["p99.9"] is None
     assert plain["results"][1]["error"]
-    assert msgspec.convert(plain, bench.BenchReport) == report
-    assert set(bench.json_schema()["$defs"]) >= {"BenchReport", "BenchResult", "Summary"}
+    assert msgspec.convert(json.loads(json.dumps(plain)), bench.BenchReport) == report
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -390,3 +475,28 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     lines = "\n".join(bench.to_lines(report))
     for text in ("[red]m", "never is", "synthetic frame, 8x4", "peak"):
         assert text in lines
+
+
+def test_the_table_has_each_result_s_own_stages(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    table = bench.to_table(bench.run(config("fake", "four")))
+    Console(width=80).print(table)
+    assert "…" not in capsys.readouterr().out
+    names, *figures = ([str(cell) for cell in column.cells] for column in table.columns)
+    assert [name.removeprefix("[bold]").removesuffix("[/bold]") for name in names] == [
+        "fake, 1 thread",
+        "  preprocess",
+        "  inference",
+        "  postprocess",
+        "  end to end",
+        "four, 1 thread",
+        "  prepare",
+        "  find regions",
+        "  read regions",
+        "  join",
+        "  end to end",
+    ]
+    medians = figures[bench.tables.FIGURES.index("p50")]
+    assert medians[6:10] == [f"{ms:.3f}" for ms in bench_fakes.FOUR.values()]
+    assert [row.end_section for row in table.rows] == [name == "  end to end" for name in names]

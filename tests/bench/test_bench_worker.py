@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgecv.bench import protocol, worker
+from edgecv.options import LoadOptions
 
 
 def test_peak_rss_reads_the_high_water_mark_of_this_program(tmp_path: Path) -> None:
@@ -38,6 +39,16 @@ def test_peak_rss_is_not_the_parents() -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        protocol.Load(
+            loader="edgecv.api:load_with",
+            model="net.onnx",
+            options=LoadOptions(backend="simd", threads=2, imgsz=64, mean=(1, 2, 3), warmup=False),
+            settings={"conf": 0.5, "classes": ["a", 1]},
+            streams=2,
+            source=None,
+            frame_wh=(8, 4),
+            cpus=(0, 1),
+        ),
         protocol.WarmUp(frames=3, seconds=1.5),
         protocol.Measure(frames=3, seconds=1.5, settle=0),
         protocol.Finish(),
@@ -50,12 +61,11 @@ def test_commands_travel_as_one_line(command: protocol.Command) -> None:
     assert protocol.command_from_json(line) == command
 
 
-def test_a_full_turn_fits_in_a_line() -> None:
+@pytest.mark.parametrize("stages", [3, 5, 12])
+def test_a_full_turn_fits_in_a_line(stages: int) -> None:
     samples = [123456.789012345] * protocol.MAX_TURN_FRAMES
     measured = protocol.Measured(
-        preprocess=samples,
-        inference=samples,
-        postprocess=samples,
+        stages={f"stage {i}": samples for i in range(stages)},
         end_to_end=samples,
         wall_s=1.0,
         cpu_s=1.0,
@@ -63,7 +73,10 @@ def test_a_full_turn_fits_in_a_line() -> None:
     )
     line = protocol.to_line(measured)
     assert len(line) <= protocol.MAX_LINE_BYTES
-    assert protocol.reply_from_json(line) == measured
+    reply = protocol.reply_from_json(line)
+    assert reply == measured
+    assert isinstance(reply, protocol.Measured)
+    assert list(reply.stages) == list(measured.stages), "in their order"
 
 
 def test_a_stranger_on_the_pipe_is_refused() -> None:
