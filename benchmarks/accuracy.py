@@ -40,10 +40,10 @@ def main() -> int:
     args = parser.parse_args()
     dataset = evaluate.open_dataset(args.dataset)
     rows: list[dict[str, Any]] = []
-    models = [(name, zoo.find(name).card.files[0].path, evaluate.LOAD_OPTIONS) for name in MODELS]
+    models = [(name, zoo.find(name).card.files[0].path, evaluate.SETTINGS) for name in MODELS]
     for also in args.also:
         path, _, conf = also.partition("@")
-        options = {**evaluate.LOAD_OPTIONS, **({"conf": float(conf)} if conf else {})}
+        options = {**evaluate.SETTINGS, **({"conf": float(conf)} if conf else {})}
         models.append((path, Path(path).stem, options))
     for name, file, options in models:
         expected = reference_of(file, args.reference)
@@ -66,7 +66,7 @@ def main() -> int:
                 }
             )
             print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="  ")
-    path = record("accuracy", {"thresholds": evaluate.LOAD_OPTIONS, "results": rows}, args.out)
+    path = record("accuracy", {"thresholds": evaluate.SETTINGS, "results": rows}, args.out)
     print(f"written: {path}")
     return 0
 

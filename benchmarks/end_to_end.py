@@ -112,7 +112,7 @@ class Chain:
     def __init__(self, model: str, threads: int) -> None:
         import onnxruntime as ort
 
-        loaded = api.resolve(model, None)
+        loaded = api.resolve(model)
         (network,) = loaded.networks.values()
         given = ort.SessionOptions()
         given.intra_op_num_threads = threads
@@ -259,7 +259,7 @@ def measure(model: str, threads: int, photos: list[Array], args: argparse.Namesp
     """All ways of one model: their boxes, then their times."""
     cv2.setNumThreads(threads)
     ways = {name: make(model, threads) for name, make in CONTENDERS.items()}
-    threshold = recipe_of(api.resolve(model, None).card).confidence
+    threshold = recipe_of(api.resolve(model).card).confidence
     expected = [ways[EDGECV](photo) for photo in photos]
     differences = {
         name: sum(unmatched(way(p), e, threshold) for p, e in zip(photos, expected, strict=True))

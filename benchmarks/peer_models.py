@@ -164,7 +164,7 @@ def find(name: str) -> tuple[OnnxModel, NDArray[np.float32]]:
         network = STRUCTURES[name]()
         noise = np.random.default_rng(0).random((1, 3, SIZE, SIZE), np.float32)
         return network, noise
-    (network,) = api.resolve(name, None).networks.values()
+    (network,) = api.resolve(name).networks.values()
     with edgecv.load(name, backend="onnxruntime", threads=1, warmup=False) as detector:
         blob = detector.new_blob()
         detector.preprocess(synthetic_frame(*FRAME_WH), blob[0])

@@ -45,6 +45,7 @@ from recording import record
 
 from edgecv import bench, machine
 from edgecv.explain import explain_model
+from edgecv.options import LoadOptions
 
 TOLERANCE = 1e-3
 JITTER_FRAMES = 3000
@@ -133,7 +134,9 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
             stack.callback(lane.kill)
             lane.load(0.0)
         take_turns(lanes, peaks, args)
-        flops = sum(each.flops for each in explain_model(plan.network["onnx"], threads=1).values())
+        flops = sum(
+            each.flops for each in explain_model(plan.network["onnx"], LoadOptions(threads=1)).values()
+        )
         rows += [lane.row() for lane in lanes]
     best = {lane.threads: max(lane.ms, default=0.0) for lane in peaks}  # of GFLOP/s, there
     rows.sort(key=lambda row: (row["threads"], args.engines.index(row["engine"])))

@@ -123,12 +123,15 @@ def compile(
     if container.is_container(model) if isinstance(model, bytes) else is_plan(model):
         if weights is not None:
             raise InputError("weights: a plan holds its weights; compile the network anew")
-        return _alone(_open(container.read(model), options, pool))
+        saved = container.read(model)
+        return _alone(saved.origin, _open(saved, options, pool))
     place = _place(model, options, pool, is_bare=True)
     plan = None if place is None else place.find()
     if place is not None and plan is not None:
         try:
-            return _alone(_open(plan, options, pool, lambda: {NETWORK: _network(model, options)}))
+            return _alone(
+                plan.origin, _open(plan, options, pool, lambda: {NETWORK: _network(model, options)})
+            )
         except ModelFileError as error:
             place.reject(error)
     network = _network(model, options)
@@ -209,14 +212,14 @@ def _open(
     return backends.open_container(plan, options.backend, asked, pool=pool, network=network)
 
 
-def _alone(sessions: Mapping[str, Session[Any]]) -> Session[Any]:
+def _alone(origin: str, sessions: Mapping[str, Session[Any]]) -> Session[Any]:
     """The only one of a plan's sessions. Raises InputError where there are several, and closes them."""
     if len(sessions) == 1:
         return next(iter(sessions.values()))
     for session in sessions.values():
         session.close()
     raise InputError(
-        f"plan: it holds {len(sessions)} networks ({', '.join(sessions)}), and one is wanted: edgecv.load "
+        f"{origin}: a plan of {len(sessions)} networks ({', '.join(sessions)}), and one is wanted: edgecv.load "
         "runs it"
     )
 

@@ -23,8 +23,7 @@ def check_captured(captured_ns: int | None) -> None:
     if ahead_ns > 0:
         raise InputError(
             f"captured_ns: expected a time.monotonic_ns() that has been, got one {ahead_ns / 1e9:.6g} s "
-            "ahead: "
-            "time.time_ns() and stamps of other machines are other clocks"
+            "ahead: time.time_ns() and stamps of other machines are other clocks"
         )
 
 

@@ -166,6 +166,47 @@ def tiny_roi(
     )
 
 
+def quantized(*, weights_only: bool = False) -> bytes:
+    """A detector in int8: (1, 3, 64, 96) to (1, 6, 7), rows of a YOLOX head of stride 32.
+
+    weights_only: the weights are stored in integers, and what they multiply is not.
+    """
+    rng = np.random.default_rng(0)
+    weights = {
+        "weight": rng.integers(-127, 127, (7, 3, 32, 32)).astype(np.int8),
+        "weight_scale": np.float32(1e-4),
+        "weight_zero": np.int8(0),
+        "scale": np.float32(1),
+        "zero": np.uint8(0),
+        "scores_scale": np.float32(0.1),
+        "scores_zero": np.uint8(128),
+        "rows": np.array([0, 7, -1]),
+    }
+    nodes = [helper.make_node("DequantizeLinear", ["weight", "weight_scale", "weight_zero"], ["kernel"])]
+    image, scores = "images", "raw"
+    if not weights_only:
+        nodes += _through_integers("images", "image", "scale", "zero")
+        image = "image"
+    nodes.append(helper.make_node("Conv", [image, "kernel"], ["raw"], strides=[32, 32]))
+    if not weights_only:
+        nodes += _through_integers("raw", "scores", "scores_scale", "scores_zero")
+        scores = "scores"
+    nodes += [
+        helper.make_node("Reshape", [scores, "rows"], ["columns"]),
+        helper.make_node("Transpose", ["columns"], ["output"], perm=[0, 2, 1]),
+    ]
+    return model_bytes(
+        nodes, inputs=[("images", [1, 3, 64, 96])], outputs=[("output", [1, 6, 7])], weights=weights
+    )
+
+
+def _through_integers(x: str, y: str, scale: str, zero: str) -> list[onnx.NodeProto]:
+    return [
+        helper.make_node("QuantizeLinear", [x, scale, zero], [f"{y}_int8"]),
+        helper.make_node("DequantizeLinear", [f"{y}_int8", scale, zero], [y]),
+    ]
+
+
 def ultralytics_metadata(size: int) -> dict[str, str]:
     """What an export of that project carries."""
     return {

@@ -246,16 +246,16 @@ def test_two_threads_on_one_detector(network: Path, monkeypatch: pytest.MonkeyPa
         entered, leave = threading.Event(), threading.Event()
         infer = detector.infer
 
-        def slow(blob: np.ndarray) -> Any:
+        def slow(*args: Any) -> Any:
             entered.set()
             leave.wait(10)
-            return infer(blob)
+            return infer(*args)
 
         monkeypatch.setattr(detector, "infer", slow)
         thread = threading.Thread(target=detector, args=(photo(),))
         thread.start()
         assert entered.wait(10)
-        with pytest.raises(SessionBusyError, match="own detector"):
+        with pytest.raises(SessionBusyError, match=r"its own, as detector\.clone\(\) makes one"):
             detector(photo())
         leave.set()
         thread.join()

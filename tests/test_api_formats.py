@@ -18,6 +18,7 @@ from edgecv import api
 from edgecv.convert import convert
 from edgecv.errors import CardError, ChecksumError, EdgeCVError, InputError, ModelNotFoundError
 from edgecv.importers import caffe
+from edgecv.options import LoadOptions
 from edgecv.pipelines.detector import Detector
 from edgecv.pipelines.region_proposal import RegionProposal
 from edgecv.verify import verify
@@ -174,7 +175,7 @@ def test_a_digits_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (classifier.card.name, classifier.names) == (job.name, COLORS)
     (tmp_path / "mean.npy").touch()
     (tmp_path / "names.txt").write_text("\n".join(COLORS))
-    api.resolve(job, mean=tmp_path / "mean.npy", labels=tmp_path / "names.txt")
+    api.resolve(job, LoadOptions.of(mean=tmp_path / "mean.npy", labels=tmp_path / "names.txt"))
     assert given == [
         {"mean": None, "labels": None},
         {"mean": tmp_path / "mean.npy", "labels": tmp_path / "names.txt"},
@@ -191,7 +192,7 @@ def test_caffe_takes_a_mean_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return imported_classifier()
 
     monkeypatch.setattr(caffe, "read", read)
-    found = api.resolve(tmp_path / "net.caffemodel", mean=tmp_path / "mean.binaryproto")
+    found = api.resolve(tmp_path / "net.caffemodel", LoadOptions.of(mean=tmp_path / "mean.binaryproto"))
     pair = (tmp_path / "net.prototxt", tmp_path / "net.caffemodel")
     assert given == [(pair, {"mean": tmp_path / "mean.binaryproto", "labels": None})]
     assert found.paths == (pair[1], pair[0], tmp_path / "mean.binaryproto")
@@ -263,7 +264,12 @@ def test_a_sole_stage_keeps_its_name(tmp_path: Path) -> None:
     card = put_card(tmp_path, **changes)
     beside = card.with_name("net.model.json")
     beside.write_bytes(card.read_bytes())
-    for found in (api.resolve(card), api.resolve(card, weights), api.resolve(cfg), api.resolve(card, cfg)):
+    for found in (
+        api.resolve(card),
+        api.resolve(card, LoadOptions.of(weights=weights)),
+        api.resolve(cfg),
+        api.resolve(card, LoadOptions.of(weights=cfg)),
+    ):
         assert list(found.networks) == list(found.card.stages) == ["finder"]
 
 

@@ -18,6 +18,7 @@ from edgecv import zoo
 from edgecv.convert import convert
 from edgecv.errors import HeadError, InputError, ModelNotFoundError, OutputError
 from edgecv.importers import NETWORK, darknet
+from edgecv.options import LoadOptions
 from tests.model_files import CLASSIFIER_CFG, COLORS, imported_classifier, write_darknet
 from tests.networks import photo, tiny_classifier, tiny_yolov8
 
@@ -64,7 +65,7 @@ def test_onnx_is_made_whole_and_gets_a_card(tmp_path: Path) -> None:
 def test_what_the_caller_states_is_in_the_card(tmp_path: Path) -> None:
     cfg = write_darknet(tmp_path, "net", CLASSIFIER_CFG)
     (tmp_path / "colors.txt").write_text("\n".join(COLORS))
-    done = convert(cfg, tmp_path / "out.onnx", labels=tmp_path / "colors.txt", mean=(1, 2, 3))
+    done = convert(cfg, tmp_path / "out.onnx", LoadOptions.of(labels=tmp_path / "colors.txt", mean=(1, 2, 3)))
     assert done.card.labels == COLORS
     assert done.card.image_input.mean == (3, 2, 1)
 
@@ -197,8 +198,9 @@ def test_refusals_leave_everything_as_it_was(
     (tmp_path / "bare.onnx").write_bytes(tiny_classifier())
     prepare(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    asked = LoadOptions.of(**{key: tmp_path / name for key, name in options.items()})
     with pytest.raises(error, match=message) as caught:
-        convert(tmp_path / source, tmp_path / to, **{key: tmp_path / name for key, name in options.items()})
+        convert(tmp_path / source, tmp_path / to, asked)
     assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

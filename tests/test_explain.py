@@ -15,6 +15,7 @@ from edgecv import _simd
 from edgecv.engine.explain import Explanation
 from edgecv.errors import InputError
 from edgecv.explain import explain_model
+from edgecv.options import LoadOptions
 from tests.networks import model_bytes
 
 
@@ -27,7 +28,7 @@ def write(folder: Path, nodes: list[onnx.NodeProto], out: list[int], **weights: 
 
 
 def explained(path: str, repeats: int = 0) -> Explanation:
-    (explanation,) = explain_model(path, threads=1, repeats=repeats).values()
+    (explanation,) = explain_model(path, LoadOptions(threads=1), repeats=repeats).values()
     return explanation
 
 
@@ -90,7 +91,7 @@ def test_why_not(tmp_path: Path) -> None:
 
 def test_memory_is_the_session_s() -> None:
     for threads in (1, 2):
-        (found,) = explain_model("parts-nano", threads=threads).values()
+        (found,) = explain_model("parts-nano", LoadOptions(threads=threads)).values()
         with edgecv.load("parts-nano", backend="simd", threads=threads, warmup=False) as detector:
             memory = detector.memory
         assert (found.weight_bytes, found.arena_bytes + found.scratch_bytes) == (memory.weights, memory.arena)

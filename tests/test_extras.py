@@ -85,7 +85,7 @@ MISSING = [
     ("models", "pooch", "models pull yolox-nano-416"),
     ("reports", "jinja2", "eval net.ecv set --html page.html"),
     ("reports", "jinja2", "bench net.ecv --html page.html"),
-    ("reports", "markupsafe", "demo --out demo"),
+    ("reports", "jinja2", "demo --out demo"),
     ("opencv", "OpenCV", "detect net.ecv set/images"),
     ("opencv", "OpenCV", "demo --out demo"),
     ("opencv", "OpenCV", "detect net.onnx set/images --backend opencv"),

@@ -83,7 +83,7 @@ def test_static_and_dynamic_are_one_network() -> None:
 @pytest.mark.parametrize("backend", USABLE)
 def test_ap_on_new_scenes(dataset: evaluate.Dataset, backend: str) -> None:
     pytest.importorskip("hotcoco", reason="AP needs the extra eval")
-    with edgecv.load("parts-nano", backend=backend, **evaluate.LOAD_OPTIONS) as detector:
+    with edgecv.load("parts-nano", backend=backend, **evaluate.SETTINGS) as detector:
         report = evaluate.evaluate(detector, dataset)
     assert not report.failures
     assert report.AP is not None

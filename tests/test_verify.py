@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from edgecv.backends import BACKENDS
 from edgecv.backends.onnxruntime import OnnxRuntimeSession
 from edgecv.errors import BackendUnavailableError, CardError, ChecksumError
 from edgecv.media.synthetic import synthetic_frame
+from edgecv.options import LoadOptions
 from edgecv.pipelines.detector import Detector
 from edgecv.verify import VerifyReport, _compare_found, _Found, golden_tensors, verify
 from tests.networks import tiny_yolov8
@@ -142,7 +144,7 @@ def test_raw_outputs_between_backends(
         return outputs
 
     monkeypatch.setattr(OnnxRuntimeSession, "_execute", off)
-    report = verify(card, backend=f"{second_backend},onnxruntime", frame=synthetic_frame(90, 70))
+    report = verify(card, LoadOptions(backend=f"{second_backend},onnxruntime"), frame=synthetic_frame(90, 70))
     assert first(report) == ("outputs", "onnxruntime")
 
 
@@ -155,15 +157,14 @@ def test_later_stages_between_backends(
     original = getattr(Detector, method)
 
     def shifted(self: Detector, *args: Any) -> Any:
-        import dataclasses
 
         found = original(self, *args)
         if self.placement.backend == second_backend:
-            return dataclasses.replace(found, xyxy=found.xyxy + 9)
+            return msgspec.structs.replace(found, xyxy=found.xyxy + 9)
         return found
 
     monkeypatch.setattr(Detector, method, shifted)
-    report = verify(card, backend=f"onnxruntime,{second_backend}")
+    report = verify(card, LoadOptions(backend=f"onnxruntime,{second_backend}"))
     assert first(report) == (stage, second_backend)
     assert report.first_divergence is not None
     assert "missing in" in report.first_divergence.detail

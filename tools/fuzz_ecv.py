@@ -124,6 +124,7 @@ def seeds() -> list[bytes]:
 
     from edgecv import _isa
     from edgecv.explain import explain_model
+    from edgecv.options import LoadOptions
 
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +135,8 @@ def seeds() -> list[bytes]:
         out = Path(folder, "plan.ecv")
         for isa in _isa.usable():
             for source, size in ((network, None), (detector, 32), (staged(Path(folder)), None)):
-                explain_model(str(source), imgsz=size, isa=isa, threads=2, out=out)
+                options = LoadOptions(imgsz=None if size is None else (size, size), threads=2)
+                explain_model(str(source), options, isa=isa, out=out)
                 found.append(out.read_bytes())
     # What an importer tells of files of others.
     manifest, members = parts_of(found[-1])

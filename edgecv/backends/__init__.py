@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgecv import planfile
 from edgecv.backends import gate
 from edgecv.backends.base import Backend, Compiled, CompileOptions, Shapes, check_input_bytes
 from edgecv.backends.session import Session
@@ -19,6 +20,7 @@ from edgecv.errors import (
     BackendError,
     BackendUnavailableError,
     InputError,
+    ModelFileError,
     PlacementError,
     UnavailableError,
     UnsupportedOperatorError,
@@ -132,12 +134,18 @@ def open_container(
     of a stage, for shapes that were not saved.
     """
     saver = container.backend
+    if saver not in BACKENDS:
+        raise ModelFileError(
+            f"{container.origin}: a plan of {saver[:40] or 'no backend'}, which this edgecv does not have; "
+            f"backends: {', '.join(BACKENDS)}"
+        )
     names = [saver] if backend is None else parse_names(backend)
-    if saver not in names or saver not in BACKENDS:
+    if saver not in names:
+        made_of = container.about.get(planfile.SOURCE, "")[:200]
         raise PlacementError(
-            f"backend: {backend or saver} was asked for, and {container.origin} is a plan of {saver}, which "
-            "no "
-            f"other backend runs; ask for {saver}, or give the network that it was compiled from"
+            f"backend: {backend} was asked for, and {container.origin} is a plan of {saver}, which no other "
+            f"backend runs; ask for {saver}, or give the network that it was compiled from{made_of and ', '}"
+            f"{made_of}"
         )
     failures = [(name, f"{container.origin} is a plan of {saver}") for name in names[: names.index(saver)]]
     device = _device(saver, options)

@@ -34,8 +34,7 @@ def check(placement: Placement, name: str, device: str, options: CompileOptions)
     elif placement.precision not in _AS_PRECISE[placement.stored]:
         raise PlacementError(
             f"{name}: the model stores {placement.stored}, and {placement.precision} would be computed, "
-            "which "
-            f"is less precise; ask for precision={placement.precision} where that will do"
+            f"which is less precise; ask for precision={placement.precision} where that will do"
         )
 
 
@@ -47,6 +46,5 @@ def _same(what: str, asked: object, got: object, name: str, why: str = "") -> No
 def _why(placement: Placement) -> str:
     return (
         f": the model stores {placement.stored}, which this backend computes in {placement.precision}; ask "
-        "for "
-        f"precision={placement.precision}, or for none, or convert the model"
+        f"for precision={placement.precision}, or for none, or convert the model"
     )

@@ -155,8 +155,7 @@ class CompiledOpenCV(Compiled):
             if "main_graph" not in dump:
                 raise PlacementError(
                     f"opencv: the new engine of OpenCV {self._version} was asked for and another one "
-                    "answers: "
-                    "is OPENCV_FORCE_DNN_ENGINE set?"
+                    "answers: is OPENCV_FORCE_DNN_ENGINE set?"
                 )
             return "new engine, DNN_TARGET_CPU", "int8" if "Int8 {" in dump else "fp32"
         backend_name, targets = DEVICES[self._kind]

@@ -13,8 +13,8 @@ from edgecv.bench.tables import name_of
 from edgecv.options import LoadOptions
 from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, charts
 
-# Not the colors of the first backends, which other charts use.
-PART_COLORS = (4, 6, 7, 3, 5)
+# Not the colors of the first backends, which other charts use, as far as there are others.
+PART_COLORS = (4, 6, 7, 3, 5, 2, 1, 0)
 
 # A result that has figures, its name, and the place that gives its color.
 Case = tuple[int, str, BenchResult, dict[str, Summary]]

@@ -12,8 +12,8 @@ import msgspec
 
 from edgecv.options import LoadOptions
 
-# A turn of MAX_TURN_FRAMES, four numbers a frame, stays well under it.
-MAX_LINE_BYTES = 1 << 20
+# A turn of MAX_TURN_FRAMES stays under it with a dozen stages.
+MAX_LINE_BYTES = 2 << 20
 MAX_TURN_FRAMES = 5000
 
 

@@ -290,11 +290,12 @@ class Lane:
         if self._failure is not None:
             return BenchResult(**asked, error=str(self._failure), error_type=self._failure.error_type)
         assert self._loaded is not None
+        stages = [stage for stage in self._samples if stage != END_TO_END]
         return BenchResult(
             **asked,
             load_ms=self._loaded.load_ms,
             first_frame_ms=self._first_frame_ms,
-            latency_ms={stage: summarize(samples) for stage, samples in self._samples.items()},
+            latency_ms={stage: summarize(self._samples[stage]) for stage in (*stages, END_TO_END)},
             frames_per_s=self.frames_done / self._wall_s,
             cpu_ms_per_frame=self._cpu_s / self.frames_done * 1e3,
             waiting_cpu_ms=self._waiting_cpu_s * 1e3,

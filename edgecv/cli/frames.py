@@ -60,7 +60,9 @@ def run(
 
     with ExitStack() as stack:
         frames = stack.enter_context(media.open_source(source, limit=targets.limit))
-        receivers: list[Any] = [_Failures()]
+        # Where lines alone are wanted, the run ends with their reader.
+        wants_lines = targets.json_path is not None
+        receivers: list[Any] = [_Failures(wants_lines)]
         if targets.json_path:
             sink = stack.enter_context(media.JsonLinesSink(targets.json_path, inputs=frames.paths))
             receivers.append(loop.ToJson(sink))
@@ -75,7 +77,7 @@ def run(
             window = stack.enter_context(media.Window(title))
         pipeline = stack.enter_context(open_pipeline())
         if frames.kind in ("image", "images") and not (targets.json_path == "-" or targets.show):
-            receivers.append(_Printer(view))
+            receivers.append(_Printer(view, wants_lines))
         interrupt = stack.enter_context(loop.interruptible(frames))
         if pictures or window:
             receivers.append(
@@ -94,9 +96,10 @@ def run(
 
 
 class _Failures:
-    """Tells on stderr which frames could not be read; wants nothing else."""
+    """Tells on stderr which frames could not be read."""
 
-    is_done = True
+    def __init__(self, is_done: bool) -> None:
+        self.is_done = is_done
 
     def result(self, frame: Frame, found: Any) -> None:
         pass
@@ -108,9 +111,8 @@ class _Failures:
 class _Printer(Generic[R]):
     """The first results as text on stdout."""
 
-    is_done = False
-
-    def __init__(self, view: View[R]) -> None:
+    def __init__(self, view: View[R], is_done: bool) -> None:
+        self.is_done = is_done
         self._view = view
         self._left = MAX_TABLES
 

@@ -198,7 +198,7 @@ def _outcome(
 def _look(name: str, dataset: evaluate.Dataset, config: DemoConfig, step: Progress, *, draws: bool) -> Tally:
     """Every frame at the card's thresholds, and the frames with what was found drawn in."""
     with ExitStack() as stack:
-        frames = stack.enter_context(open_source(str(config.out / "belt")))
+        frames = stack.enter_context(open_source(str(config.out / "belt"), limit=config.frames))
         sink = None
         if draws:
             sink = stack.enter_context(open_sink(f"{config.out / 'annotated'}/", kind=frames.kind))

@@ -197,8 +197,7 @@ class RegionProposal(Pipeline[Detections]):
                 if getattr(self._params, role) not in names:
                     raise CardError(
                         f"{self.card.name}: head.{role} names {getattr(self._params, role)!r}, and the "
-                        "outputs "
-                        f"of {stage} are {', '.join(names)}"
+                        f"outputs of {stage} are {', '.join(names)}"
                     )
 
     def _pooled_blob(self) -> FloatArray:

@@ -36,7 +36,10 @@ class SingleShot(Pipeline[R]):
     ) -> None:
         super().__init__(sessions, card, settings, imgsz=imgsz)
         if len(sessions) != 1:
-            raise CardError(f"{card.name}: its head reads one network, and it has {', '.join(sessions)}")
+            head = card.head.type if card.head else "none"
+            raise CardError(
+                f"{card.name}: its head {head} reads one network, and it has {', '.join(sessions)}"
+            )
         (self.session,) = self.sessions.values()
         self.eye = Eye(self.session, card, imgsz)
         self.blob_wh = self.eye.blob_wh

@@ -52,7 +52,7 @@ CONDITIONS = (
 
 def accuracy(onnx: Path, dataset: Path, backend: str = "onnxruntime") -> EvalReport:
     """Figures of a network file under this folder's card."""
-    with edgecv.load(CARD, weights=onnx, backend=backend, **evaluate.LOAD_OPTIONS) as detector:
+    with edgecv.load(CARD, weights=onnx, backend=backend, **evaluate.SETTINGS) as detector:
         return evaluate.evaluate(detector, evaluate.open_dataset(str(dataset)))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,13 @@ import pytest
 from onnx import helper
 from onnx.numpy_helper import to_array
 
+import edgecv
 from edgecv.backends import BACKENDS, CompileOptions, Session, compile_model, parse_names
 from edgecv.errors import (
     BackendError,
     BackendUnavailableError,
+    CancelledError,
+    DeadlineError,
     InputError,
     PlacementError,
     SessionBusyError,
@@ -234,6 +239,133 @@ def test_placement_is_what_runs(name: str) -> None:
         assert placement.version == BACKENDS[name].version()
         assert placement.engine
         assert session.memory.weights
+
+
+# ---- Deadlines, cancelling, and sessions that share
+
+
+def ahead(seconds: float) -> int:
+    return time.monotonic_ns() + round(seconds * 1e9)
+
+
+def test_a_deadline_that_is_past_raises_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with compiled(tiny_yolov8(), name) as session:
+        expected = session.run({"images": images()})["output0"]
+        with monkeypatch.context() as patch:
+
+            def no_run(*_: Any) -> Any:
+                raise AssertionError("it ran")
+
+            patch.setattr(session, "_execute", no_run)
+            for past in (1, ahead(-1), ahead(0)):
+                with pytest.raises(DeadlineError, match="not begun: its deadline passed"):
+                    session.run({"images": images()}, deadline_ns=past)
+        for future in (0, ahead(60)):
+            result = session.run({"images": images()}, deadline_ns=future)
+            np.testing.assert_array_equal(result["output0"], expected)
+
+
+def test_a_run_that_is_done_late_has_no_result(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with compiled(tiny_yolov8(), name) as session:
+        assert session.compiled.deadline == ("ends" if name == "simd" else "judges")
+        execute = session._execute
+
+        def slow(*args: Any) -> Any:
+            results = execute(*args)
+            time.sleep(0.2)
+            return results
+
+        monkeypatch.setattr(session, "_execute", slow)
+        with pytest.raises(DeadlineError, match=r"done .* ms after its deadline, and not used"):
+            session.run({"images": images()}, deadline_ns=ahead(0.15))
+        monkeypatch.undo()
+        session.run({"images": images()}, deadline_ns=ahead(60))
+
+
+@pytest.mark.parametrize(
+    ("deadline_ns", "message"),
+    [
+        (-1, "expected whole nanoseconds"),
+        (0.5, "expected whole nanoseconds"),
+        (True, "expected whole nanoseconds"),
+        (None, "expected whole nanoseconds"),
+        (time.time_ns() + 10**9, r"time.time_ns\(\) is another clock"),
+    ],
+    ids=["negative", "half", "true", "none", "wall clock"],
+)
+def test_deadlines_that_are_none(name: str, deadline_ns: Any, message: str) -> None:
+    with compiled(tiny_yolov8(), name) as session, pytest.raises(InputError, match=message):
+        session.run({"images": images()}, deadline_ns=deadline_ns)
+
+
+def test_a_run_that_is_cancelled_has_no_result(name: str) -> None:
+    with compiled(tiny_yolov8(), name) as session:
+        execute = session._execute
+        entered, leave = threading.Event(), threading.Event()
+
+        def slow(*args: Any) -> Any:
+            entered.set()
+            leave.wait(10)
+            return execute(*args)
+
+        session._execute = slow  # type: ignore[method-assign]
+        with ThreadPoolExecutor(1) as threads:
+            run = threads.submit(session.run, {"images": images()})
+            assert entered.wait(10)
+            session.cancel()
+            leave.set()
+            with pytest.raises(CancelledError, match="cancelled"):
+                run.result()
+        session.cancel()
+        session.run({"images": images()})
+
+
+def test_sessions_of_one_compiled_network_run_at_the_same_time(name: str) -> None:
+    data = tiny_yolov8(size=128)
+    with compiled(data, name) as session:
+        blobs = [images(size=128, seed=seed) for seed in range(4)]
+        expected = [session.run({"images": blob})["output0"] for blob in blobs]
+        clones = [session.clone() for _ in range(3)]
+        assert all(clone.compiled is session.compiled for clone in clones)
+        assert all(clone.placement == session.placement for clone in clones)
+
+        def same(each: Session[Any]) -> bool:
+            return all(
+                np.array_equal(each.run({"images": blob})["output0"], right)
+                for _ in range(20)
+                for blob, right in zip(blobs, expected, strict=True)
+            )
+
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(same, [session, *clones]))
+        for clone in clones:
+            clone.close()
+        np.testing.assert_array_equal(session.run({"images": blobs[0]})["output0"], expected[0])
+
+
+def test_a_clone_is_prepared_for_the_same_shapes_and_outlives_its_original(name: str) -> None:
+    data = tiny_yolov8(batch="batch", dynamic=True)
+    with compiled(data, name) as session:
+        session.prepare({"images": (1, 3, 64, 64)})
+        session.prepare({"images": (2, 3, 32, 32)})
+        clone = session.clone()
+    with clone:
+        for batch, size in ((1, 64), (2, 32)):
+            blob = images(batch, size)
+            assert close(clone.run({"images": blob})["output0"], truth(data, blob))
+        with pytest.raises(InputError, match="not prepared"):
+            clone.run({"images": images(3, 64)})
+
+
+def test_only_backends_with_threads_of_ours_take_a_pool(name: str) -> None:
+    model = read_model(tiny_yolov8())
+    with edgecv.Pool(1) as pool:
+        if BACKENDS[name].takes_pool:
+            with compile_model(model, name, ONE_THREAD, pool=pool) as session:
+                assert close(session.run({"images": images()})["output0"], truth(tiny_yolov8(), images()))
+            return
+        with pytest.raises(PlacementError, match=f"pool: {name} has threads of its own; .*: simd"):
+            compile_model(model, name, ONE_THREAD, pool=pool)
 
 
 ABSENT = {

@@ -41,6 +41,19 @@ def test_rates_of_each_layer(network: Path) -> None:
     assert report.as_dict()["networks"][0]["layers"][0]["label"]
 
 
+def test_options_reach_the_engine_but_for_threads(tmp_path: Path) -> None:
+    path = tmp_path / "any_size.onnx"
+    path.write_bytes(tiny_yolov8(dynamic=True))
+    flops = {}
+    for size in (64, 128):
+        (found,) = measure_layers(
+            str(path), LoadOptions(imgsz=size, threads=7), threads=(1,), runs=1
+        ).networks
+        assert found.threads == 1, "which are measured one by one"
+        flops[size] = found.flops
+    assert flops[128] == pytest.approx(4 * flops[64])
+
+
 def test_a_peak_is_the_most_so_far() -> None:
     with Peak(1) as peak:
         first = peak.measure(1)

@@ -14,6 +14,7 @@ from rich.console import Console
 from edgecv import _isa
 from edgecv.cli.compile import to_table
 from edgecv.explain import explain_model
+from edgecv.options import LoadOptions
 from tests.cli.conftest import Result
 from tests.engine.test_engine_saved_stages import write_staged
 from tests.model_files import write_darknet
@@ -101,7 +102,7 @@ def test_json_with_times(edgecv: Run, network: Path) -> None:
 @pytest.mark.parametrize("columns", [80, 120], ids=str)
 @pytest.mark.parametrize("repeats", [0, 2], ids=["as compiled", "timed"])
 def test_the_table_fits(columns: int, repeats: int) -> None:
-    (explanation,) = explain_model("parts-nano", threads=1, repeats=repeats).values()
+    (explanation,) = explain_model("parts-nano", LoadOptions(threads=1), repeats=repeats).values()
     console = Console(width=columns)
     with console.capture() as captured:
         console.print(to_table(explanation, columns))
@@ -188,7 +189,10 @@ BAD = {
     "cut": (["cut.onnx"], "not an ONNX model, or a damaged one (300 bytes)"),
     "text": (["text.onnx"], "not an ONNX model"),
     "size not known": (["size.onnx"], "input x: float32 (n, 3, h, w) takes any size: name one with --imgsz"),
-    "size of nothing": (["size.onnx", "--imgsz", "0"], "imgsz: expected at least 1, got 0x0"),
+    "size of nothing": (
+        ["size.onnx", "--imgsz", "0"],
+        "imgsz: expected a size or (width, height) of at least 1, got (0, 0)",
+    ),
     "size that leaves nothing": (
         ["size.onnx", "--imgsz", "2"],
         "node 'first' (Conv): its input of (1, 3, 2, 2)",

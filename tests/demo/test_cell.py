@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from edgecv import backends, evaluate
-from edgecv.demo import cell, page
+from edgecv import api, backends, evaluate
+from edgecv.demo import cell, page, scenes
 from edgecv.demo.cell import BackendOutcome, Demo, DemoConfig
-from edgecv.errors import BackendError, InputError, MissingExtraError
+from edgecv.errors import BackendError, InputError, MediaError, MissingExtraError
+from edgecv.options import LoadOptions
 from edgecv.report import to_html
 
 pytest.importorskip("cv2", reason="the demo's pictures need the extra opencv")
@@ -19,10 +21,20 @@ if not backends.usable():
     pytest.skip("no backend is usable here", allow_module_level=True)
 
 
+ONE_THREAD = LoadOptions(threads=1)
+
+
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def steps() -> list[tuple[str, int, int]]:
+    """What the demo told of its progress."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]) -> Demo:
     out = tmp_path_factory.mktemp("demo") / "deep" / "er"
-    return cell.run(DemoConfig(out=out, frames=3, threads=1, seconds=0.2))
+    config = DemoConfig(out=out, frames=3, options=ONE_THREAD, seconds=0.2)
+    return cell.run(config, progress=lambda *step: steps.append(step))
 
 
 def test_files(demo: Demo) -> None:
@@ -42,6 +54,35 @@ def test_every_usable_backend_finds_the_parts(demo: Demo) -> None:
         assert outcome.found is not None
         assert outcome.found >= 10
     assert report.exit_code == 0
+
+
+def test_progress_of_each_backend(demo: Demo, steps: list[tuple[str, int, int]]) -> None:
+    ticks = [(1, 3), (2, 3), (3, 3)]
+    told = {name: [step[1:] for step in steps if step[0] == name] for name, _, _ in steps}
+    assert told["rendering the belt"] == ticks
+    assert told["detecting"] == ticks * len(backends.usable())
+    if demo.report.no_AP is None:
+        assert told["scoring"] == ticks * len(backends.usable())
+    assert told["measuring"]
+
+
+def test_options_reach_every_load(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [result.threads for result in demo.report.latency.results] == [1] * len(backends.usable())
+    first = backends.usable()[0]
+    options = LoadOptions(threads=1, cache=False)
+    asked: list[LoadOptions] = []
+
+    def load(model: str, options: LoadOptions, **others: Any) -> Any:
+        asked.append(options)
+        return api.load_with(model, options, **others)
+
+    monkeypatch.setattr(cell, "load_with", load)
+    done = cell.run(DemoConfig(out=tmp_path, frames=1, backends=(first,), options=options, seconds=0.2))
+    assert asked
+    assert all(one == msgspec.structs.replace(options, backend=first) for one in asked)
+    measured = done.report.latency.config
+    assert measured.options == msgspec.structs.replace(options, threads=None)
+    assert (measured.backends, measured.threads) == ((first,), (1,))
 
 
 def test_page_and_table(demo: Demo) -> None:
@@ -95,12 +136,38 @@ def test_a_backend_that_fails_is_told(demo: Demo, tmp_path: Path, monkeypatch: p
     def broken(*_: object, **__: object) -> None:
         raise BackendError("opencv: it broke")
 
-    monkeypatch.setattr(cell, "load", broken)
+    monkeypatch.setattr(cell, "load_with", broken)
     done = cell.run(DemoConfig(out=tmp_path, frames=1, backends=(backends.usable()[0],), seconds=0.2))
     assert done.report.exit_code == 1
     assert done.report.outcomes[0].problem == "opencv: it broke"
     assert "it broke" in to_html(page.to_page(done, command=""))
     assert any("it broke" in line for line in page.to_lines(done.report))
+
+
+def test_a_picture_of_the_belt_that_cannot_be_read_ends_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = scenes.write_coco
+
+    def write_badly(folder: Path, *others: Any, **named: Any) -> Path:
+        annotations = write(folder, *others, **named)
+        (folder / "000001.png").write_bytes(b"not a picture")
+        return annotations
+
+    monkeypatch.setattr(scenes, "write_coco", write_badly)
+    with pytest.raises(MediaError, match=r"000001\.png"):
+        cell.run(DemoConfig(out=tmp_path, frames=3, backends=(backends.usable()[0],), options=ONE_THREAD))
+
+
+def test_fewer_frames_than_before_in_the_same_folder(tmp_path: Path) -> None:
+    for frames in (3, 1):
+        config = DemoConfig(
+            out=tmp_path, frames=frames, backends=(backends.usable()[0],), options=ONE_THREAD, seconds=0.2
+        )
+        done = cell.run(config)
+        outcome = done.report.outcomes[0]
+        assert outcome.problem is None
+        assert outcome.evaluation is None or outcome.evaluation.images == frames
 
 
 def test_without_the_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

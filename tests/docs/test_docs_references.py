@@ -13,7 +13,7 @@ import click
 import msgspec
 import pytest
 
-from edgecv import backends, errors, heads, settings
+from edgecv import backends, errors, heads, options, pipelines, settings
 from edgecv import card as cards
 from edgecv.backends import onnxruntime, opencv
 from edgecv.cli import VERBS, cli
@@ -179,6 +179,7 @@ EVERYTHING = {
     "device": [f"`{kind}`" for kind in (*onnxruntime.PROVIDERS, *opencv.DEVICES)],
     "setting": [setting.name for setting in settings.ALL],
     "extra": [f"| `{name}` |" for name in extras()],
+    "task": [f"`{kind.TASK}`" for kind in pipelines.PIPELINES.values()],
 }
 
 
@@ -229,6 +230,43 @@ def test_fields_of_cards_are_documented(heading: str) -> None:
     assert documented_fields()[heading] == fields_of(STRUCTS[heading])
 
 
+def documented_options() -> list[list[str]]:
+    """The rows of the tables of options in the quick start, without the marks of code."""
+    tables = [rows for heading, rows in BY_NAME["docs/quickstart.md"].tables() if heading == "Options"]
+    return [[cell.strip("`") for cell in row] for rows in tables for row in rows]
+
+
+def defaults_of(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return {field.name: repr(field.default) for field in msgspec.structs.fields(struct)}
+
+
+def test_options_of_loading_are_documented() -> None:
+    found = {row[0]: row[1] for row in documented_options() if len(row) == 4}
+    assert found == defaults_of(options.LoadOptions)
+
+
+def test_settings_of_tasks_are_documented() -> None:
+    found = {(row[3], row[0]): row[1] for row in documented_options() if len(row) == 5}
+    kinds = pipelines.PIPELINES.values()
+    assert found == {(k.TASK, name): d for k in kinds for name, d in defaults_of(k.Settings).items()}
+
+
+def test_verbs_have_the_options_that_are_documented() -> None:
+    for name, _, option, *task, _ in documented_options():
+        for verb in task or [kind.TASK for kind in pipelines.PIPELINES.values()]:
+            parameters = [p for p in COMMANDS[verb].params if option in (*p.opts, *p.secondary_opts)]
+            assert [p.name for p in parameters] == [name], f"{option} of edgecv {verb}"
+
+
+def test_every_module_is_in_the_table_of_the_house() -> None:
+    rows = next(rows for heading, rows in BY_NAME["CONTRIBUTING.md"].tables() if heading == "The house")
+    named = {name.rstrip("/") for row in rows if "`edgecv/" in row[0] for name in re.findall(r"`(.*?)`", row[0])}
+    package = ROOT / "edgecv"
+    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    packages = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert {name.removeprefix("edgecv/") for name in named} == modules | packages
+
+
 @pytest.mark.parametrize(
     ("code", "problem"),
     [
@@ -248,7 +286,7 @@ def test_wrong_commands_are_found(code: str, problem: str | None) -> None:
     [
         pytest.param("edgecv.load", None, id="fine"),
         pytest.param("edgecv.media.open_source()", None, id="of a module"),
-        pytest.param("edgecv.types.Detections.select", None, id="of a class"),
+        pytest.param("edgecv.types.Detections.to_supervision", None, id="of a class"),
         pytest.param("edgecv.open", "edgecv has no open", id="wrong"),
     ],
 )

@@ -51,7 +51,7 @@ def compiled(network: Network, isa: str, threads: int = 1) -> Compiled:
 
 def run(plan: Compiled, inputs: Mapping[str, Array], pool: _simd.Pool) -> dict[str, Array]:
     outputs = [np.full(o.shape, 77, o.dtype) for o in plan.outputs]
-    plan.plan.run(pool, tuple(inputs.values()), tuple(outputs))
+    _simd.Context(plan.plan).run(pool, tuple(inputs.values()), tuple(outputs))
     return {o.name: array for o, array in zip(plan.outputs, outputs, strict=True)}
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import edgecv
 from edgecv import _isa, _simd, api, container
-from edgecv.backends.simd import SavedSession
+from edgecv.backends.simd import CompiledStage
 from edgecv.engine import saved
 from edgecv.errors import (
     ChecksumError,
@@ -28,6 +28,7 @@ from edgecv.errors import (
     UnavailableError,
 )
 from edgecv.explain import explain_model
+from edgecv.options import LoadOptions
 from tests.networks import photo, tiny_classifier, tiny_trunk, tiny_yolov8
 
 
@@ -41,7 +42,7 @@ def network(tmp_path: Path) -> Path:
 @pytest.fixture
 def plan(network: Path) -> Path:
     path = network.with_suffix(".ecv")
-    explain_model(str(network), threads=1, out=path)
+    explain_model(str(network), LoadOptions(threads=1), out=path)
     return path
 
 
@@ -73,7 +74,7 @@ def test_same_bits(network: Path, plan: Path) -> None:
     blob = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
     frame = photo()
     with edgecv.compile(network, backend="simd", threads=1) as one, edgecv.compile(plan) as other:
-        assert isinstance(other, SavedSession)
+        assert isinstance(other.compiled, CompiledStage)
         assert [str(spec) for spec in (*one.inputs, *one.outputs)] == [
             str(spec) for spec in (*other.inputs, *other.outputs)
         ]
@@ -187,7 +188,7 @@ def test_a_size_of_its_own(tmp_path: Path) -> None:
     network = tmp_path / "dynamic.onnx"
     network.write_bytes(tiny_yolov8(dynamic=True))
     path = tmp_path / "dynamic.ecv"
-    explain_model(str(network), imgsz=(96, 64), out=path)
+    explain_model(str(network), LoadOptions(imgsz=(96, 64)), out=path)
     with edgecv.load(path) as detector:
         assert detector.blob_wh == (96, 64)
         detector(photo())
@@ -204,7 +205,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[EdgeCVError], str]] = {
     "backend": ({"backend": "opencv"}, PlacementError, "a plan of simd, which no other backend runs"),
     "fallbacks": ({"backend": "opencv,onnxruntime"}, PlacementError, "tiny.onnx"),
     "device": ({"device": "cuda"}, PlacementError, "it runs on the cpu only"),
-    "precision": ({"precision": "fp16"}, PlacementError, "is a plan in fp32"),
+    "precision": ({"precision": "fp16"}, PlacementError, "the engine computes in fp32 alone"),
     "weights": ({"weights": "x.onnx"}, InputError, "a plan, which holds its weights and its card"),
     "labels": ({"labels": "x.txt"}, InputError, "a plan, which holds its weights and its card"),
     "mean": ({"mean": (1, 2, 3)}, InputError, "a plan, which holds its weights and its card"),

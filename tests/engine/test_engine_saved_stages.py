@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 
 import edgecv
-from edgecv import _isa, container
+from edgecv import _isa, container, planfile
 from edgecv import card as cards
 from edgecv.engine import saved
 from edgecv.engine.compile import compile_model
-from edgecv.errors import ChecksumError, InputError, ModelFileError
+from edgecv.errors import CardError, ChecksumError, InputError, ModelFileError
 from edgecv.explain import explain_model
 from edgecv.graph.model import OnnxModel
+from edgecv.options import LoadOptions
 from edgecv.pipelines.region_proposal import RegionProposal
+from edgecv.planfile import Told
 from edgecv.types import TensorSpec
 from tests.importers.caffe import topologies
 from tests.networks import photo, tiny_roi, tiny_trunk
@@ -31,21 +33,24 @@ STAGES = ("trunk", "roi")
 
 def write_staged(folder: Path, *, rois: int | str = 30) -> Path:
     """The card of a small Faster R-CNN, its two networks beside it."""
-    stages = {}
+    stages: dict[str, dict[str, Any]] = {}
     for stage, network in zip(STAGES, (tiny_trunk(), tiny_roi(rois=rois)), strict=True):
         path = folder / f"tiny.{stage}.onnx"
         path.write_bytes(network)
         sums = {"sha256": hashlib.sha256(network).hexdigest(), "bytes": len(network)}
-        stages[stage] = [{"path": path.name, **sums}]
+        stages[stage] = {"files": [{"path": path.name, **sums}]}
+    stages["trunk"]["inputs"], stages["roi"]["head"] = CARD["inputs"], CARD["head"]
     path = folder / "tiny.json"
-    path.write_bytes(msgspec.json.encode({**CARD, "stages": stages, "thresholds": {"conf": 0.3, "iou": 0.3}}))
+    whole = {field: value for field, value in CARD.items() if field not in ("inputs", "head")}
+    card = {**whole, "stages": stages, "thresholds": {"conf": 0.3, "iou": 0.3}}
+    path.write_bytes(msgspec.json.encode(card))
     return path
 
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.ecv"
-    explain_model(str(write_staged(tmp_path)), threads=1, out=path)
+    explain_model(str(write_staged(tmp_path)), LoadOptions(threads=1), out=path)
     return path
 
 
@@ -67,7 +72,7 @@ def with_facts(members: dict[str, bytes], stage: str, **changes: Any) -> None:
 def test_same_bits(tmp_path: Path, rois: int | str) -> None:
     card = write_staged(tmp_path, rois=rois)
     path = tmp_path / "plan.ecv"
-    explained = explain_model(str(card), threads=1, out=path)
+    explained = explain_model(str(card), LoadOptions(threads=1), out=path)
     assert tuple(explained) == STAGES
     assert explained["roi"].inputs == {"pool5": (30 if rois == "n" else rois, 20, 2, 3)}
     frame = photo(150, 90)
@@ -77,7 +82,7 @@ def test_same_bits(tmp_path: Path, rois: int | str) -> None:
         assert other.placement == one.placement
         assert other.memory == one.memory
         expected, got = one(frame), other(frame)
-        raw = [{name: a.copy() for name, a in d.infer(d.new_blob()).items()} for d in (one, other)]
+        raw = [d.inspect(frame).outputs for d in (one, other)]
     assert len(expected) > 2
     assert np.array_equal(expected.xyxy, got.xyxy)
     assert np.array_equal(expected.confidence, got.confidence)
@@ -89,14 +94,14 @@ def test_same_bits(tmp_path: Path, rois: int | str) -> None:
 def test_a_network_of_caffe_and_what_its_importer_told(tmp_path: Path) -> None:
     paths = topologies.zf_faster_rcnn(16, (96, 128)).write(tmp_path)
     model, path = str(paths[0]), tmp_path / "zf.ecv"
-    explain_model(model, threads=1, out=path)
+    explain_model(model, LoadOptions(threads=1), out=path)
     told = edgecv.api.resolve(model)
     found = saved.read(path)
     assert told.remarks or told.assumptions
-    assert (found.remarks, found.assumptions) == (told.remarks, told.assumptions)
+    assert found.told == Told(told.remarks, told.assumptions)
     frame = photo(150, 90)
     with edgecv.load(model, backend="simd", threads=1) as one, edgecv.load(path) as other:
-        expected, got = (d.infer(d.new_blob()) for d in (one, other))
+        expected, got = (d.inspect(frame).outputs for d in (one, other))
         assert all(np.array_equal(expected[name], got[name]) for name in expected)
         assert np.array_equal(one(frame).xyxy, other(frame).xyxy)
         assert other.card.head == one.card.head
@@ -115,10 +120,10 @@ def test_read_as_written(plan: Path) -> None:
             assert not stage.weights.flags.owndata
             stage.load()
         assert found.first.facts.image_wh == (96, 80)
-        assert (found.remarks, found.assumptions) == ((), ())
+        assert found.told == Told()
         assert found.card is not None
         card = cards.parse(found.card, origin="test")
-        assert {name: files[0].path for name, files in card.stages.items()} == {
+        assert {name: stage.files[0].path for name, stage in card.stages.items()} == {
             name: f"tiny.{name}.onnx" for name in STAGES
         }
     with zipfile.ZipFile(plan) as archive:
@@ -132,10 +137,10 @@ def test_read_as_written(plan: Path) -> None:
 
 def test_every_stage_has_the_threads_that_are_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "plan.ecv"
-    explain_model(str(write_staged(tmp_path)), threads=2, out=path)
+    explain_model(str(write_staged(tmp_path)), LoadOptions(threads=2), out=path)
     with edgecv.load(path, threads=2) as detector:
         assert isinstance(detector, RegionProposal)
-        assert detector.roi.placement.threads == detector.session.placement.threads == 2
+        assert detector.roi.placement.threads == detector.trunk.placement.threads == 2
 
 
 def test_one_network_is_wanted(plan: Path) -> None:
@@ -162,17 +167,19 @@ def stage_to_save(isa: str | None = None, **changes: Any) -> saved.StageToSave:
 
 def test_remarks_and_assumptions_are_kept() -> None:
     stages = {"b": stage_to_save(), "a": stage_to_save(threads=3, stored="int8")}
-    data = saved.to_bytes(stages, card=None, remarks=["x", "ü"], assumptions=("z",))
+    data = saved.to_bytes(stages, card=None, told=Told(("x", "ü"), ("z",), is_drafted=True), origin="net.cfg")
     found = saved.of(container.read(data))
-    assert (found.remarks, found.assumptions, found.card) == (("x", "ü"), ("z",), None)
+    assert (found.told, found.card) == (Told(("x", "ü"), ("z",), is_drafted=True), None)
+    assert container.read(data).about["source"] == "net.cfg"
+    assert planfile.threads_of(container.read(data)) == 3
     assert {name: (s.threads, s.stored) for name, s in found.stages.items()} == {
         "b": (1, "fp16"),
         "a": (3, "int8"),
     }
     assert list(found.stages) == ["b", "a"], "in the order in which they run"
     assert "remarks.json" not in container.read(saved.to_bytes(stages, card=None))
-    one = saved.read(saved.to_bytes(stages, card=None, assumptions=["z"]))
-    assert (one.remarks, one.assumptions) == ((), ("z",))
+    one = saved.read(saved.to_bytes(stages, card=None, told=Told(assumptions=("z",))))
+    assert one.told == Told((), ("z",))
 
 
 def test_stages_that_cannot_be_saved() -> None:
@@ -195,7 +202,7 @@ def test_a_card_whose_stages_cannot_be_saved(tmp_path: Path) -> None:
     card["stages"] = {"The Trunk": card["stages"]["trunk"], "roi": card["stages"]["roi"]}
     path.write_bytes(msgspec.json.encode(card))
     out = tmp_path / "plan.ecv"
-    with pytest.raises(InputError, match="stages: 'The Trunk': expected at most 32 lower case"):
+    with pytest.raises(CardError, match="`stages`: name 'The Trunk': expected 1 to 32 lower case"):
         explain_model(str(path), out=out)
     assert not out.exists()
 
@@ -210,7 +217,8 @@ def too_much_work(members: dict[str, bytes]) -> None:
 
 def many_stages(members: dict[str, bytes]) -> dict[str, bytes]:
     parts = {name.removeprefix("roi."): data for name, data in members.items() if name.startswith("roi.")}
-    return {f"s{i}.{part}": data for i in range(17) for part, data in parts.items()}
+    stages = {f"s{i}.{part}": data for i in range(17) for part, data in parts.items()}
+    return {"card.json": members["card.json"], **stages}
 
 
 def last_first(members: dict[str, bytes]) -> dict[str, bytes]:
@@ -260,7 +268,8 @@ def test_hostile(plan: Path, change: Callable[[dict[str, bytes]], Any], problem:
 
 @pytest.mark.parametrize("backend", ["", "tensorrt", "x" * 100])
 def test_of_another_backend(plan: Path, backend: str) -> None:
-    with pytest.raises(ModelFileError, match=f"expected a plan of simd, got one of '{backend[:40]}'"):
+    known = f"a plan of {backend[:40] or 'no backend'}, which this edgecv does not have; backends: simd, "
+    with pytest.raises(ModelFileError, match=known):
         edgecv.load(changed(plan, lambda _: None, backend=backend))
 
 

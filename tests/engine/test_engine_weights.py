@@ -58,7 +58,7 @@ def test_plans_of_other_shapes_share_them() -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_a_session_of_many_shapes_holds_them_once(count: int) -> None:
-    with SimdBackend().compile(any_size(), CompileOptions()) as session:
+    with SimdBackend().compile(any_size(), "cpu", CompileOptions()).open() as session:
         for i in range(count):
             session.prepare({"x": (1, 3, 16 + 8 * i, 24)})
         weights = session.memory.weights

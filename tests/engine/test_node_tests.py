@@ -63,8 +63,8 @@ def run(case: Case) -> tuple[str, str]:
     """Why a case is outside of the claimed set, and what is wrong with it; "" for neither."""
     try:
         model = OnnxModel.from_bytes(case.model.SerializeToString(), origin=case.name)
-        options = CompileOptions(device="cpu", threads=1, precision=model.precision)
-        with SimdBackend().compile(model, options) as session:
+        options = CompileOptions(threads=1)
+        with SimdBackend().compile(model, "cpu", options).open() as session:
             for inputs, expected in case.data_sets:
                 names = [value.name for value in case.model.graph.input]
                 feeds = {name: as_array(x) for name, x in zip(names, inputs, strict=True)}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecv import evaluate
-from edgecv.evaluate import Category, ClassResult, Curve, EvalReport, ImageFailure, StageMeans, Thresholds
+from edgecv.evaluate import Category, ClassResult, Curve, EvalReport, ImageFailure, Thresholds
 from edgecv.evaluate.page import to_page
 from edgecv.report import Failures, to_html
 from edgecv.types import Placement
@@ -39,8 +39,8 @@ def report(classes: int = 3, **changes: Any) -> EvalReport:
         "thresholds": Thresholds(conf=0.01, iou=0.6, max_det=100, multi_label=True),
         "class_mapping": "name",
         "ignored_classes": (),
-        "placement": Placement("fake", "1.2", "cpu", "fp32", 2, "none", (("b", "gone"),)).as_dict(),
-        "timing_ms": StageMeans(preprocess=1, inference=2, postprocess=3),
+        "placement": Placement("fake", "1.2", "cpu", "fp32", "fp32", 2, "none", (("b", "gone"),)).as_dict(),
+        "timing_ms": {"preprocess": 1.0, "inference": 2.0, "postprocess": 3.0},
         "scorer": "hotcoco 1",
         "failures": (),
     }
@@ -71,6 +71,12 @@ def test_the_page_says_what_was_found_and_how() -> None:
     assert figures["AP"] == "0.2192"
     assert figures["AP large"] == "–"  # noqa: RUF001
     assert "Failures" not in texts(found, "h2")
+
+
+def test_stages_of_another_pipeline_by_their_names_in_their_order() -> None:
+    found = page(report(timing_ms={"trunk": 20.0, "proposals": 0.5, "roi": 3.25}))
+    facts = dict(zip(texts(found, "dt"), texts(found, "dd"), strict=True))
+    assert facts["Mean of a frame"] == "trunk 20.00 ms, proposals 0.50 ms, roi 3.25 ms"
 
 
 def test_failures_are_shown_with_their_error() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgecv import evaluate
 from edgecv.errors import DatasetError, HeadError, MissingExtraError
-from edgecv.types import Detections, Placement, Timing
+from edgecv.types import Detections, Placement, Seen, Timing
 
 cv2 = pytest.importorskip("cv2")
 
@@ -29,6 +30,7 @@ OBJECTS: dict[int, list[tuple[tuple[float, float, float, float], int]]] = {
 }
 SIZES_WH = {10: (64, 48), 20: (50, 70), 30: (33, 31)}
 NAMES = ("cat", "dog")
+PLACEMENT = Placement("fake", "1", "cpu", "fp32", "fp32", 1, "none")
 
 
 class FakeDetector:
@@ -38,12 +40,15 @@ class FakeDetector:
         self.names = names
         self.objects = objects
         self.settings = SimpleNamespace(conf=0.01, iou=0.6, max_det=100, multi_label=True)
-        self.placement = Placement("fake", "1", "cpu", "fp32", 1, "none")
+        self.placement = PLACEMENT
+        self.timing = Timing((("preprocess", 1), ("inference", 2), ("postprocess", 3)))
         self.seen: list[int] = []
 
-    def __call__(self, frame: NDArray[np.uint8]) -> Detections:
+    def __call__(self, frame: NDArray[np.uint8], captured_ns: int | None = None) -> Detections:
         assert frame.ndim == 3
         assert frame.dtype == np.uint8
+        assert captured_ns is not None
+        assert captured_ns <= time.monotonic_ns()
         number = int(frame[0, 0, 0])
         self.seen.append(number)
         found = self.objects[number]
@@ -52,7 +57,7 @@ class FakeDetector:
             confidence=np.linspace(0.9, 0.5, len(found), dtype=np.float32),
             class_id=np.array([class_id for _, class_id in found], np.int32),
             names=self.names,
-            timing=Timing(1, 2, 3),
+            seen=Seen(self.timing, PLACEMENT),
         )
 
 
@@ -135,7 +140,7 @@ def test_a_perfect_detector(kind: str, request: pytest.FixtureRequest) -> None:
         ("dog", 2, 1.0),
     ]
     assert report.thresholds == evaluate.Thresholds(conf=0.01, iou=0.6, max_det=100, multi_label=True)
-    assert report.timing_ms == evaluate.StageMeans(preprocess=1, inference=2, postprocess=3)
+    assert report.timing_ms == {"preprocess": 1, "inference": 2, "postprocess": 3}
     assert report.class_mapping == "name"
     assert report.placement is not None
     assert report.placement["backend"] == "fake"
@@ -173,17 +178,25 @@ def test_images_that_cannot_be_evaluated_are_reported(coco: Path) -> None:
     (coco / "images/10.png").write_bytes(b"not an image")
     picture(coco / "images/20.png", 30)
     detector = FakeDetector()
-    report = evaluate.evaluate(detector, evaluate.open_dataset(coco))
+    progress: list[tuple[int, int | None]] = []
+    report = evaluate.evaluate(
+        detector,
+        evaluate.open_dataset(coco),
+        progress=lambda done, wanted: progress.append((done, wanted)),
+    )
+    assert progress == [(1, 3), (2, 3), (3, 3)], "each image is one, whatever came of it"
     assert report.exit_code == 1
     assert report.images == 1
+    assert report.timing_ms == {"preprocess": 1, "inference": 2, "postprocess": 3}, "of those that were run"
     assert report.objects == 0, "their objects do not count either"
     assert report.AP is None
     assert detector.seen == [30]
     broken, wrong = report.failures
     assert (broken.image_id, Path(broken.path).name) == (10, "10.png")
     assert "10.png" in broken.error
-    assert wrong.image_id == 20
+    assert (wrong.image_id, Path(wrong.path).name) == (20, "20.png")
     assert "expected 50 x 70 pixels" in wrong.error
+    assert str(coco) in wrong.error, "it says who states it"
     assert wrong.error.endswith("got 33 x 31")
 
 
@@ -192,6 +205,27 @@ def test_a_missing_image_is_reported(coco: Path) -> None:
     report = evaluate.evaluate(FakeDetector(), evaluate.open_dataset(coco))
     assert [failure.image_id for failure in report.failures] == [10]
     assert near(report.AP, 1)
+
+
+def test_failures_leave_the_other_images_in_their_places(coco: Path) -> None:
+    """The figures are those of a dataset that never had the image."""
+    (coco / "images/20.png").write_bytes(b"")
+    shifted = {n: [((x1 + 2, y1, x2 + 2, y2), c) for (x1, y1, x2, y2), c in o] for n, o in OBJECTS.items()}
+    detector = FakeDetector(objects=shifted)
+    with_failure = evaluate.evaluate(detector, evaluate.open_dataset(coco))
+    assert detector.seen == [10, 30]
+    assert [failure.image_id for failure in with_failure.failures] == [20]
+    change(
+        coco,
+        lambda content: content.update(
+            images=[image for image in content["images"] if image["id"] != 20],
+            annotations=[each for each in content["annotations"] if each["image_id"] != 20],
+        ),
+    )
+    without = evaluate.evaluate(FakeDetector(objects=shifted), evaluate.open_dataset(coco))
+    assert near(with_failure.AP, without.AP)
+    assert 0 < (without.AP or 0) < 1
+    assert (with_failure.images, with_failure.objects) == (without.images, without.objects) == (2, 2)
 
 
 def test_no_image_that_can_be_read(coco: Path) -> None:
@@ -264,8 +298,8 @@ def test_a_detector_that_tells_little(coco: Path) -> None:
             super().__init__()
             del self.settings, self.placement
 
-        def __call__(self, frame: NDArray[np.uint8]) -> Detections:
-            return replace(super().__call__(frame), timing=None)
+        def __call__(self, frame: NDArray[np.uint8], captured_ns: int | None = None) -> Detections:
+            return msgspec.structs.replace(super().__call__(frame, captured_ns), seen=None)
 
     report = evaluate.evaluate(Silent(), evaluate.open_dataset(coco))
     assert report.thresholds == evaluate.Thresholds(conf=None, iou=None, max_det=None, multi_label=None)
@@ -273,16 +307,29 @@ def test_a_detector_that_tells_little(coco: Path) -> None:
     assert report.timing_ms is None
 
 
-def test_report_is_json_and_follows_its_schema(coco: Path) -> None:
+def test_stages_of_another_pipeline_keep_their_names_and_order(coco: Path) -> None:
+    class Staged(FakeDetector):
+        def __call__(self, frame: NDArray[np.uint8], captured_ns: int | None = None) -> Detections:
+            found = super().__call__(frame, captured_ns)
+            again = (("again", 9.0),) if self.seen[-1] == 30 else ()
+            stages = (("trunk", float(self.seen[-1])), ("proposals", 0.5), *again)
+            return msgspec.structs.replace(found, seen=Seen(Timing(stages), PLACEMENT))
+
+    report = evaluate.evaluate(Staged(), evaluate.open_dataset(coco))
+    assert report.timing_ms is not None
+    assert list(report.timing_ms.items()) == [("trunk", 20.0), ("proposals", 0.5), ("again", 3.0)]
+
+
+def test_report_is_json_and_comes_back(coco: Path) -> None:
     (coco / "images/10.png").unlink()
     detector = FakeDetector()
-    detector.settings.conf = np.array([0.25, 0.5], np.float32)
+    detector.settings.conf = (0.25, 0.5)
     report = evaluate.evaluate(detector, evaluate.open_dataset(coco))
     plain = report.as_dict()
     assert msgspec.convert(json.loads(json.dumps(plain)), evaluate.EvalReport) == report
     assert plain["thresholds"]["conf"] == [0.25, 0.5]
+    assert plain["timing_ms"] == {"preprocess": 1, "inference": 2, "postprocess": 3}
     assert set(plain) >= {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100"}
-    assert set(evaluate.json_schema()["$defs"]) >= {"EvalReport", "ClassResult", "ImageFailure"}
 
 
 def test_tables(coco: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import edgecv
@@ -27,18 +28,18 @@ FILES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_ap(third_party_models: Path, shared: Callable[[str], Path], name: str) -> None:
-    assert_ap(name, FILES[name], shared, evaluate.LOAD_OPTIONS)
+    assert_ap(name, FILES[name], shared, evaluate.SETTINGS)
 
 
 @pytest.mark.slow
 def test_ap_of_a_darknet_network(shared: Callable[[str], Path]) -> None:
     """Its reference was taken through OpenCV's yolo layer, which drops what has 0.2 or less of confidence."""
     name = "darknet/yolo_fastest_1.1_coco"
-    options = {**evaluate.LOAD_OPTIONS, "conf": 0.2}
-    assert_ap(shared(f"models/{name}.cfg"), name, shared, options)
+    settings = {**evaluate.SETTINGS, "conf": 0.2}
+    assert_ap(shared(f"models/{name}.cfg"), name, shared, settings)
 
 
-def assert_ap(model: str | Path, file: str, shared: Callable[[str], Path], options: dict[str, Any]) -> None:
+def assert_ap(model: str | Path, file: str, shared: Callable[[str], Path], settings: dict[str, Any]) -> None:
     dataset = evaluate.open_dataset(shared("data/coco80"))
     reference = json.loads(shared("reference/accuracy.json").read_text())["models"][file]["AP"]
     usable = backends.usable()
@@ -46,8 +47,9 @@ def assert_ap(model: str | Path, file: str, shared: Callable[[str], Path], optio
         pytest.skip("no backend is usable here")
     found = []
     for backend in usable:
-        with edgecv.load(model, backend=backend, threads=1, **options) as detector:
+        with edgecv.load(model, backend=backend, threads=1, **settings) as detector:
             report = evaluate.evaluate(detector, dataset)
+        assert msgspec.structs.asdict(report.thresholds) == settings
         assert not report.failures
         assert report.AP is not None
         found.append(report.AP)

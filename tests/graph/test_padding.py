@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -42,7 +43,7 @@ def test_the_network_computes_the_same(opset: int) -> None:
     onnx.checker.check_model(changed.proto, full_check=True)
     assert [node.op_type for node in changed.proto.graph.node] == ["Pad", "Conv", "Conv"]
     assert changed.facts == type(model.facts)(
-        **{**model.facts.__dict__, "operators": changed.facts.operators}
+        **{**msgspec.structs.asdict(model.facts), "operators": changed.facts.operators}
     )
     x = np.random.default_rng(0).standard_normal((1, 3, 5, 5)).astype(np.float32)
     expected, got = (ReferenceEvaluator(m.proto).run(None, {"x": x})[0] for m in (model, changed))

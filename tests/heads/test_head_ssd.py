@@ -48,7 +48,7 @@ def test_each_class_has_its_own_box() -> None:
     offsets = np.zeros((1, 4, 4), np.float32)
     offsets[0, :, 0] = [0.0, 0.25, 0.5, 0.75]
     outputs = {"boxes": offsets.reshape(-1), "scores": np.array([0.1, 0.5, 0.6, 0.7], np.float32)}
-    found = heads.DETECTION["ssd"].decode(outputs, params, Query((8, 8), 0.4, multi_label=True))
+    found = heads.HEADS["ssd"].decode(outputs, params, Query((8, 8), 0.4, multi_label=True))
     assert found.class_id.tolist() == [0, 1, 2]
     assert found.xyxy[:, 0].tolist() == [3.0, 4.0, 5.0]
 
@@ -58,4 +58,4 @@ def test_rows_in_one_axis_that_do_not_fit(boxes: int, scores: int) -> None:
     params = Params(priors=(PriorMap(stride=8, min_sizes=(4,)),), clip=False)
     outputs = {"boxes": np.zeros(boxes, np.float32), "scores": np.zeros(scores, np.float32)}
     with pytest.raises(HeadError, match=r"ssd head: output '(boxes|scores)' expected"):
-        heads.DETECTION["ssd"].decode(outputs, params, Query((16, 16), 0.4))
+        heads.HEADS["ssd"].decode(outputs, params, Query((16, 16), 0.4))

@@ -44,7 +44,7 @@ def found(imported: Imported, outputs: Mapping[str, NDArray[Any]], confidence: f
     outputs = {name: outputs[name][0] for name in names_of(imported)}
     width, height = card.image_input.size_wh
     query = Query((width, height), confidence, multi_label=True, max_candidates=10**6)
-    all_ = heads.DETECTION[card.head.type].decode(outputs, card.head.params, query)
+    all_ = heads.HEADS[card.head.type].decode(outputs, card.head.params, query)
     keep = np.arange(len(all_.confidence))
     if iou < 1:
         keep = boxes.nms(all_.xyxy, all_.confidence, all_.class_id, iou=iou, max_det=len(keep))

@@ -21,6 +21,7 @@ from edgecv.errors import EdgeCVError
 from edgecv.graph.model import OnnxModel
 from edgecv.lookup import given
 from edgecv.lookup.given import ABSENT, Given, files_read, fingerprint, network_files
+from edgecv.options import LoadOptions
 from tests.importers.caffe.test_caffe_cards import classifier, job, write_mean
 from tests.importers.test_importers import with_external
 from tests.model_files import CLASSIFIER_CFG, write_darknet
@@ -206,6 +207,11 @@ def search_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECV_MODELS", str(folder / "found"))
 
 
+def resolve(arguments: Arguments) -> lookup.Loaded:
+    options = {name: value for name, value in arguments.items() if name != "model"}
+    return lookup.resolve(arguments["model"], LoadOptions.of(**options))
+
+
 def found(arguments: Arguments) -> Given:
     listed = files_read(**arguments)
     assert listed is not None
@@ -220,7 +226,7 @@ def printed(arguments: Arguments) -> list[tuple[str, str]] | None:
 def outcome(arguments: Arguments) -> Any:
     """What `resolve` makes of it, without the folder in which it lies."""
     try:
-        loaded = lookup.resolve(**arguments)
+        loaded = resolve(arguments)
     except EdgeCVError as error:
         return type(error)
     return (
@@ -250,7 +256,7 @@ def report_opened(folder: Path) -> dict[str, list[str]]:
         arguments = build(folder / name)
         os.environ["EDGECV_MODELS"] = str(folder / name / "found")
         opened.clear()
-        lookup.resolve(**arguments)
+        resolve(arguments)
         report[name] = sorted(set(opened))
     opened.clear()
     lookup.resolve("parts-nano")
@@ -449,7 +455,7 @@ def test_what_resolve_refuses_is_not_listed(build: Build, folder: Path) -> None:
     arguments = build(folder)
     assert files_read(**arguments) is None
     with pytest.raises((EdgeCVError, ValueError)):
-        lookup.resolve(**arguments)
+        resolve(arguments)
 
 
 @pytest.mark.parametrize(

@@ -317,7 +317,7 @@ def test_colors_differ_for_every_kind_of_vision(vision: str) -> None:
 def classes(*names: str) -> Classification:
     n = len(names)
     confidence = np.linspace(0.9, 0.5, n).astype(np.float32)
-    return Classification(np.arange(n, dtype=np.int32), confidence, names)
+    return Classification(np.arange(n, dtype=np.int32), confidence, names=names)
 
 
 def test_classes_lie_one_below_the_other_best_first() -> None:
