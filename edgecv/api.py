@@ -219,8 +219,8 @@ def _alone(origin: str, sessions: Mapping[str, Session[Any]]) -> Session[Any]:
     for session in sessions.values():
         session.close()
     raise InputError(
-        f"{origin}: a plan of {len(sessions)} networks ({', '.join(sessions)}), and one is wanted: edgecv.load "
-        "runs it"
+        f"{origin}: a plan of {len(sessions)} networks ({', '.join(sessions)}), and one is wanted: "
+        "edgecv.load runs it"
     )
 
 

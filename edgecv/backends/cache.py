@@ -16,14 +16,11 @@ from typing import TypeAlias, Union
 
 import msgspec
 
-from edgecv import container, hashes, private
+from edgecv import container, hashes, planfile, private
 from edgecv.errors import EdgeCVError, InputError, ModelNotFoundError
 from edgecv.settings import CACHE_BYTES, cache_folder
 
 FOLDER = "compiled"
-
-# What a container's manifest says of an entry in `about`: what it was made from, and for which backend.
-SOURCE, BACKEND = "source", "backend"
 
 Part: TypeAlias = Union[str, int, float, bool, Sequence["Part"], Mapping[str, "Part"], None]  # noqa: UP007
 
@@ -209,8 +206,7 @@ def contents_of(entry: Entry) -> Contents | None:
         return None
     except EdgeCVError as error:
         return Contents(problem=str(error))
-    about = found.about
-    return Contents(about.get(SOURCE, ""), about.get(BACKEND, ""), found.kind, found.written_by)
+    return Contents(found.about.get(planfile.SOURCE, ""), found.backend, found.kind, found.written_by)
 
 
 def _canonical(value: Part, name: str) -> Part:

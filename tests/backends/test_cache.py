@@ -330,9 +330,9 @@ def test_default_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_contents(cache: Cache) -> None:
-    about = {"source": "net.onnx", "backend": "simd"}
+    about = {"source": "net.onnx"}
     cache = Cache(cache.folder, 1 << 20)
-    cache.put(A, container.to_bytes("plan", {"program": b"12345678"}, about))
+    cache.put(A, container.to_bytes("plan", {"program": b"12345678"}, about, "simd"))
     cache.put(B, b"no container")
     damaged, sound = map(contents_of, cache.entries())
     assert sound is not None

@@ -27,8 +27,8 @@ def cache() -> Cache:
 @pytest.fixture
 def filled(cache: Cache) -> Cache:
     """One entry, and one that is damaged and was used later."""
-    about = {"source": "parts-nano.onnx", "backend": "simd"}
-    cache.put(A, container.to_bytes("plan", {"program": bytes(8)}, about))
+    about = {"source": "parts-nano.onnx"}
+    cache.put(A, container.to_bytes("plan", {"program": bytes(8)}, about, "simd"))
     cache.put(B, b"no container")
     return cache
 

@@ -260,7 +260,8 @@ def test_verbs_have_the_options_that_are_documented() -> None:
 
 def test_every_module_is_in_the_table_of_the_house() -> None:
     rows = next(rows for heading, rows in BY_NAME["CONTRIBUTING.md"].tables() if heading == "The house")
-    named = {name.rstrip("/") for row in rows if "`edgecv/" in row[0] for name in re.findall(r"`(.*?)`", row[0])}
+    cells = [row[0] for row in rows if "`edgecv/" in row[0]]
+    named = {name.rstrip("/") for cell in cells for name in re.findall(r"`(.*?)`", cell)}
     package = ROOT / "edgecv"
     modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
     packages = {path.parent.name for path in package.glob("*/__init__.py")}
