@@ -47,9 +47,7 @@ def error_of(model: str) -> float:
     frame = synthetic_frame(*bench.BenchConfig(model=model).frame_wh)
     for backend in (ENGINE, REFERENCE):
         with edgecv.load(model, backend=backend, threads=1, warmup=False) as detector:
-            blob = detector.new_blob()
-            detector.preprocess(frame, blob[0])
-            outputs[backend] = {name: np.array(a) for name, a in detector.infer(blob).items()}
+            outputs[backend] = detector.inspect(frame).outputs
     expected = outputs[REFERENCE]
     gaps = [
         float(np.abs(outputs[ENGINE][name] - b).max() / max(np.abs(b).max(), 1e-30))
@@ -77,7 +75,7 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
         if result.latency_ms is None:
             row["error"] = result.error
         else:
-            inference = result.latency_ms.inference
+            inference = result.latency_ms["inference"]
             row |= {
                 "n": inference.n,
                 "min_ms": inference.min,

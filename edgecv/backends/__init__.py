@@ -111,7 +111,7 @@ def compile_model(
         try:
             return compile_on(name, model, options, shapes, pool, failures)
         except (UnavailableError, BackendError) as error:
-            failures.append((name, str(error)))
+            failures.append((name, str(error).removeprefix(f"{name}: ")))
     if not failures:
         reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
