@@ -2,9 +2,9 @@
 
     python benchmarks/second_start.py yolox-nano-416
 
-Fresh interpreters, in turns, each with one thread: NumPy alone; the model with an empty cache, which compiles it;
-the model once the cache has it; the plan that `edgecv compile --out` wrote of it. Each notes when it has the
-boxes of a first picture, in milliseconds from the start of the process. Modules are compiled to bytecode
+Fresh interpreters, in turns, each with one thread: NumPy alone; the model with an empty cache, which compiles
+it; the model once the cache has it; the plan that `edgecv compile --out` wrote of it. Each notes when it has
+the boxes of a first picture, in milliseconds from the start of the process. Modules are compiled to bytecode
 beforehand, as pip does.
 
 Writes a table, and benchmarks/results/second_start.json.

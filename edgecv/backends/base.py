@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from edgecv.errors import InputError
+from edgecv.errors import InputError, PlacementError
 from edgecv.types import ModelFacts, Placement, TensorSpec
 
 if TYPE_CHECKING:
@@ -153,6 +153,12 @@ def check_input_bytes(spec: TensorSpec, shape: tuple[int, ...]) -> None:
             f"input {spec}: shape {shape} takes {size >> 20} MiB, over the {MAX_INPUT_BYTES >> 20} MiB that "
             "one input may take"
         )
+
+
+def refuse_pool(backend: str, pool: Pool | None) -> None:
+    """Raise PlacementError where a pool is given to a backend whose threads are its own."""
+    if pool is not None:
+        raise PlacementError(f"pool: {backend} has threads of its own, and takes no Pool; leave it out")
 
 
 def why_not_importable(module: str, extra: str) -> str | None:

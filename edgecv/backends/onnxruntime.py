@@ -18,6 +18,7 @@ from edgecv.backends.base import (
     CompileOptions,
     Shapes,
     device_parts,
+    refuse_pool,
     why_not_importable,
 )
 from edgecv.backends.session import Key, Session
@@ -179,6 +180,7 @@ class CompiledOnnxRuntime(Compiled):
             raise BackendError(f"onnxruntime: outputs {got} differ from the model's {expected}")
 
     def open(self, pool: Pool | None = None) -> OnnxRuntimeSession:
+        refuse_pool("onnxruntime", pool)
         return OnnxRuntimeSession(self)
 
 

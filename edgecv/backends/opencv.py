@@ -21,6 +21,7 @@ from edgecv.backends.base import (
     CompileOptions,
     Shapes,
     device_parts,
+    refuse_pool,
     why_not_importable,
 )
 from edgecv.backends.session import Key, Session
@@ -135,6 +136,7 @@ class CompiledOpenCV(Compiled):
         )
 
     def open(self, pool: Pool | None = None) -> OpenCVSession:
+        refuse_pool("opencv", pool)
         net, self._spare = self._spare, None
         return OpenCVSession(self, net or self.read())
 

@@ -49,9 +49,21 @@ class Session(ABC, Generic[PlanT]):
         self._is_running = self._is_cancelled = False
 
     @property
+    def deadline_ns(self) -> int:
+        """No session has one: a deadline is of one run, `run(…, deadline_ns=)`."""
+        raise AttributeError("deadline_ns: a deadline is of one run: run(inputs, deadline_ns=…)")
+
+    @deadline_ns.setter
+    def deadline_ns(self, value: int) -> None:
+        raise AttributeError("deadline_ns: a deadline is of one run: run(inputs, deadline_ns=…)")
+
+    @property
     @abstractmethod
     def memory(self) -> Memory:
-        """Bytes of weights and arena, None where the backend does not tell."""
+        """Bytes of weights and arena, None where the backend does not tell.
+
+        Each session counts what it shares with clones, or with others on its pool, as if it were alone.
+        """
 
     @abstractmethod
     def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> PlanT:

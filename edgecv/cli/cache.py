@@ -40,7 +40,7 @@ def list_entries(json_path: str | None) -> int:
         backend = "damaged" if row["error"] else row["backend"]
         table.add_row(row["source"], backend, f"{row['bytes']:,}", row["used"], row["key"][:12])
     output.print_table(table)
-    click.echo(f"{cache.folder}: {len(rows)} entries, {total:,} bytes of at most {cache.limit:,}")
+    click.echo(f"{cache.folder}: {_counted(len(rows))}, {total:,} bytes of at most {cache.limit:,}")
     return 0
 
 
@@ -53,8 +53,12 @@ def clear(json_path: str | None) -> int:
     if json_path:
         output.write_json(json_path, {"folder": cache.folder, "entries": count, "bytes": size})
         return 0
-    click.echo(f"{cache.folder}: removed {count} entries, {size:,} bytes")
+    click.echo(f"{cache.folder}: removed {_counted(count)}, {size:,} bytes")
     return 0
+
+
+def _counted(n: int) -> str:
+    return f"{n} {'entry' if n == 1 else 'entries'}"
 
 
 def _cache() -> Cache:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(name="eval")
 @options.model_argument
 @click.argument("dataset")
-@options.settings_options("conf", "iou", "max_det")
+@options.settings_options("conf", "iou", "max_det", defaults={"conf": 0.01, "iou": 0.6, "max_det": 100})
 @click.option("--per-class", is_flag=True, help="Show a table of all classes too.")
 @options.load_options()
 @options.json_option
@@ -32,8 +32,7 @@ def command(
     """Measure the accuracy of MODEL on DATASET, as COCO counts it.
 
     DATASET: a COCO instances file or a folder that holds one, or a YOLO folder with images/ and
-    labels/. Every class of a cell over --conf is a candidate; the card's thresholds do not count here:
-    --conf is 0.01, --iou 0.6 and --max-det 100 unless they are given.
+    labels/. Every class of a cell over --conf is a candidate; the card's thresholds do not count here.
     """
     from edgecv import evaluate
     from edgecv.api import load_with

@@ -137,20 +137,24 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
     ),
 }
 
-# Setting of a task -> how it is spelled.
-_SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "conf": click.option("--conf", type=float, help="Least confidence. Default: the card's."),
-    "iou": click.option(
-        "--iou", type=float, help="Overlap beyond which boxes are duplicates. Default: the card's."
+# Setting of a task -> how it is spelled, with the default that the verb has.
+_SETTINGS: dict[str, Callable[[str], Callable[[Any], Any]]] = {
+    "conf": lambda default: click.option("--conf", type=float, help=f"Least confidence. Default: {default}."),
+    "iou": lambda default: click.option(
+        "--iou", type=float, help=f"Overlap beyond which boxes are duplicates. Default: {default}."
     ),
-    "max_det": click.option("--max-det", type=int, help="Most detections a frame. Default: the card's."),
-    "classes": click.option(
+    "max_det": lambda default: click.option(
+        "--max-det", type=int, help=f"Most detections a frame. Default: {default}."
+    ),
+    "classes": lambda _: click.option(
         "--classes", metavar="ID|NAME,…", callback=_split_classes, help="Classes to keep."
     ),
-    "multi_label": click.option(
+    "multi_label": lambda _: click.option(
         "--multi-label", is_flag=True, help="Every class of a cell counts, not only its best."
     ),
-    "top": click.option("--top", type=click.IntRange(min=1), help="Classes to list of a frame. Default: 5."),
+    "top": lambda _: click.option(
+        "--top", type=click.IntRange(min=1), help="Classes to list of a frame. Default: 5."
+    ),
 }
 
 
@@ -164,9 +168,14 @@ def load_options(*, without: Collection[str] = (), only: Collection[str] = ()) -
     return _gathered("options", wanted, _record)
 
 
-def settings_options(*names: str) -> Callable[[F], F]:
-    """These settings as options; the verb gets those that are given as the dict `settings`."""
-    return _gathered("settings", {name: _SETTINGS[name] for name in names}, _given)
+def settings_options(*names: str, defaults: Mapping[str, object] | None = None) -> Callable[[F], F]:
+    """These settings as options; the verb gets those that are given as the dict `settings`.
+
+    defaults: of the verb, where it does not take the card's.
+    """
+    stated = defaults or {}
+    spellings = {name: _SETTINGS[name](str(stated.get(name, "the card's"))) for name in names}
+    return _gathered("settings", spellings, _given)
 
 
 def _gathered(

@@ -31,7 +31,8 @@ def command(
     """Compare MODEL's blob with a plain NumPy reference and the card's golden hash, then raw outputs,
     candidates and detections, or classes, across backends, and name the first stage that diverges.
 
-    SOURCE: an image in place of the card's golden frame. --threads is 1 unless it is given.
+    SOURCE: an image in place of the card's golden frame. --threads is 1 unless it is given. What is
+    compared is compiled anew, whatever --cache says, and never warmed up.
     """
     from edgecv.verify import verify
 

@@ -366,6 +366,19 @@ def test_only_backends_with_threads_of_ours_take_a_pool(name: str) -> None:
             return
         with pytest.raises(PlacementError, match=f"pool: {name} has threads of its own; .*: simd"):
             compile_model(model, name, ONE_THREAD, pool=pool)
+        with compile_model(model, name, ONE_THREAD) as session:
+            for open_one in (session.clone, session.compiled.open):
+                with pytest.raises(PlacementError, match=f"pool: {name} has threads of its own"):
+                    open_one(pool)
+
+
+def test_a_deadline_is_of_a_run_and_no_attribute(name: str) -> None:
+    """One that nobody looks at would be worse than none."""
+    with compiled(tiny_yolov8(), name) as session:
+        with pytest.raises(AttributeError, match="a deadline is of one run"):
+            session.deadline_ns = time.monotonic_ns()
+        with pytest.raises(AttributeError, match="a deadline is of one run"):
+            _ = session.deadline_ns
 
 
 ABSENT = {

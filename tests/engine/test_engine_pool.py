@@ -125,7 +125,7 @@ def test_a_closed_pool_runs_nothing() -> None:
 def test_wrong_counts(threads: object) -> None:
     with pytest.raises(InputError, match=r"^threads: expected a whole number from 1 to 256, got "):
         _simd.Pool(threads)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^cpus: "):
+    with pytest.raises(InputError, match=r"^budget: "):
         _simd.Pool(1, budget=0)
 
 
