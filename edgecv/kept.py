@@ -8,14 +8,14 @@ nothing is found.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgecv import backends, container, hashes, planfile
 from edgecv import card as cards
 from edgecv.backends.base import CompileOptions
 from edgecv.backends.cache import Cache, key_of
-from edgecv.errors import EdgeCVError, ModelFileError, ModelNotFoundError
+from edgecv.errors import EdgeCVError, InputError, ModelFileError, ModelNotFoundError
 from edgecv.lookup import Loaded, given
 from edgecv.planfile import Told
 
@@ -115,6 +115,18 @@ class Place:
         data = backends.BACKENDS[self._saver].save(compiled, text, told, self.source)
         if data is not None:
             self._cache.put(self._key, data)
+
+    def networks(self, read: Callable[[], Mapping[str, OnnxModel]]) -> Mapping[str, OnnxModel]:
+        """The networks that a plan was made of, as `read` reads them.
+
+        Raises InputError where their files are not those of the plan any more.
+        """
+        found = read()
+        if self._has_changed():
+            raise InputError(
+                f"{self.source}: expected the files that were loaded, and they have changed since: load it anew"
+            )
+        return found
 
     def _has_changed(self) -> bool:
         return self._files is not None and given.fingerprint(self._files) != self._fingerprint

@@ -205,6 +205,18 @@ def test_other_shapes_are_compiled_when_they_are_asked_for(tmp_path: Path, dynam
             assert detector.blob_wh == (96, 32)
 
 
+def test_files_that_changed_are_not_those_of_the_plan(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_yolov8(batch="batch"))
+    load(path).close()
+    with load(path) as detector:
+        assert is_kept(detector)
+        path.write_bytes(tiny_yolov8(batch="batch", seed=3))
+        with pytest.raises(InputError, match="they have changed since: load it anew"):
+            detector.batch([FRAME, FRAME])
+        detector(FRAME)
+
+
 def test_what_was_assumed_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cfg = write_darknet(tmp_path, "net")
     told = []
