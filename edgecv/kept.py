@@ -124,7 +124,8 @@ class Place:
         found = read()
         if self._has_changed():
             raise InputError(
-                f"{self.source}: expected the files that were loaded, and they have changed since: load it anew"
+                f"{self.source}: expected the files that were loaded, and they have changed since: load it "
+                "anew"
             )
         return found
 
