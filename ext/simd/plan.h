@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ops.h"
-#include "pool.h"
+#include "threads.h"
 
 namespace ecv {
 

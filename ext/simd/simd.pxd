@@ -23,7 +23,7 @@ cdef extern from "steps.h" namespace "ecv" nogil:
 cdef extern from "memory.h" namespace "ecv" nogil:
     const int64_t kAlignment
 
-cdef extern from "pool.h" namespace "ecv" nogil:
+cdef extern from "threads.h" namespace "ecv" nogil:
     const int kMostThreads
     const int kMostCpus
     cdef enum class PoolStatus(int):
