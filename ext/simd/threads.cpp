@@ -29,7 +29,7 @@ constexpr int64_t kScratchStep = 128;
 std::atomic<uint32_t> forks{0};
 
 using Word = std::atomic<uint32_t>;
-static_assert(CPU_SETSIZE == kMostCpus, "pool.h says how many");
+static_assert(CPU_SETSIZE == kMostCpus, "threads.h says how many");
 static_assert(sizeof(Word) == 4, "a futex is 32 bits");
 
 void sleep_while(Word& word, uint32_t value) {
@@ -68,14 +68,14 @@ bool await(int64_t spin_ns, Ready ready) {
 }
 
 struct Worker {
-    NativePool* pool;
+    NativeThreads* threads;
     int index;  // of its scratch; the caller's is 0
     pthread_t thread;
 };
 
 }  // namespace
 
-struct NativePool {
+struct NativeThreads {
     // What a thread needs to join in, in one cache line.
     alignas(64) std::atomic<uint64_t> ticket{0};  // turn << 32 | chunks that nobody has claimed
     Word turn{0};                                 // counts tasks; sleepers sleep on it
@@ -91,7 +91,7 @@ struct NativePool {
     alignas(64) std::atomic<bool> busy{false};
     std::atomic<bool> stop{false};
     std::atomic<bool> closed{false};
-    int threads = 1;
+    int count = 1;
     int started = 0;
     int64_t spin_ns = 0;
     int64_t scratch_step = 0;
@@ -105,96 +105,98 @@ namespace {
 
 // Claims and runs chunks until none is left. A claim succeeds only while the task has chunks to claim, and
 // the task stands until those claimed are counted as done: what a claimant reads cannot change under it.
-void take_chunks(NativePool& pool, int index) {
+void take_chunks(NativeThreads& threads, int index) {
     uint32_t finished = 0;
-    uint64_t ticket = pool.ticket.load(std::memory_order_acquire);
+    uint64_t ticket = threads.ticket.load(std::memory_order_acquire);
     while (static_cast<uint32_t>(ticket) != 0) {
-        if (!pool.ticket.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
-                                               std::memory_order_acquire))
+        if (!threads.ticket.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel,
+                                                  std::memory_order_acquire))
             continue;
-        const Task& task = pool.task;
+        const Task& task = threads.task;
         const int64_t chunk = task.chunks - static_cast<uint32_t>(ticket);
         const StepStatus status =
-            task.run(task.step, *task.memory, chunk, pool.scratch + index * pool.scratch_step);
-        if (status != StepStatus::ok) pool.status.store(static_cast<int>(status), std::memory_order_relaxed);
+            task.run(task.step, *task.memory, chunk, threads.scratch + index * threads.scratch_step);
+        if (status != StepStatus::ok)
+            threads.status.store(static_cast<int>(status), std::memory_order_relaxed);
         ++finished;
-        ticket = pool.ticket.load(std::memory_order_acquire);
+        ticket = threads.ticket.load(std::memory_order_acquire);
     }
     if (finished == 0) return;
-    pool.done.fetch_add(finished, std::memory_order_seq_cst);
-    if (index != 0 && pool.caller_sleeps.load(std::memory_order_seq_cst)) wake(pool.done, 1);
+    threads.done.fetch_add(finished, std::memory_order_seq_cst);
+    if (index != 0 && threads.caller_sleeps.load(std::memory_order_seq_cst)) wake(threads.done, 1);
 }
 
 void* work(void* argument) {
     const Worker& worker = *static_cast<const Worker*>(argument);
-    NativePool& pool = *worker.pool;
+    NativeThreads& threads = *worker.threads;
     const FlushDenormals mode;
     for (;;) {
-        const uint32_t turn = pool.turn.load(std::memory_order_acquire);
-        if (pool.stop.load(std::memory_order_acquire)) return nullptr;
-        take_chunks(pool, worker.index);
-        const auto is_next = [&] { return pool.turn.load(std::memory_order_acquire) != turn; };
-        if (await(pool.spin_ns, is_next)) continue;
+        const uint32_t turn = threads.turn.load(std::memory_order_acquire);
+        if (threads.stop.load(std::memory_order_acquire)) return nullptr;
+        take_chunks(threads, worker.index);
+        const auto is_next = [&] { return threads.turn.load(std::memory_order_acquire) != turn; };
+        if (await(threads.spin_ns, is_next)) continue;
         // Counted before the futex looks at the turn: the caller changes the turn, then looks at the count.
-        pool.sleepers.fetch_add(1, std::memory_order_seq_cst);
-        while (!is_next()) sleep_while(pool.turn, turn);
-        pool.sleepers.fetch_sub(1, std::memory_order_relaxed);
+        threads.sleepers.fetch_add(1, std::memory_order_seq_cst);
+        while (!is_next()) sleep_while(threads.turn, turn);
+        threads.sleepers.fetch_sub(1, std::memory_order_relaxed);
     }
 }
 
-void end_workers(NativePool& pool) {
-    pool.stop.store(true, std::memory_order_release);
-    pool.turn.fetch_add(1, std::memory_order_seq_cst);
-    wake(pool.turn, INT_MAX);
-    if (pool.forks_seen == fork_count())
-        for (int i = 0; i < pool.started; ++i) pthread_join(pool.workers[i].thread, nullptr);
-    pool.started = 0;
+void end_workers(NativeThreads& threads) {
+    threads.stop.store(true, std::memory_order_release);
+    threads.turn.fetch_add(1, std::memory_order_seq_cst);
+    wake(threads.turn, INT_MAX);
+    if (threads.forks_seen == fork_count())
+        for (int i = 0; i < threads.started; ++i) pthread_join(threads.workers[i].thread, nullptr);
+    threads.started = 0;
 }
 
-PoolStatus start_workers(NativePool& pool) {
-    pool.forks_seen = fork_count();
-    pool.stop.store(false, std::memory_order_relaxed);
-    pool.ticket.store(0, std::memory_order_relaxed);
-    pool.sleepers.store(0, std::memory_order_relaxed);
+ThreadsStatus start_workers(NativeThreads& threads) {
+    threads.forks_seen = fork_count();
+    threads.stop.store(false, std::memory_order_relaxed);
+    threads.ticket.store(0, std::memory_order_relaxed);
+    threads.sleepers.store(0, std::memory_order_relaxed);
     // Signals are for the threads of the caller.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     bool is_placed = true;
-    for (pool.started = 0; pool.started < pool.threads - 1; ++pool.started) {
-        Worker& worker = pool.workers[pool.started];
-        worker.pool = &pool;
-        worker.index = pool.started + 1;
+    for (threads.started = 0; threads.started < threads.count - 1; ++threads.started) {
+        Worker& worker = threads.workers[threads.started];
+        worker.threads = &threads;
+        worker.index = threads.started + 1;
         if (pthread_create(&worker.thread, nullptr, work, &worker)) break;
         pthread_setname_np(worker.thread, "edgecv");
-        is_placed &= !pool.is_pinned || !pthread_setaffinity_np(worker.thread, sizeof pool.cpus, &pool.cpus);
+        is_placed &=
+            !threads.is_pinned || !pthread_setaffinity_np(worker.thread, sizeof threads.cpus, &threads.cpus);
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    const bool is_whole = pool.started == pool.threads - 1;
-    if (is_whole && is_placed) return PoolStatus::ok;
-    end_workers(pool);
-    return is_whole ? PoolStatus::no_cpu : PoolStatus::no_threads;
+    const bool is_whole = threads.started == threads.count - 1;
+    if (is_whole && is_placed) return ThreadsStatus::ok;
+    end_workers(threads);
+    return is_whole ? ThreadsStatus::no_cpu : ThreadsStatus::no_threads;
 }
 
-// After a fork the child has none of the workers, nor the thread that may have held the pool.
-PoolStatus renew_after_fork(NativePool& pool) {
-    if (pool.forks_seen == fork_count()) return PoolStatus::ok;
-    pool.busy.store(false, std::memory_order_relaxed);
-    pool.done.store(0, std::memory_order_relaxed);
-    pool.caller_sleeps.store(0, std::memory_order_relaxed);
-    return start_workers(pool);
+// After a fork the child has none of the workers, nor the caller that may have held them.
+ThreadsStatus renew_after_fork(NativeThreads& threads) {
+    if (threads.forks_seen == fork_count()) return ThreadsStatus::ok;
+    threads.busy.store(false, std::memory_order_relaxed);
+    threads.done.store(0, std::memory_order_relaxed);
+    threads.caller_sleeps.store(0, std::memory_order_relaxed);
+    return start_workers(threads);
 }
 
-bool reserve_scratch(NativePool& pool, int64_t bytes) {
+bool reserve_scratch(NativeThreads& threads, int64_t bytes) {
     const int64_t step = (bytes + kScratchStep - 1) / kScratchStep * kScratchStep;
-    if (step <= pool.scratch_step) return true;
+    if (step <= threads.scratch_step) return true;
     // Pages are touched at once: what a damaged file asks for must not bring the machine down.
-    if (step > physical_memory() / pool.threads) return false;
-    char* scratch = allocate_zeroed(step * pool.threads);
+    if (step > physical_memory() / threads.count) return false;
+    char* scratch = allocate_zeroed(step * threads.count);
     if (!scratch) return false;
-    free(pool.scratch);
-    pool.scratch = scratch;
-    pool.scratch_step = step;
+    free(threads.scratch);
+    threads.scratch = scratch;
+    threads.scratch_step = step;
     return true;
 }
 
@@ -213,80 +215,81 @@ int usable_cpus() {
     return CPU_COUNT(&set);
 }
 
-PoolStatus pool_create(int threads, int budget, const int* cpus, int n_cpus, NativePool** result) {
+ThreadsStatus threads_create(int count, int budget, const int* cpus, int n_cpus, NativeThreads** result) {
     void* data = nullptr;
-    if (posix_memalign(&data, alignof(NativePool), sizeof(NativePool))) return PoolStatus::out_of_memory;
-    NativePool* pool = new (data) NativePool;
-    pool->threads = threads;
-    pool->spin_ns = threads <= budget ? kSpinNs : 0;
-    pool->is_pinned = n_cpus > 0;
-    CPU_ZERO(&pool->cpus);
-    for (int i = 0; i < n_cpus; ++i) CPU_SET(cpus[i], &pool->cpus);
-    const PoolStatus status = start_workers(*pool);
-    if (status == PoolStatus::ok)
-        *result = pool;
+    if (posix_memalign(&data, alignof(NativeThreads), sizeof(NativeThreads)))
+        return ThreadsStatus::out_of_memory;
+    NativeThreads* threads = new (data) NativeThreads;
+    threads->count = count;
+    threads->spin_ns = count <= budget ? kSpinNs : 0;
+    threads->is_pinned = n_cpus > 0;
+    CPU_ZERO(&threads->cpus);
+    for (int i = 0; i < n_cpus; ++i) CPU_SET(cpus[i], &threads->cpus);
+    const ThreadsStatus status = start_workers(*threads);
+    if (status == ThreadsStatus::ok)
+        *result = threads;
     else
         free(data);
     return status;
 }
 
-PoolStatus pool_close(NativePool* pool) {
-    if (pool->forks_seen == fork_count() && pool->busy.exchange(true, std::memory_order_acquire))
-        return PoolStatus::busy;
-    if (!pool->closed) end_workers(*pool);
-    pool->closed = true;
-    pool->busy.store(false, std::memory_order_release);
-    return PoolStatus::ok;
+ThreadsStatus threads_close(NativeThreads* threads) {
+    if (threads->forks_seen == fork_count() && threads->busy.exchange(true, std::memory_order_acquire))
+        return ThreadsStatus::busy;
+    if (!threads->closed) end_workers(*threads);
+    threads->closed = true;
+    threads->busy.store(false, std::memory_order_release);
+    return ThreadsStatus::ok;
 }
 
-void pool_free(NativePool* pool) {
-    if (!pool) return;
-    pool_close(pool);
-    free(pool->scratch);
-    free(pool);
+void threads_free(NativeThreads* threads) {
+    if (!threads) return;
+    threads_close(threads);
+    free(threads->scratch);
+    free(threads);
 }
 
-PoolStatus pool_begin(NativePool* pool, int64_t scratch_bytes) {
-    if (pool->closed) return PoolStatus::closed;
-    const PoolStatus renewed = renew_after_fork(*pool);
-    if (renewed != PoolStatus::ok) return renewed;
-    if (pool->busy.exchange(true, std::memory_order_acquire)) return PoolStatus::busy;
-    const PoolStatus status = pool->closed                            ? PoolStatus::closed
-                              : reserve_scratch(*pool, scratch_bytes) ? PoolStatus::ok
-                                                                      : PoolStatus::out_of_memory;
-    if (status != PoolStatus::ok) pool_end(pool);
+ThreadsStatus threads_begin(NativeThreads* threads, int64_t scratch_bytes) {
+    if (threads->closed) return ThreadsStatus::closed;
+    const ThreadsStatus renewed = renew_after_fork(*threads);
+    if (renewed != ThreadsStatus::ok) return renewed;
+    if (threads->busy.exchange(true, std::memory_order_acquire)) return ThreadsStatus::busy;
+    const ThreadsStatus status = threads->closed                            ? ThreadsStatus::closed
+                                 : reserve_scratch(*threads, scratch_bytes) ? ThreadsStatus::ok
+                                                                            : ThreadsStatus::out_of_memory;
+    if (status != ThreadsStatus::ok) threads_end(threads);
     return status;
 }
 
-void pool_end(NativePool* pool) { pool->busy.store(false, std::memory_order_release); }
+void threads_end(NativeThreads* threads) { threads->busy.store(false, std::memory_order_release); }
 
-StepStatus pool_run(NativePool* pool, const Task& task) {
-    if (pool->threads == 1 || task.chunks <= 1) {
+StepStatus threads_run(NativeThreads* threads, const Task& task) {
+    if (threads->count == 1 || task.chunks <= 1) {
         StepStatus status = StepStatus::ok;
         for (int64_t chunk = 0; chunk < task.chunks; ++chunk) {
-            const StepStatus answer = task.run(task.step, *task.memory, chunk, pool->scratch);
+            const StepStatus answer = task.run(task.step, *task.memory, chunk, threads->scratch);
             if (answer != StepStatus::ok) status = answer;
         }
         return status;
     }
     const uint32_t chunks = static_cast<uint32_t>(task.chunks);
-    pool->task = task;
-    pool->status.store(0, std::memory_order_relaxed);
-    pool->done.store(0, std::memory_order_relaxed);
-    const uint32_t turn = pool->turn.load(std::memory_order_relaxed) + 1;
-    pool->ticket.store(uint64_t{turn} << 32 | chunks, std::memory_order_release);
-    pool->turn.store(turn, std::memory_order_seq_cst);
-    if (pool->sleepers.load(std::memory_order_seq_cst)) wake(pool->turn, static_cast<int>(chunks - 1));
-    take_chunks(*pool, 0);
-    const auto is_done = [&] { return pool->done.load(std::memory_order_acquire) == chunks; };
-    if (!is_done() && !await(pool->spin_ns, is_done)) {
+    threads->task = task;
+    threads->status.store(0, std::memory_order_relaxed);
+    threads->done.store(0, std::memory_order_relaxed);
+    const uint32_t turn = threads->turn.load(std::memory_order_relaxed) + 1;
+    threads->ticket.store(uint64_t{turn} << 32 | chunks, std::memory_order_release);
+    threads->turn.store(turn, std::memory_order_seq_cst);
+    if (threads->sleepers.load(std::memory_order_seq_cst)) wake(threads->turn, static_cast<int>(chunks - 1));
+    take_chunks(*threads, 0);
+    const auto is_done = [&] { return threads->done.load(std::memory_order_acquire) == chunks; };
+    if (!is_done() && !await(threads->spin_ns, is_done)) {
         // As with the sleepers: first the flag, then the futex looks at the count.
-        pool->caller_sleeps.store(1, std::memory_order_seq_cst);
-        for (uint32_t done; (done = pool->done.load(std::memory_order_seq_cst)) != chunks;)
-            sleep_while(pool->done, done);
-        pool->caller_sleeps.store(0, std::memory_order_relaxed);
+        threads->caller_sleeps.store(1, std::memory_order_seq_cst);
+        for (uint32_t done; (done = threads->done.load(std::memory_order_seq_cst)) != chunks;)
+            sleep_while(threads->done, done);
+        threads->caller_sleeps.store(0, std::memory_order_relaxed);
     }
-    return static_cast<StepStatus>(pool->status.load(std::memory_order_relaxed));
+    return static_cast<StepStatus>(threads->status.load(std::memory_order_relaxed));
 }
 
 }  // namespace ecv

@@ -9,9 +9,9 @@ namespace ecv {
 constexpr int kMostThreads = 256;
 constexpr int64_t kMostChunks = INT32_MAX;
 
-struct NativePool;
+struct NativeThreads;
 
-enum class PoolStatus : int { ok, busy, closed, out_of_memory, no_threads, no_cpu };
+enum class ThreadsStatus : int { ok, busy, closed, out_of_memory, no_threads, no_cpu };
 
 // What a step is to the threads that run it.
 struct Task {
@@ -23,22 +23,22 @@ struct Task {
 
 constexpr int kMostCpus = 1024;
 
-// threads: 1 to kMostThreads, the caller included. budget: how many of them can run at a time; where they are
-// fewer, waiting threads do not spin. cpus: n_cpus processors, each below kMostCpus, that the workers stay on;
-// of none they inherit the affinity of the calling thread. no_cpu where they may not run on these.
-PoolStatus pool_create(int threads, int budget, const int* cpus, int n_cpus, NativePool** pool);
+// count: 1 to kMostThreads, the caller included. budget: how many of them can run at a time; where they are
+// fewer, waiting threads do not spin. cpus: n_cpus processors, each below kMostCpus, that the workers stay
+// on; of none they inherit the affinity of the calling thread. no_cpu where they may not run on these.
+ThreadsStatus threads_create(int count, int budget, const int* cpus, int n_cpus, NativeThreads** threads);
 
-// Ends the workers; busy where a run holds the pool. The pool remains, closed, until it is freed.
-PoolStatus pool_close(NativePool* pool);
-void pool_free(NativePool* pool);
+// Ends the workers; busy where a run holds the threads. What they have stays, closed, until it is freed.
+ThreadsStatus threads_close(NativeThreads* threads);
+void threads_free(NativeThreads* threads);
 
-// A run holds the pool from begin to end. begin allocates only where a run needs more scratch than all before
-// it, and starts workers anew only in a process that was forked.
-PoolStatus pool_begin(NativePool* pool, int64_t scratch_bytes);
-void pool_end(NativePool* pool);
+// A run holds the threads from begin to end. begin allocates only where a run needs more scratch than all
+// before it, and starts workers anew only in a process that was forked.
+ThreadsStatus threads_begin(NativeThreads* threads, int64_t scratch_bytes);
+void threads_end(NativeThreads* threads);
 
-// Runs all chunks of a step; the caller holds the pool. What the last chunk that failed answered, or ok.
-StepStatus pool_run(NativePool* pool, const Task& task);
+// Runs all chunks of a step; the caller holds the threads. What the last chunk that failed answered, or ok.
+StepStatus threads_run(NativeThreads* threads, const Task& task);
 
 // CPUs that the calling thread may run on.
 int usable_cpus();
