@@ -71,7 +71,7 @@ def close_ups() -> list[Image]:
 
 
 def shade(scene: Scene, part: Part) -> float:
-    """Mean grey level of a part."""
+    """Mean gray level of a part."""
     return float(scene.image[part.mask].mean())
 
 

@@ -18,7 +18,7 @@ TAN_30 = float(np.tan(np.deg2rad(30)))
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """A thing in its own frame, millimetres; the frame's origin is its centre.
+    """A thing in its own frame, millimeters; the frame's origin is its center.
 
     solids: their union. outline: (n, 3) points whose hull holds the thing. height: of its upper face when
     it rests as meant. bore, pitch, thread: radius of the hole, thread pitch, and the z range with an
@@ -102,7 +102,7 @@ def washer(rng: np.random.Generator, d: float) -> Body:
 
 
 def bolt(rng: np.random.Generator, d: float) -> Body:
-    """A hexagon-head bolt: chamfered head, plain shank, rolled thread and a bevelled tip."""
+    """A hexagon-head bolt: chamfered head, plain shank, rolled thread and a beveled tip."""
     s = d * rng.uniform(1.55, 1.75)
     k = d * rng.uniform(0.58, 0.75)
     length = d * rng.uniform(1.4, 5.0)
@@ -157,7 +157,7 @@ def block(rng: np.random.Generator, d: float) -> Body:
 
 
 def rod(rng: np.random.Generator, d: float) -> Body:
-    """A plain dowel pin with bevelled ends."""
+    """A plain dowel pin with beveled ends."""
     r = d * rng.uniform(0.14, 0.3)
     half = d * rng.uniform(0.7, 1.8)
     solid = Solid((Round(r), Slab(Z, half), Round(r * 0.75 + half, -1.0), Round(r * 0.75 + half, 1.0)))

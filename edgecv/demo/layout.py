@@ -70,7 +70,7 @@ def target_sizes(rng: np.random.Generator, count: int, spec: SceneSpec) -> Float
     center = np.exp(rng.uniform(np.log(low), np.log(largest)))
     spread = 0.25 if rng.random() < 0.6 else 0.7
     sizes = center * np.exp(rng.normal(0, spread, count))
-    # What falls outside the range is drawn anew inside it, so that no size is favoured.
+    # What falls outside the range is drawn anew inside it, so that no size is favored.
     again = np.exp(rng.uniform(np.log(low), np.log(largest), count))
     result: FloatArray = np.where((sizes < low) | (sizes > largest), again, sizes)
     return result

@@ -20,7 +20,7 @@ def tiled_noise(
     """Smooth noise, float32 (size, size), mean 0 and standard deviation about 1, that wraps around.
 
     cells: random values along x in each octave, at most `size`; along y that many times `stretch`, for
-    fibres along x.
+    fibers along x.
     """
     total = np.zeros((size, size), np.float32)
     for count, weight in zip(cells, weights, strict=True):

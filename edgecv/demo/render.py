@@ -1,4 +1,4 @@
-"""From bodies to pixels: coverage and colour of each body, and the shadow that it throws."""
+"""From bodies to pixels: coverage and color of each body, and the shadow that it throws."""
 
 from __future__ import annotations
 

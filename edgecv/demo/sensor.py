@@ -148,7 +148,7 @@ def degrade(
     """A picture as a worse camera or worse light would give it. The image itself is left alone.
 
     image: uint8 (H, W, 3) BGR, sRGB. blur: sigma of a Gaussian, pixels, 0 to 50. gain: factor on linear
-    light, 0 to 16: below 1 is darker. noise: sigma of independent Gaussian noise, grey levels, 0 to 255,
+    light, 0 to 16: below 1 is darker. noise: sigma of independent Gaussian noise, gray levels, 0 to 255,
     added last. seed: of the noise. Raises InputError for anything else.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

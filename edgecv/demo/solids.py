@@ -1,7 +1,7 @@
 """Solids given by inequalities, and where rays enter them: no meshes, every answer is exact.
 
 A `Solid` is a convex intersection of simple regions minus convex cuts. Points and directions are float32
-(3, n), millimetres, in the solid's own frame, whose z axis is the axis of everything round.
+(3, n), millimeters, in the solid's own frame, whose z axis is the axis of everything round.
 """
 
 from __future__ import annotations

@@ -251,21 +251,21 @@ def _plastic(rng: np.random.Generator, size: int, relief: Relief) -> Draft:
 
 
 def _wood(rng: np.random.Generator, size: int, relief: Relief) -> Draft:
-    fibre = tiled_noise(rng, size, (4, 10, 30), (1, 0.8, 0.5), 14)
+    fiber = tiled_noise(rng, size, (4, 10, 30), (1, 0.8, 0.5), 14)
     broad = tiled_noise(rng, size, (2, 3), (1, 0.6), 5)
     _, y = _axes(size)
     rings = np.sin(y * np.float32(2 * np.pi * rng.integers(5, 14) / size) + 2.2 * broad)
-    value = 1 + 0.1 * fibre + 0.13 * rings + 0.07 * broad
+    value = 1 + 0.1 * fiber + 0.13 * rings + 0.07 * broad
     color = _pick(rng, [(0.16, 0.32, 0.5), (0.09, 0.2, 0.36), (0.3, 0.45, 0.58), (0.05, 0.1, 0.18)])
     tone = np.clip(value * _spots(rng, size), 0.2, 2)[..., None] ** np.array([1.4, 1.15, 1.0], np.float32)
     return tone * np.array(color, np.float32), 0.015, 0.35
 
 
 def _cardboard(rng: np.random.Generator, size: int, relief: Relief) -> Draft:
-    fibre = tiled_noise(rng, size, (40, 100, size // 2), (1, 1, 0.8), 2)
+    fiber = tiled_noise(rng, size, (40, 100, size // 2), (1, 1, 0.8), 2)
     x, _ = _axes(size)
     flutes = np.sin(x * np.float32(2 * np.pi * int(size / rng.uniform(12, 24)) / size))
-    value = (1 + 0.05 * fibre + 0.018 * flutes) * _wear(rng, size, 0.04) * _spots(rng, size)
+    value = (1 + 0.05 * fiber + 0.018 * flutes) * _wear(rng, size, 0.04) * _spots(rng, size)
     return _colored(value, _pick(rng, [(0.16, 0.3, 0.43), (0.22, 0.36, 0.5), (0.5, 0.56, 0.6)])), 0.0, 0.4
 
 

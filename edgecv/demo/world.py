@@ -27,7 +27,7 @@ class Pose:
     """Part to world: world = rotation @ part + translation_mm.
 
     rotation: float64 (3, 3). translation_mm: float64 (3,). A nut's and a washer's frame sits at its
-    centre with z along the bore, towards the chamfered face of a nut; a bolt's sits at the middle of its
+    center with z along the bore, towards the chamfered face of a nut; a bolt's sits at the middle of its
     length with z from the head to the tip. World z is up, and 0 on the tray or belt.
     """
 
@@ -40,7 +40,7 @@ class Camera:
     """A pinhole: pixel ~ matrix @ (rotation @ world + translation_mm).
 
     matrix, rotation: float64 (3, 3). translation_mm: float64 (3,). Pixels are in edge coordinates: the
-    centre of the first one is at (0.5, 0.5).
+    center of the first one is at (0.5, 0.5).
     """
 
     matrix: FloatArray
@@ -54,7 +54,7 @@ class Camera:
 
     @property
     def position_mm(self) -> FloatArray:
-        """The centre of projection in the world, float64 (3,)."""
+        """The center of projection in the world, float64 (3,)."""
         position: FloatArray = -self.rotation.T @ self.translation_mm
         return position
 

@@ -60,7 +60,6 @@ class StepFacts:
             "blocks": self.blocks,
             "flops": self.flops,
             "bytes": self.bytes,
-            "ns": self.ns,
         }
 
 

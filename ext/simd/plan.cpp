@@ -259,7 +259,7 @@ void context_cancel(NativeContext* context) {
     context->phase.compare_exchange_strong(running, kCancelled, std::memory_order_relaxed);
 }
 
-RunResult context_run(NativeContext* context, NativePool* pool, char* const* io, int64_t deadline_ns,
+RunResult context_run(NativeContext* context, NativeThreads* threads, char* const* io, int64_t deadline_ns,
                       double* times) {
     const FlushDenormals mode;
     for (int64_t i = kFirstInput; i < context->memory.n_slots; ++i)
@@ -272,7 +272,8 @@ RunResult context_run(NativeContext* context, NativePool* pool, char* const* io,
         const int64_t start = deadline_ns || times ? now_ns() : 0;
         if (deadline_ns && start >= deadline_ns) return {RunStatus::late, i, StepStatus::ok};
         const Step& step = plan.steps[static_cast<size_t>(i)];
-        const StepStatus answer = pool_run(pool, {step.run, step.fields, &context->memory, step.chunks});
+        const StepStatus answer =
+            threads_run(threads, {step.run, step.fields, &context->memory, step.chunks});
         if (answer != StepStatus::ok) return {RunStatus::failed, i, answer};
         if (times) {
             const double spent = static_cast<double>(now_ns() - start);

@@ -257,7 +257,7 @@ def test_an_error_of_data_leaves_the_session_usable() -> None:
 
 
 def test_nans_and_infinities_stay_where_they_are() -> None:
-    """Only what is computed from them: neighbours in a vector are other channels."""
+    """Only what is computed from them: neighbors in a vector are other channels."""
     network = network_of(
         "(float[1, 19, 5, 5] x) => (float[1, 19, 5, 5] y, float[1, 19, 5, 5] z)"
         " { y = Conv<group = 19, pads = [1, 1, 1, 1]>(x, w) z = Sigmoid(y) }",

@@ -119,7 +119,7 @@ def test_all_kinds_occur(pictures: list[Scene]) -> None:
     assert any(part.visible < 0.95 for part in parts)
 
 
-def test_centres_project_into_the_boxes(pictures: list[Scene]) -> None:
+def test_centers_project_into_the_boxes(pictures: list[Scene]) -> None:
     checked = 0
     for scene in pictures:
         for part in scene.parts:
@@ -186,7 +186,7 @@ def test_masks_agree_with_the_solids(name: str, drawn: list[tuple[Scene, list[Dr
     mask = patch.values >= 0.5
     wrong = (hit.reshape(height, width) != mask).sum()
     assert mask.sum() > 50
-    # Along the silhouette a pixel's centre and half of its area may disagree.
+    # Along the silhouette a pixel's center and half of its area may disagree.
     edge = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).sum()
     assert wrong <= 0.15 * edge
 

@@ -106,7 +106,7 @@ def test_a_body_lies_inside_its_outline_box(name: str) -> None:
 CLOSED_FORM = {
     # solid, origin, direction, ray parameter
     "slab": (Solid((Slab(Z, 1.0),)), (0, 0, 5), (0, 0, -1), 4.0),
-    "slab off centre": (Solid((Slab(Z, 1.0, 2.0),)), (0, 0, 5), (0, 0, -1), 2.0),
+    "slab off center": (Solid((Slab(Z, 1.0, 2.0),)), (0, 0, 5), (0, 0, -1), 2.0),
     "slab from below": (Solid((Slab(Z, 1.0),)), (0, 0, -5), (0, 0, 2), 2.0),
     "cylinder": (Solid((Round(2.0),)), (5, 0, 0), (-1, 0, 0), 3.0),
     "cylinder missed": (Solid((Round(2.0),)), (5, 2.1, 0), (-1, 0, 0), None),

@@ -1,4 +1,4 @@
-"""Little graphs for the tests of passes, and what every rewritten graph has to fulfil."""
+"""Little graphs for the tests of passes, and what every rewritten graph has to fulfill."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def _image_of(lowering: Lowering, node: Node, x: Tensor) -> Planes:
 
 
 def _readable(lowering: Lowering, x: Tensor, image: Planes, grid: Grid) -> Planes:
-    """The image where a convolution can read it: blocks, or planes whose pixels are neighbours."""
+    """The image where a convolution can read it: blocks, or planes whose pixels are neighbors."""
     spaces = {lowering.program.storages[n].space for n in np.unique(image.refs >> 48)}
     is_together = spaces == {"arena"} or len(np.unique(image.refs >> 48)) == 1
     is_plain = image.lanes or image.pixel == 1 or not grid.reaches_out(image.h, image.w)

@@ -95,7 +95,7 @@ def _numbers(node: Node, index: int) -> np.ndarray | None:
 
 
 def _along(lowering: Lowering, node: Node, x: Tensor, y: int, column: int, tables: dict[int, Taps]) -> Tensor:
-    """Resize two neighbouring axes (the first of them -1: only one), which stand as h and w."""
+    """Resize two neighboring axes (the first of them -1: only one), which stand as h and w."""
     whole = x.shape
     start = max(y, 0)
     h = whole[y] if y >= 0 else 1
