@@ -32,9 +32,11 @@ def check_deadline(deadline_ns: int, what: str) -> None:
 
     deadline_ns: of time.monotonic_ns(), 0 for none. what: whose deadline, for the message.
     """
-    if not deadline_ns and type(deadline_ns) is int:
+    if type(deadline_ns) is not int:
+        deadline_ns = _whole("deadline_ns", deadline_ns)
+    if not deadline_ns:
         return
-    ahead_ns = _whole("deadline_ns", deadline_ns) - time.monotonic_ns()
+    ahead_ns = deadline_ns - time.monotonic_ns()
     if ahead_ns > MOST_AHEAD_NS:
         raise InputError(
             f"deadline_ns: expected time.monotonic_ns() and what may pass, got a time {ahead_ns / 1e9:.6g} s "

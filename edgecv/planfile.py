@@ -2,6 +2,7 @@
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 KIND = "plan"
 CARD, TOLD = "card.json", "remarks.json"
+# Names of stages become parts of the names of files and of members.
+STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+MAX_STAGES = 16
 # In a container's `about`: what the plan was made from, and the threads that its steps are cut for.
 SOURCE, THREADS = "source", "threads"
 # A thousand times what networks in use have.

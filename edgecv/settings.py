@@ -95,7 +95,11 @@ ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, CACHE_BYTES, ISA, TRACEBACK)
 def cache_folder(*names: str) -> str | None:
     """A place in the folder of EDGECV_CACHE, which need not exist; None where that is not set and this user
     has no home folder."""
+    named = os.environ.get(CACHE.name) or os.environ.get("XDG_CACHE_HOME")
     try:
+        # A home that is not there is not made.
+        if not named and not os.path.isdir(os.path.expanduser("~")):
+            return None
         return os.path.join(CACHE.get(), *names)
     except RuntimeError:
         return None

@@ -120,8 +120,9 @@ class CompiledOpenCV(Compiled):
         self.threads = options.threads
         self._kind, self._target, self._version = kind, target, version
         claim_threads(self.threads)
-        self._spare: Any = self.read()
-        engine, precision = self._read_back(self._spare)
+        # Taken by one session, whichever thread opens it.
+        self._spare: list[Any] = [self.read()]
+        engine, precision = self._read_back(self._spare[0])
         super().__init__(
             model.facts,
             Placement(
@@ -137,8 +138,11 @@ class CompiledOpenCV(Compiled):
 
     def open(self, pool: Pool | None = None) -> OpenCVSession:
         refuse_pool("opencv", pool)
-        net, self._spare = self._spare, None
-        return OpenCVSession(self, net or self.read())
+        try:
+            net = self._spare.pop()
+        except IndexError:
+            net = self.read()
+        return OpenCVSession(self, net)
 
     def read(self) -> Any:
         """The network in cv2, on its target."""
@@ -169,7 +173,7 @@ class CompiledOpenCV(Compiled):
 
 def claim_threads(threads: int) -> None:
     """Set OpenCV's count of threads. Raises BackendError where a live session wants another."""
-    others = {session.threads for session in OpenCVSession.live} - {threads}
+    others = {session.threads for session in list(OpenCVSession.live)} - {threads}
     if others:
         raise BackendError(
             f"opencv: threads={threads} was asked for, and a live OpenCV session of this "

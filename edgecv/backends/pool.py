@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from edgecv.errors import DeadlineError
+from edgecv.exclusive import Lock
 
-# What a lock's timeout says for none.
-_FOREVER = -1
+if TYPE_CHECKING:
+    from edgecv import _simd
 
 
 class Pool:
@@ -26,38 +28,35 @@ class Pool:
     def __init__(self, threads: int, *, cpus: Sequence[int] | None = None) -> None:
         from edgecv import _simd
 
-        self.native = _simd.Pool(threads, budget=budget_of(threads), cpus=cpus)
-        self._turn = allocate_lock()
+        self._threads = _simd.Pool(threads, budget=_budget(threads, cpus), cpus=cpus)
+        self._lock = Lock()
 
     @property
     def threads(self) -> int:
         """Threads of one run, the caller included."""
-        return self.native.threads
+        return self._threads.threads
 
     @property
     def cpus(self) -> tuple[int, ...] | None:
         """Processors that the workers stay on, None where they are free."""
-        return self.native.cpus
+        return self._threads.cpus
 
-    def begin(self, deadline_ns: int = 0) -> None:
-        """Wait for a turn; `end` gives it back. Raises DeadlineError where it does not come in time."""
-        if self._turn.acquire(blocking=False):
-            return
-        wait_s = max(deadline_ns - time.monotonic_ns(), 0) / 1e9 if deadline_ns else _FOREVER
-        if not self._turn.acquire(timeout=wait_s):
-            raise DeadlineError("pool: not begun: another run had its threads until the deadline")
-
-    def end(self) -> None:
-        """Give the turn back."""
-        self._turn.release()
+    @contextmanager
+    def turn(self, deadline_ns: int = 0) -> Iterator[_simd.Pool]:
+        """The threads, once it is this run's turn. Raises DeadlineError where it is not in time."""
+        if not self._lock.acquire(blocking=False):
+            wait_s = max(deadline_ns - time.monotonic_ns(), 0) / 1e9 if deadline_ns else -1
+            if not self._lock.acquire(timeout=wait_s):
+                raise DeadlineError("pool: not begun: another run had its threads until the deadline")
+        try:
+            yield self._threads
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """End the threads, after a run in progress; sessions that share them raise from then on."""
-        self.begin()
-        try:
-            self.native.close()
-        finally:
-            self.end()
+        with self.turn() as threads:
+            threads.close()
 
     def __enter__(self) -> Pool:
         return self
@@ -71,10 +70,12 @@ class Pool:
         self.close()
 
 
-def budget_of(threads: int) -> int | None:
+def _budget(threads: int, cpus: Sequence[int] | None) -> int | None:
     """How many may run at a time; None for a thread alone, which waits for no other."""
     if threads == 1:
         return None
     from edgecv import machine
 
-    return machine.cpu_budget()
+    # The caller may be anywhere.
+    placed = threads if cpus is None else len(set(cpus)) + 1
+    return min(machine.cpu_budget(), placed)

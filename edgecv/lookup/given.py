@@ -18,7 +18,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,9 +26,6 @@ from edgecv import formats
 from edgecv.errors import EdgeCVError, InputError
 from edgecv.hashes import digest_of
 from edgecv.lookup import CARD_SUFFIX, is_plan
-
-if TYPE_CHECKING:
-    pass
 
 ABSENT, UNREADABLE = "absent", "unreadable"
 
@@ -150,7 +146,7 @@ def _found(find: Callable[[_Listing], None]) -> Given | None:
     listing = _Listing()
     try:
         find(listing)
-    except (_Refused, EdgeCVError, OSError, ValueError, TypeError):
+    except (_Refused, EdgeCVError, OSError, ValueError):
         return None
     return Given(tuple(listing.files), tuple(listing.facts))
 

@@ -34,6 +34,7 @@ from simd cimport (
     context_create,
     context_end,
     context_free,
+    context_reset,
     context_run,
     kAlignment,
     kMostCpus,
@@ -330,10 +331,13 @@ cdef class Context:
         self._check(result)
         return times[:steps]
 
-    def cancel(self):
-        """End the run in progress, if there is one, before its next step; it raises CancelledError.
+    def reset(self):
+        """Forget a cancel that no run has met."""
+        context_reset(self.context)
 
-        From any thread.
+    def cancel(self):
+        """End the run in progress before its next step, else the next run before its first; it raises
+        CancelledError. From any thread.
         """
         context_cancel(self.context)
 

@@ -51,6 +51,9 @@ struct NativeContext;
 NativeContext* context_create(const NativePlan* plan);
 void context_free(NativeContext* context);
 
+// Forgets a cancel that no run has met.
+void context_reset(NativeContext* context);
+
 // A run holds the context from begin to end. False where another one does.
 bool context_begin(NativeContext* context);
 void context_end(NativeContext* context);
@@ -61,7 +64,8 @@ void context_end(NativeContext* context);
 RunResult context_run(NativeContext* context, NativeThreads* threads, char* const* io, int64_t deadline_ns,
                       double* times);
 
-// The run in progress, if there is one, ends before its next step. From any thread.
+// The run in progress ends before its next step, and else the next one before its first, until a reset. From any
+// thread.
 void context_cancel(NativeContext* context);
 
 }  // namespace ecv

@@ -82,6 +82,7 @@ cdef extern from "plan.h" namespace "ecv" nogil:
         pass
     NativeContext* context_create(const NativePlan* plan)
     void context_free(NativeContext* context)
+    void context_reset(NativeContext* context)
     bint context_begin(NativeContext* context)
     void context_end(NativeContext* context)
     RunResult context_run(

@@ -152,6 +152,17 @@ void end_workers(NativeThreads& threads) {
     threads.started = 0;
 }
 
+// Whether a thread is now on these processors: the system leaves out those that it may not use.
+bool place(pthread_t thread, const cpu_set_t& cpus) {
+    cpu_set_t got;
+    return !pthread_setaffinity_np(thread, sizeof cpus, &cpus) &&
+           !pthread_getaffinity_np(thread, sizeof got, &got) && CPU_EQUAL(&got, &cpus);
+}
+
+void* try_place(void* cpus) {
+    return place(pthread_self(), *static_cast<cpu_set_t*>(cpus)) ? cpus : nullptr;
+}
+
 ThreadsStatus start_workers(NativeThreads& threads) {
     threads.forks_seen = fork_count();
     threads.stop.store(false, std::memory_order_relaxed);
@@ -168,8 +179,7 @@ ThreadsStatus start_workers(NativeThreads& threads) {
         worker.index = threads.started + 1;
         if (pthread_create(&worker.thread, nullptr, work, &worker)) break;
         pthread_setname_np(worker.thread, "edgecv");
-        is_placed &=
-            !threads.is_pinned || !pthread_setaffinity_np(worker.thread, sizeof threads.cpus, &threads.cpus);
+        if (threads.is_pinned) is_placed &= place(worker.thread, threads.cpus);
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     const bool is_whole = threads.started == threads.count - 1;
@@ -225,7 +235,16 @@ ThreadsStatus threads_create(int count, int budget, const int* cpus, int n_cpus,
     threads->is_pinned = n_cpus > 0;
     CPU_ZERO(&threads->cpus);
     for (int i = 0; i < n_cpus; ++i) CPU_SET(cpus[i], &threads->cpus);
-    const ThreadsStatus status = start_workers(*threads);
+    // Of a caller alone too, no worker of which could tell.
+    pthread_t probe;
+    void* is_placed = &threads->cpus;
+    ThreadsStatus status = ThreadsStatus::ok;
+    if (threads->is_pinned && pthread_create(&probe, nullptr, try_place, &threads->cpus))
+        status = ThreadsStatus::no_threads;
+    else if (threads->is_pinned)
+        pthread_join(probe, &is_placed);
+    if (!is_placed) status = ThreadsStatus::no_cpu;
+    if (status == ThreadsStatus::ok) status = start_workers(*threads);
     if (status == ThreadsStatus::ok)
         *result = threads;
     else

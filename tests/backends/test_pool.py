@@ -54,12 +54,13 @@ def test_networks_that_share_a_pool_give_what_they_give_alone(threads: int) -> N
 
 def test_a_turn_is_waited_for_until_the_deadline() -> None:
     with edgecv.Pool(1) as pool, opened(pool) as session:
-        pool.begin()
+        held = pool.turn()
+        held.__enter__()
         started = time.monotonic()
         with pytest.raises(DeadlineError, match="another run had its threads until the deadline"):
             session.run(BLOB, deadline_ns=time.monotonic_ns() + 100_000_000)
         assert time.monotonic() - started >= 0.1
-        threading.Timer(0.1, pool.end).start()
+        threading.Timer(0.1, lambda: held.__exit__(None, None, None)).start()
         session.run(BLOB, deadline_ns=time.monotonic_ns() + 60_000_000_000)
 
 

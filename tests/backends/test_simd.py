@@ -201,7 +201,7 @@ def test_a_run_in_another_thread_is_refused_and_one_can_be_cancelled(long_sessio
     inputs = {"x": np.full((1, 32, 512, 512), 0.5, np.float32)}
     seen: list[Any] = []
     thread = in_another_thread(long_session, inputs, seen)
-    wait_for(lambda: long_session._running is not None)
+    wait_for(lambda: long_session._is_running)
     with pytest.raises(SessionBusyError, match="another thread"):
         long_session.run(inputs)
     with pytest.raises(SessionBusyError, match="another thread"):
