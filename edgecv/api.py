@@ -89,6 +89,9 @@ def load_with(
     """As `load`, with the options as one record and the task's settings by name."""
     asked = _Asked(options, task, pool, settings or {})
     if isinstance(model, Loaded):
+        for name in ("weights", "labels", "mean"):
+            if getattr(options, name) is not None:
+                raise InputError(f"{name}: the model was found already; give it to resolve()")
         return _started(model, asked)
     place = _place(model, options, pool)
     known = None if place is None else place.find_model()

@@ -334,7 +334,7 @@ def _check_stages(stages: Mapping[str, Stage]) -> None:
     for name in stages:
         if not STAGE_NAME.fullmatch(name):
             raise ValueError(
-                f"`stages`: name {name[:40]!r}: expected at most 32 lower case letters, digits, '_' and '-', "
+                f"`stages`: name {name[:40]!r}: expected 1 to 32 lower case letters, digits, '_' and '-', "
                 "a "
                 "letter or a digit first"
             )

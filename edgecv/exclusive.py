@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from typing import ClassVar
 from weakref import WeakSet
 
@@ -20,27 +20,37 @@ class Lock:
 
     def __init__(self) -> None:
         self._lock = allocate_lock()
+        self._holder = 0
         self._all.add(self)
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread holds it, as a signal's handler finds it within a run."""
+        return self._holder == get_ident()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As `threading.Lock.acquire`: a timeout of -1 waits without limit."""
-        return self._lock.acquire(blocking, timeout)
+        if not self._lock.acquire(blocking, timeout):
+            return False
+        self._holder = get_ident()
+        return True
 
     def release(self) -> None:
         """As `threading.Lock.release`."""
+        self._holder = 0
         self._lock.release()
 
     def __enter__(self) -> None:
-        self._lock.acquire()
+        self.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.release()
 
     @classmethod
     def renew(cls) -> None:
         """Free all of them: of the threads of a process, a fork has one."""
         for lock in list(cls._all):
-            lock._lock = allocate_lock()
+            lock._lock, lock._holder = allocate_lock(), 0
 
 
 os.register_at_fork(after_in_child=Lock.renew)
@@ -56,6 +66,7 @@ class Exclusive:
 
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):
+            self.check_open()
             raise SessionBusyError(
                 f"this {self._what} is running in another thread: give each thread its own, as "
                 f"{self._what}.clone() makes one"
@@ -73,7 +84,14 @@ class Exclusive:
             raise BackendError(f"this {self._what} is closed")
 
     def close(self) -> bool:
-        """Refuse further use; waits for a run in progress. Returns False when it was closed already."""
+        """Refuse further use; waits for a run in progress. Returns False when it was closed already.
+
+        Raises SessionBusyError within a run of the same thread, which a signal's handler interrupts.
+        """
+        if self._lock.is_mine:
+            raise SessionBusyError(
+                f"this {self._what} is running in this very thread: close it once the call has returned"
+            )
         with self._lock:
             was_open, self._closed = not self._closed, True
         return was_open

@@ -194,7 +194,16 @@ def _blobs(card: ModelCard, frame: NDArray[np.uint8], size_wh: tuple[int, int] |
 def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[np.uint8]) -> _Run:
     kind = pipelines.of_card(loaded.card)
     settings = msgspec.structs.asdict(kind.Settings.for_comparison(CONF))
-    one = msgspec.structs.replace(options, backend=name, threads=options.threads or 1, warmup=False)
+    one = msgspec.structs.replace(
+        options,
+        backend=name,
+        threads=options.threads or 1,
+        warmup=False,
+        # Of what was found already.
+        weights=None,
+        labels=None,
+        mean=None,
+    )
     with api.load_with(loaded, one, settings=settings) as pipeline:
         seen = pipeline.inspect(frame)
         return _Run(

@@ -163,12 +163,16 @@ class CompiledOpenCV(Compiled):
                     f"opencv: the new engine of OpenCV {self._version} was asked for and another one "
                     "answers: is OPENCV_FORCE_DNN_ENGINE set?"
                 )
-            return "new engine, DNN_TARGET_CPU", "int8" if "Int8 {" in dump else "fp32"
+            return "new engine, DNN_TARGET_CPU", self._computed("Int8 {" in dump)
         backend_name, targets = DEVICES[self._kind]
         if self._kind == "cpu":
             is_integer = any(name.endswith("Int8") for name in net.getLayerTypes())
-            return f"classic engine, {backend_name}, DNN_TARGET_CPU", "int8" if is_integer else "fp32"
+            return f"classic engine, {backend_name}, DNN_TARGET_CPU", self._computed(is_integer)
         return f"classic engine, {backend_name}, {targets[self._precision]}", self._precision
+
+    def _computed(self, has_integers: bool) -> str:
+        """What most weights are multiplied in: a few integer layers of a float network do not decide."""
+        return "int8" if has_integers and self.model.precision == "int8" else "fp32"
 
 
 def claim_threads(threads: int) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edgecv.errors import DeadlineError
+from edgecv.errors import CancelledError, DeadlineError, SessionBusyError
 from edgecv.exclusive import Lock
 
 if TYPE_CHECKING:
     from edgecv import _simd
+
+# How long a run that waits for its turn may not notice that it was cancelled.
+_LOOK_S = 0.005
 
 
 class Pool:
@@ -42,16 +45,30 @@ class Pool:
         return self._threads.cpus
 
     @contextmanager
-    def turn(self, deadline_ns: int = 0) -> Iterator[_simd.Pool]:
-        """The threads, once it is this run's turn. Raises DeadlineError where it is not in time."""
+    def turn(
+        self, deadline_ns: int = 0, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[_simd.Pool]:
+        """The threads, once it is this run's turn. Raises DeadlineError where it is not in time,
+        CancelledError once `is_cancelled` says so."""
         if not self._lock.acquire(blocking=False):
-            wait_s = max(deadline_ns - time.monotonic_ns(), 0) / 1e9 if deadline_ns else -1
-            if not self._lock.acquire(timeout=wait_s):
-                raise DeadlineError("pool: not begun: another run had its threads until the deadline")
+            self._wait(deadline_ns, is_cancelled)
         try:
             yield self._threads
         finally:
             self._lock.release()
+
+    def _wait(self, deadline_ns: int, is_cancelled: Callable[[], bool]) -> None:
+        if self._lock.is_mine:
+            raise SessionBusyError("pool: in use in this very thread: wait until the call has returned")
+        wait_s = _LOOK_S
+        while not self._lock.acquire(timeout=wait_s):
+            if is_cancelled():
+                raise CancelledError("pool: cancelled while another run had its threads")
+            if deadline_ns:
+                left_s = (int(deadline_ns) - time.monotonic_ns()) / 1e9
+                if left_s <= 0:
+                    raise DeadlineError("pool: not begun: another run had its threads until the deadline")
+                wait_s = min(left_s, _LOOK_S)
 
     def close(self) -> None:
         """End the threads, after a run in progress; sessions that share them raise from then on."""

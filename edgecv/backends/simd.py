@@ -311,7 +311,7 @@ class SimdSession(Session[_Ready]):
     ) -> dict[str, Array]:
         known, outputs = out or {}, plan.plan.outputs
         arrays = [known[o.name] if o.name in known else np.empty(o.shape, o.dtype) for o in outputs]
-        with self._pool.turn(deadline_ns) as threads:
+        with self._pool.turn(deadline_ns, lambda: self._is_cancelled) as threads:
             plan.context.run(
                 threads,
                 tuple(inputs[spec.name] for spec in self.inputs),

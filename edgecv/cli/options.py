@@ -200,7 +200,8 @@ def _record(own: dict[str, Any]) -> LoadOptions:
 
 
 def _given(own: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in own.items() if value not in (None, False)}
+    # 0 is a value, though it equals False.
+    return {name: value for name, value in own.items() if value is not None and value is not False}
 
 
 def split_counts(option: str, text: str) -> list[int]:

@@ -224,7 +224,7 @@ def check_stages(names: Iterable[str]) -> None:
     for name in names:
         if not planfile.STAGE_NAME.fullmatch(name):
             raise InputError(
-                f"stages: {name[:40]!r}: expected at most 32 lower case letters, digits, '_' and '-', a "
+                f"stages: {name[:40]!r}: expected 1 to 32 lower case letters, digits, '_' and '-', a "
                 "letter "
                 "or a digit first"
             )

@@ -64,8 +64,8 @@ void context_end(NativeContext* context);
 RunResult context_run(NativeContext* context, NativeThreads* threads, char* const* io, int64_t deadline_ns,
                       double* times);
 
-// The run in progress ends before its next step, and else the next one before its first, until a reset. From any
-// thread.
+// The run in progress ends before its next step, and else the next one before its first, until a reset. From
+// any thread.
 void context_cancel(NativeContext* context);
 
 }  // namespace ecv

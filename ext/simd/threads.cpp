@@ -159,9 +159,7 @@ bool place(pthread_t thread, const cpu_set_t& cpus) {
            !pthread_getaffinity_np(thread, sizeof got, &got) && CPU_EQUAL(&got, &cpus);
 }
 
-void* try_place(void* cpus) {
-    return place(pthread_self(), *static_cast<cpu_set_t*>(cpus)) ? cpus : nullptr;
-}
+void* try_place(void* cpus) { return place(pthread_self(), *static_cast<cpu_set_t*>(cpus)) ? cpus : nullptr; }
 
 ThreadsStatus start_workers(NativeThreads& threads) {
     threads.forks_seen = fork_count();
