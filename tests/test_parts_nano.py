@@ -11,8 +11,7 @@ import onnx
 import pytest
 
 import edgecv
-from edgecv import backends, boxes, evaluate, zoo
-from edgecv.demo import scenes
+from edgecv import backends, boxes, evaluate, scenes, zoo
 from edgecv.types import Detections
 
 pytest.importorskip("cv2", reason="generated scenes need the extra opencv")

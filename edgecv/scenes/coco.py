@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.world import CLASSES, MIN_VISIBLE, Part, Scene
 from edgecv.errors import InputError, OutputError
 from edgecv.media._cv2 import require_cv2
 from edgecv.media.atomic import cannot_write, write_whole
+from edgecv.scenes.world import CLASSES, MIN_VISIBLE, Part, Scene
 
 
 def mask_to_rle(mask: NDArray[np.bool_]) -> dict[str, list[int]]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.layout import Item
-from edgecv.demo.light import Light, lookup
-from edgecv.demo.litter import Strand, draw_strand
-from edgecv.demo.render import Layer, Patch, render, shadows
-from edgecv.demo.surfaces import Surface
-from edgecv.demo.world import Box, Camera, Part, Size
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.layout import Item
+from edgecv.scenes.light import Light, lookup
+from edgecv.scenes.litter import Strand, draw_strand
+from edgecv.scenes.render import Layer, Patch, render, shadows
+from edgecv.scenes.surfaces import Surface
+from edgecv.scenes.world import Box, Camera, Part, Size
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]

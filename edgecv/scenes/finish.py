@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.bodies import Body
-from edgecv.demo.light import lookup
-from edgecv.demo.noise import TILE, finish_noise, sample
-from edgecv.demo.world import Face, FloatArray
+from edgecv.scenes.bodies import Body
+from edgecv.scenes.light import lookup
+from edgecv.scenes.noise import TILE, finish_noise, sample
+from edgecv.scenes.world import Face, FloatArray
 
 Array = NDArray[np.float32]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.bodies import Body
-from edgecv.demo.finish import Finish, shade
-from edgecv.demo.light import Light
-from edgecv.demo.solids import FAR, first_hit
-from edgecv.demo.world import Camera, FloatArray, Pose
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.bodies import Body
+from edgecv.scenes.finish import Finish, shade
+from edgecv.scenes.light import Light
+from edgecv.scenes.solids import FAR, first_hit
+from edgecv.scenes.world import Camera, FloatArray, Pose
 
 Array = NDArray[np.float32]
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.world import check_range, check_seed, stream
 from edgecv.errors import InputError
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.world import check_range, check_seed, stream
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]

@@ -160,6 +160,26 @@ class SceneSpec:
         check_range("clutter", self.clutter, 0, 10)
 
 
+@dataclass(frozen=True)
+class BeltSpec:
+    """What belt to make.
+
+    size_wh: pixels, 32 to 4096. step_mm: travel between frames, 0 to 1000. defect_rate: share of defective
+    ones among the nuts, 0 to 1.
+
+    Raises InputError for values outside these ranges.
+    """
+
+    size_wh: Size = (640, 480)
+    step_mm: float = 4.0
+    defect_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_size(self.size_wh)
+        check_range("step_mm", self.step_mm, 0, 1000)
+        check_range("defect_rate", self.defect_rate, 0, 1)
+
+
 def _inverse(matrix: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.inv(matrix), np.float64)
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgecv import api, backends, evaluate
-from edgecv.demo import cell, page, scenes
+from edgecv import api, backends, evaluate, scenes
+from edgecv.demo import cell, page
 from edgecv.demo.cell import BackendOutcome, Demo, DemoConfig
 from edgecv.errors import BackendError, InputError, MediaError, MissingExtraError
 from edgecv.options import LoadOptions
