@@ -41,13 +41,12 @@ class Drawn:
 
 def draw(items: Sequence[Item], camera: Camera, light: Light, size_wh: Size) -> list[Drawn]:
     """Every item on its own, in the order in which they cover each other: the lowest and farthest first."""
-    soft = light.blurred(1.0)
     drawn = []
     for item in items:
         placed = item.placed
         center = camera.rotation @ placed.pose.translation_mm + camera.translation_mm
         key, fill = shadows(placed, camera, light, size_wh) or (None, None)
-        layer = render(placed, camera, light, soft)
+        layer = render(placed, camera, light)
         drawn.append(Drawn(item, layer, key, fill, float(np.linalg.norm(center))))
     return sorted(drawn, key=lambda d: (d.item is not None and d.item.base_mm > 0, -d.distance))
 

@@ -9,7 +9,7 @@ import numpy as np
 from edgecv.scenes import bodies, finish
 from edgecv.scenes.bodies import Body
 from edgecv.scenes.litter import Rim
-from edgecv.scenes.render import Placed
+from edgecv.scenes.placed import Placed
 from edgecv.scenes.world import DEFECTS, Camera, Defect, Face, FloatArray, Pose, SceneSpec, Size, stream
 
 # Streams of a seed.
