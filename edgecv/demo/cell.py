@@ -134,12 +134,12 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable.items())
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
     belt = config.out / "belt"
-    annotations = scenes.write_coco(
+    written = scenes.write_coco(
         belt,
         scenes.make_belt(config.seed, config.frames, BELT),
         progress=lambda done: step("rendering the belt", done, config.frames),
     )
-    dataset = evaluate.open_dataset(str(annotations))
+    dataset = evaluate.open_dataset(written.annotations)
     missing = _why_no_ap()
     outcomes: list[BackendOutcome] = []
     for name in names:
@@ -164,7 +164,7 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         unusable=unusable,
         no_AP=missing,
         latency=measurement.report,
-        files={"dataset": str(annotations), "annotated": str(config.out / "annotated")},
+        files={"dataset": written.annotations, "annotated": str(config.out / "annotated")},
     )
     return Demo(report, measurement)
 

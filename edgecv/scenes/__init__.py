@@ -6,7 +6,8 @@ machine with the same versions of NumPy and OpenCV, which is needed (extra `open
 """
 
 from edgecv.scenes.belt import make_belt
-from edgecv.scenes.coco import mask_to_rle, write_coco
+from edgecv.scenes.coco import CocoFolder, CocoReport, mask_to_rle, write_coco
+from edgecv.scenes.generate import SceneSettings, generate
 from edgecv.scenes.scene import make_scene
 from edgecv.scenes.sensor import degrade
 from edgecv.scenes.world import CLASSES, BeltSpec, Camera, Part, Pose, Scene, SceneSpec
@@ -15,11 +16,15 @@ __all__ = [
     "CLASSES",
     "BeltSpec",
     "Camera",
+    "CocoFolder",
+    "CocoReport",
     "Part",
     "Pose",
     "Scene",
+    "SceneSettings",
     "SceneSpec",
     "degrade",
+    "generate",
     "make_belt",
     "make_scene",
     "mask_to_rle",

@@ -16,7 +16,7 @@ from edgecv.scenes.light import make_lamp, make_light
 from edgecv.scenes.render import pixel_box
 from edgecv.scenes.sensor import expose, make_sensor
 from edgecv.scenes.surfaces import make_surface, tile_side
-from edgecv.scenes.world import BeltSpec, FloatArray, Pose, Scene, check_seed, stream
+from edgecv.scenes.world import BeltSpec, FloatArray, Pose, Scene, check_seed, is_whole, stream
 
 PIXELS_PER_MM = 4.0
 
@@ -32,7 +32,7 @@ def make_belt(seed: int, frames: int, spec: BeltSpec = BeltSpec()) -> Iterator[S
     MissingExtraError without OpenCV.
     """
     check_seed(seed)
-    if isinstance(frames, bool) or not isinstance(frames, (int, np.integer)) or frames < 0:
+    if not is_whole(frames) or frames < 0:
         raise InputError(f"frames: expected a whole number from 0 up, got {frames!r}")
     belt = Belt(seed, spec)
     return (belt.frame(index) for index in range(frames))
