@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,7 +104,7 @@ def command(
     from edgecv import scenes
 
     settings = _settings(belt, shown, count=count, seed=seed, light=light, blur=blur, noise=noise)
-    target = scenes.CocoFolder(Path(out))
+    target = scenes.CocoFolder(out)
     is_interrupted = False
     try:
         with target, output.progress_bar("rendering") as bar:

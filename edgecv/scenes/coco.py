@@ -68,7 +68,7 @@ class CocoFolder(Output):
     Raises OutputError where it holds anything else or cannot be written, MissingExtraError without OpenCV.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._earlier = _replaceable(self.folder)
         self._pending = self.folder / f".edgecv-{secrets.token_hex(6)}"
@@ -148,7 +148,7 @@ class CocoFolder(Output):
 
 
 def write_coco(
-    folder: Path, scenes: Iterable[Scene], *, progress: Callable[[int], None] | None = None
+    folder: str | Path, scenes: Iterable[Scene], *, progress: Callable[[int], None] | None = None
 ) -> CocoReport:
     """Writes scenes as a `CocoFolder`, all of them or none. Returns what was written.
 
