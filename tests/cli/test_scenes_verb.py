@@ -257,5 +257,6 @@ def test_a_signal_at_any_moment_leaves_a_dataset(tmp_path: Path) -> None:
     assert told.startswith("edgecv: interrupted after "), told
     dataset = evaluate.open_dataset(out)
     assert names(out) == [*(f"{n:06d}.png" for n in range(len(dataset))), "instances.json"]
-    assert 3 <= len(dataset) < 5000
+    # The third picture may have been there before its truth was.
+    assert 2 <= len(dataset) < 5000
     assert all(picture.shape == (320, 320, 3) for picture in pictures(out))
