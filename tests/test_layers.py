@@ -44,6 +44,7 @@ LEVELS = {
     "rois": 1.0,
     "media": 1.0,
     "image_reference": 1.1,
+    "scenes": 2,
     "heads": 2,
     "graph": 2,
     "engine": 3,

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.scenes import Part, Scene, SceneSpec, make_scene
+from edgecv.scenes import Part, Scene, SceneSpec, make_scene
 
 TARGET = Path(__file__).parent.parent / "docs" / "images" / "scenes.jpg"
 MOST_BYTES = 500_000

@@ -29,6 +29,7 @@ VERBS = {
     "verify": "Compare preprocessing and backends with the card's golden tensors, stage by stage.",
     "convert": "Turn a Caffe, Darknet or ONNX network into ONNX with a card.",
     "compile": "Compile a network for the simd engine, and tell what it became.",
+    "scenes": "Render pictures of parts with their truth, a COCO data set.",
     "demo": "Detect parts on a generated belt, on every usable backend, and report.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",

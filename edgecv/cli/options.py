@@ -64,11 +64,7 @@ def _split_classes(_: click.Context, __: click.Parameter, text: str | None) -> t
 def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    width, _x, height = text.lower().partition("x")
-    try:
-        return int(width), int(height or width)
-    except ValueError:
-        raise InputError(f"--imgsz: expected a size such as 416 or 640x480, got {text!r}") from None
+    return split_size("--imgsz", text)
 
 
 def _parse_mean(_: click.Context, __: click.Parameter, text: str | None) -> str | tuple[float, ...] | None:
@@ -210,3 +206,12 @@ def split_counts(option: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"{option}: expected numbers such as 1,2, got {text!r}") from None
+
+
+def split_size(option: str, text: str) -> tuple[int, int]:
+    """Width and height in "640x480"; "416" is both. Raises InputError."""
+    width, _x, height = text.lower().partition("x")
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise InputError(f"{option}: expected a size such as 416 or 640x480, got {text!r}") from None

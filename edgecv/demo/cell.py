@@ -13,11 +13,10 @@ from typing import Any
 
 import msgspec
 
-from edgecv import bench, evaluate, loop
+from edgecv import bench, evaluate, loop, scenes
 from edgecv.api import load_with
 from edgecv.backends import BACKENDS, usable
 from edgecv.bench import BenchConfig, BenchReport, Measurement
-from edgecv.demo import scenes
 from edgecv.demo.tally import Tally, tally
 from edgecv.errors import (
     BackendError,
@@ -39,8 +38,7 @@ LEAST_FOUND = 0.9
 MOST_FALSE = 0.1
 # The backends compute the same network; their figures differ by ties alone.
 LARGEST_AP_DIFFERENCE = 0.005
-FRAME_WH = (640, 480)
-STEP_MM = 10.0
+BELT = scenes.BeltSpec(size_wh=(640, 480), step_mm=10.0)
 MAX_FRAMES = 1000
 
 # What is done, how much of it, of how much; None where nobody knows.
@@ -136,12 +134,12 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable.items())
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
     belt = config.out / "belt"
-    annotations = scenes.write_coco(
+    written = scenes.write_coco(
         belt,
-        scenes.make_belt(config.seed, config.frames, FRAME_WH, STEP_MM),
+        scenes.make_belt(config.seed, config.frames, BELT),
         progress=lambda done: step("rendering the belt", done, config.frames),
     )
-    dataset = evaluate.open_dataset(str(annotations))
+    dataset = evaluate.open_dataset(written.annotations)
     missing = _why_no_ap()
     outcomes: list[BackendOutcome] = []
     for name in names:
@@ -166,7 +164,7 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         unusable=unusable,
         no_AP=missing,
         latency=measurement.report,
-        files={"dataset": str(annotations), "annotated": str(config.out / "annotated")},
+        files={"dataset": written.annotations, "annotated": str(config.out / "annotated")},
     )
     return Demo(report, measurement)
 

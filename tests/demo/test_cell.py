@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgecv import api, backends, evaluate
-from edgecv.demo import cell, page, scenes
+from edgecv import api, backends, evaluate, scenes
+from edgecv.demo import cell, page
 from edgecv.demo.cell import BackendOutcome, Demo, DemoConfig
 from edgecv.errors import BackendError, InputError, MediaError, MissingExtraError
 from edgecv.options import LoadOptions
@@ -149,10 +149,10 @@ def test_a_picture_of_the_belt_that_cannot_be_read_ends_the_demo(
 ) -> None:
     write = scenes.write_coco
 
-    def write_badly(folder: Path, *others: Any, **named: Any) -> Path:
-        annotations = write(folder, *others, **named)
+    def write_badly(folder: Path, *others: Any, **named: Any) -> scenes.CocoReport:
+        written = write(folder, *others, **named)
         (folder / "000001.png").write_bytes(b"not a picture")
-        return annotations
+        return written
 
     monkeypatch.setattr(scenes, "write_coco", write_badly)
     with pytest.raises(MediaError, match=r"000001\.png"):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecv.demo import bodies, finish
-from edgecv.demo.bodies import Body
-from edgecv.demo.litter import Rim
-from edgecv.demo.render import Placed
-from edgecv.demo.world import DEFECTS, Camera, Defect, Face, FloatArray, Pose, SceneSpec, Size, stream
+from edgecv.scenes import bodies, finish
+from edgecv.scenes.bodies import Body
+from edgecv.scenes.litter import Rim
+from edgecv.scenes.placed import Placed
+from edgecv.scenes.world import DEFECTS, Camera, Defect, Face, FloatArray, Pose, SceneSpec, Size, stream
 
 # Streams of a seed.
 LAYOUT, SURFACE, LIGHT, SENSOR, DEFECT, PART, CLUTTER, COVER, COAT = range(9)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.layout import Item
-from edgecv.demo.light import Light, lookup
-from edgecv.demo.litter import Strand, draw_strand
-from edgecv.demo.render import Layer, Patch, render, shadows
-from edgecv.demo.surfaces import Surface
-from edgecv.demo.world import Box, Camera, Part, Size
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.layout import Item
+from edgecv.scenes.light import Light, lookup
+from edgecv.scenes.litter import Strand, draw_strand
+from edgecv.scenes.render import Layer, Patch, render, shadows
+from edgecv.scenes.surfaces import Surface
+from edgecv.scenes.world import Box, Camera, Part, Size
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -41,13 +41,12 @@ class Drawn:
 
 def draw(items: Sequence[Item], camera: Camera, light: Light, size_wh: Size) -> list[Drawn]:
     """Every item on its own, in the order in which they cover each other: the lowest and farthest first."""
-    soft = light.blurred(1.0)
     drawn = []
     for item in items:
         placed = item.placed
         center = camera.rotation @ placed.pose.translation_mm + camera.translation_mm
         key, fill = shadows(placed, camera, light, size_wh) or (None, None)
-        layer = render(placed, camera, light, soft)
+        layer = render(placed, camera, light)
         drawn.append(Drawn(item, layer, key, fill, float(np.linalg.norm(center))))
     return sorted(drawn, key=lambda d: (d.item is not None and d.item.base_mm > 0, -d.distance))
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.world import FloatArray
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.world import FloatArray
 
 Array = NDArray[np.float32]
 SIDE = 96

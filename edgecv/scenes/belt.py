@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo import finish, layout
-from edgecv.demo.compose import Drawn, draw, owners, part_truth, radiance, visible_share
-from edgecv.demo.layout import Item
-from edgecv.demo.light import make_lamp, make_light
-from edgecv.demo.render import pixel_box
-from edgecv.demo.sensor import expose, make_sensor
-from edgecv.demo.surfaces import make_surface, tile_side
-from edgecv.demo.world import FloatArray, Pose, Scene, Size, stream
+from edgecv.errors import InputError
+from edgecv.scenes import finish, layout
+from edgecv.scenes.compose import Drawn, draw, owners, part_truth, radiance, visible_share
+from edgecv.scenes.layout import Item
+from edgecv.scenes.light import make_lamp, make_light
+from edgecv.scenes.render import pixel_box
+from edgecv.scenes.sensor import expose, make_sensor
+from edgecv.scenes.surfaces import make_surface, tile_side
+from edgecv.scenes.world import BeltSpec, FloatArray, Pose, Scene, check_seed, is_whole, stream
 
 PIXELS_PER_MM = 4.0
 
 
+def make_belt(seed: int, frames: int, spec: BeltSpec = BeltSpec()) -> Iterator[Scene]:  # noqa: B008 - frozen
+    """A fixed camera over one moving belt, frame by frame; the belt travels along world x.
+
+    The same parts pass on the same texture under constant light; only the sensor's noise is new in each
+    frame. Frame i does not depend on the frames before it, nor on `frames`. Parts that enter or leave are
+    listed from their first pixel on, with `visible` to tell.
+
+    Raises InputError for a seed that is not a whole number from 0 to 2^63 - 1 and for frames below 0,
+    MissingExtraError without OpenCV.
+    """
+    check_seed(seed)
+    if not is_whole(frames) or frames < 0:
+        raise InputError(f"frames: expected a whole number from 0 up, got {frames!r}")
+    belt = Belt(seed, spec)
+    return (belt.frame(index) for index in range(frames))
+
+
 class Belt:
-    """A belt with parts at random places along it; see `scenes.make_belt`.
+    """A belt with parts at random places along it.
 
     The belt is laid out in cells of fixed length, each from its own random stream, so that it is as long
     as it has to be.
     """
 
-    def __init__(self, seed: int, size_wh: Size, step_mm: float, defect_rate: float) -> None:
+    def __init__(self, seed: int, spec: BeltSpec) -> None:
         self._seed = seed
-        self._size_wh = size_wh
-        self._step_mm = step_mm
-        self._defect_rate = defect_rate
+        self._spec = spec
+        self._size_wh = size_wh = spec.size_wh
         rng = stream(seed, layout.LAYOUT)
         camera = layout.make_camera(rng, size_wh, 12.0, PIXELS_PER_MM)
         # The belt runs across the picture, nearly along its longer side.
@@ -56,7 +74,7 @@ class Belt:
 
     def frame(self, index: int) -> Scene:
         """The scene of that frame."""
-        travel = index * self._step_mm
+        travel = index * self._spec.step_mm
         picture, drawn = self._radiance(travel)
         owner = owners(drawn, self._size_wh)
         image = expose(picture, self._sensor, stream(self._seed, layout.SENSOR, index + 1))
@@ -92,7 +110,7 @@ class Belt:
         for slot in range(int(rng.integers(2, 7))):
             number = 8 * (2 * abs(cell) + int(cell < 0)) + slot
             diameter = float(np.exp(rng.uniform(np.log(3.5), np.log(9))))
-            draft = layout.draft_part(self._seed, number, diameter, self._defect_rate)
+            draft = layout.draft_part(self._seed, number, diameter, self._spec.defect_rate)
             for _ in range(12):
                 at = np.array([(cell + rng.random()) * self._cell_mm, rng.uniform(low, high)])
                 pose, circles = layout.put_down(draft.body, draft.rotation, at, 0.0)

@@ -8,13 +8,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.world import check_range, check_seed, stream
 from edgecv.errors import InputError
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.world import check_range, check_seed, stream
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
 _STEPS = 4096
+# What `degrade` takes: grey levels, pixels, a factor.
+NOISE, BLUR, GAIN = (0, 255), (0, 50), (0, 16)
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,9 @@ def degrade(
         raise InputError(f"image: expected uint8 (H, W, 3) BGR, got {got}")
     if not image.size:
         raise InputError(f"image: expected at least one pixel, got shape {image.shape}")
-    check_range("noise", noise, 0, 255)
-    check_range("blur", blur, 0, 50)
-    check_range("gain", gain, 0, 16)
+    check_range("noise", noise, *NOISE)
+    check_range("blur", blur, *BLUR)
+    check_range("gain", gain, *GAIN)
     check_seed(seed)
     result = image.astype(np.float32)
     if blur:

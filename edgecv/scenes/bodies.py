@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from edgecv.demo.solids import Ball, Region, Round, Slab, Solid
-from edgecv.demo.world import Defect, Face, FloatArray
+from edgecv.scenes.solids import Ball, Region, Round, Slab, Solid
+from edgecv.scenes.world import Defect, Face, FloatArray
 
 Kind = Literal["nut", "bolt", "washer", "coin", "ball", "block", "rod"]
 X, Y, Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edgecv.demo import bodies
-from edgecv.demo.bodies import Body
-from edgecv.demo.solids import FAR, Ball, Round, Slab, Solid, first_hit
-from edgecv.demo.world import DEFECTS, stream
+from edgecv.scenes import bodies
+from edgecv.scenes.bodies import Body
+from edgecv.scenes.solids import FAR, Ball, Round, Slab, Solid, first_hit
+from edgecv.scenes.world import DEFECTS, stream
 
 Z = (0.0, 0.0, 1.0)
 SEEDS = st.integers(0, 1 << 32)

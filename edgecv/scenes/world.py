@@ -146,7 +146,7 @@ class SceneSpec:
     def __post_init__(self) -> None:
         check_size(self.size_wh)
         low, high = _pair("parts", self.parts)
-        if not (_is_whole(low) and _is_whole(high) and 0 <= low <= high <= 100):
+        if not (is_whole(low) and is_whole(high) and 0 <= low <= high <= 100):
             raise InputError(f"parts: expected whole numbers 0 <= least <= most <= 100, got {self.parts}")
         small, large = _pair("part_px", self.part_px)
         limit = min(self.size_wh)
@@ -160,6 +160,26 @@ class SceneSpec:
         check_range("clutter", self.clutter, 0, 10)
 
 
+@dataclass(frozen=True)
+class BeltSpec:
+    """What belt to make.
+
+    size_wh: pixels, 32 to 4096. step_mm: travel between frames, 0 to 1000. defect_rate: share of defective
+    ones among the nuts, 0 to 1.
+
+    Raises InputError for values outside these ranges.
+    """
+
+    size_wh: Size = (640, 480)
+    step_mm: float = 4.0
+    defect_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_size(self.size_wh)
+        check_range("step_mm", self.step_mm, 0, 1000)
+        check_range("defect_rate", self.defect_rate, 0, 1)
+
+
 def _inverse(matrix: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.inv(matrix), np.float64)
 
@@ -167,7 +187,7 @@ def _inverse(matrix: FloatArray) -> FloatArray:
 def check_size(size_wh: Size) -> None:
     """Raises InputError unless it is a size that a picture may have."""
     width, height = _pair("size_wh", size_wh)
-    if not all(_is_whole(n) and 32 <= n <= 4096 for n in (width, height)):
+    if not all(is_whole(n) and 32 <= n <= 4096 for n in (width, height)):
         raise InputError(f"size_wh: expected two whole numbers from 32 to 4096, got {size_wh}")
 
 
@@ -179,11 +199,12 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 
 def check_seed(seed: int) -> None:
     """Raises InputError unless it is a whole number from 0 to 2^63 - 1."""
-    if not _is_whole(seed) or not 0 <= seed < 1 << 63:
+    if not is_whole(seed) or not 0 <= seed < 1 << 63:
         raise InputError(f"seed: expected a whole number from 0 to 2^63 - 1, got {seed!r}")
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether it is an int of Python or NumPy."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 

@@ -7,44 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.bodies import Body
-from edgecv.demo.finish import Finish, shade
-from edgecv.demo.light import Light
-from edgecv.demo.solids import FAR, first_hit
-from edgecv.demo.world import Camera, FloatArray, Pose
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.light import Light
+from edgecv.scenes.placed import Placed
+from edgecv.scenes.shading import Hits, Shading
+from edgecv.scenes.solids import FAR, first_hit
+from edgecv.scenes.world import Camera, FloatArray
 
 Array = NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """A body somewhere in the world, and what it is made of."""
-
-    body: Body
-    pose: Pose
-    finish: Finish
-
-    @property
-    def to_world(self) -> FloatArray:
-        """The body's frame to world directions, (3, 3): the pose, and the deformation before it."""
-        if self.body.deform is None:
-            return self.pose.rotation
-        result: FloatArray = self.pose.rotation @ self.body.deform
-        return result
-
-    @property
-    def to_body(self) -> FloatArray:
-        """World directions to the body's frame, the inverse of `to_world`."""
-        if self.body.deform is None:
-            return self.pose.rotation.T
-        result: FloatArray = np.linalg.inv(self.body.deform) @ self.pose.rotation.T
-        return result
-
-    def outline(self) -> FloatArray:
-        """World points (n, 3) whose hull holds the body."""
-        result: FloatArray = self.body.outline @ self.pose.rotation.T + self.pose.translation_mm
-        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +70,12 @@ class _Rays:
         return self.start.astype(np.float32) @ pixels, self.direction.astype(np.float32) @ pixels
 
 
-def render(placed: Placed, camera: Camera, light: Light, soft: Array) -> Layer:
+def render(placed: Placed, camera: Camera, light: Light) -> Layer:
     """The body's picture: one ray a pixel inside, four at edges."""
     x1, y1, x2, y2 = pixel_box(camera.project(placed.outline()))
     width, height = x2 - x1, y2 - y1
     rays = _Rays(camera, placed, (x1, y1))
-    environment = light.blurred(placed.finish.roughness)
+    shading = Shading(placed, light)
     columns = np.tile(np.arange(width, dtype=np.float32), height)
     rows = np.repeat(np.arange(height, dtype=np.float32), width)
     color = np.zeros((height * width, 3), np.float32)
@@ -114,43 +84,31 @@ def render(placed: Placed, camera: Camera, light: Light, soft: Array) -> Layer:
         fine = np.ones(height * width, bool)
     else:
         origin, direction = rays.at(columns + 0.5, rows + 0.5)
-        index, surface = _surface(placed, origin, direction)
-        fine = _edges(index, surface.normals, (height, width))
+        index, hits = _hits(placed, origin, direction)
+        fine = _edges(index, hits.normals, (height, width))
         plain = ~fine[index]
         inner = index[plain]
         coverage[inner] = 1
-        color[inner] = _color(placed, environment, soft, direction[:, inner], surface.select(plain))
+        color[inner] = shading.radiance(hits.select(plain))
     pixels = np.flatnonzero(fine)
     grid = (-0.25, 0.25)
     if len(pixels):
         xs = np.concatenate([columns[pixels] + np.float32(0.5 + dx) for dx in grid for _ in grid])
         ys = np.concatenate([rows[pixels] + np.float32(0.5 + dy) for _ in grid for dy in grid])
         origin, direction = rays.at(xs, ys)
-        index, surface = _surface(placed, origin, direction)
+        index, hits = _hits(placed, origin, direction)
         samples = np.zeros((4 * len(pixels), 3), np.float32)
-        samples[index] = _color(placed, environment, soft, direction[:, index], surface)
+        samples[index] = shading.radiance(hits)
         color[pixels] = samples.reshape(4, -1, 3).mean(axis=0)
-        hits = np.zeros(4 * len(pixels), np.float32)
-        hits[index] = 0.25
-        coverage[pixels] = hits.reshape(4, -1).sum(axis=0)
+        quarters = np.zeros(4 * len(pixels), np.float32)
+        quarters[index] = 0.25
+        coverage[pixels] = quarters.reshape(4, -1).sum(axis=0)
     return Layer(
         Patch(x1, y1, color.reshape(height, width, 3)), Patch(x1, y1, coverage.reshape(height, width))
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Surface:
-    """Where rays hit a body, in its frame: points and normals (3, k), and the solid of each, int8 (k,)."""
-
-    points: Array
-    normals: Array
-    which: NDArray[np.int8]
-
-    def select(self, keep: NDArray[np.bool_]) -> _Surface:
-        return _Surface(self.points[:, keep], self.normals[:, keep], self.which[keep])
-
-
-def _surface(placed: Placed, origin: Array, direction: Array) -> tuple[NDArray[np.intp], _Surface]:
+def _hits(placed: Placed, origin: Array, direction: Array) -> tuple[NDArray[np.intp], Hits]:
     """Indices (k,) of the rays that hit, and what they hit."""
     solids = placed.body.solids
     t, which = first_hit(solids, origin, direction)
@@ -162,7 +120,7 @@ def _surface(placed: Placed, origin: Array, direction: Array) -> tuple[NDArray[n
         own = which == number
         if own.any():
             normals[:, own] = solid.normals(points[:, own], placed.body.bevel)
-    return index, _Surface(points, normals, which)
+    return index, Hits(points, normals, direction[:, index], which)
 
 
 def _edges(index: NDArray[np.intp], normals: Array, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -179,15 +137,6 @@ def _edges(index: NDArray[np.intp], normals: Array, shape: tuple[int, int]) -> N
     edge[1:] |= down
     edge[:-1] |= down
     return edge.ravel()
-
-
-def _color(placed: Placed, environment: Array, soft: Array, views: Array, surface: _Surface) -> Array:
-    row = placed.to_world[2].astype(np.float32)
-    height = row @ surface.points + np.float32(placed.pose.translation_mm[2])
-    return shade(
-        placed.body, placed.finish, environment, soft, placed.to_world, placed.to_body, surface.points,
-        surface.normals, views, surface.which, height,
-    )  # fmt: skip
 
 
 def shadows(

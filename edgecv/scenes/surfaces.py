@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.noise import tiled_noise
-from edgecv.demo.world import FloatArray
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.noise import tiled_noise
+from edgecv.scenes.world import FloatArray
 
 Array = NDArray[np.float32]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.light import Light
-from edgecv.demo.render import Layer, Patch, pixel_box
-from edgecv.demo.world import Camera, FloatArray, Size
 from edgecv.media._cv2 import require_cv2
+from edgecv.scenes.light import Light
+from edgecv.scenes.render import Layer, Patch, pixel_box
+from edgecv.scenes.world import Camera, FloatArray, Size
 
 Array = NDArray[np.float32]
 _FINE = 3

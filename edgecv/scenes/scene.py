@@ -1,53 +1,16 @@
-"""Generated scenes of nuts, bolts and washers with exact boxes, masks and poses.
-
-A small renderer: solids given by inequalities are met by one ray a pixel and four at edges, metal mirrors
-a room with soft lamps, shadows are cast by the same rays. The same seed gives the same bytes on the same
-machine with the same versions of NumPy and OpenCV, which is needed (extra `opencv`).
-"""
+"""One picture and its truth: laid out, lit, drawn and photographed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from edgecv.demo import layout
-from edgecv.demo.belt import Belt
-from edgecv.demo.coco import mask_to_rle, write_coco
-from edgecv.demo.compose import Drawn, draw, draw_strands, owners, part_truth, radiance, visible_share
-from edgecv.demo.light import make_lamp, make_light
-from edgecv.demo.litter import draw_flat, draw_rim, make_rim, make_strands
-from edgecv.demo.sensor import degrade, expose, make_sensor
-from edgecv.demo.surfaces import make_surface, tile_side
-from edgecv.demo.world import (
-    CLASSES,
-    MIN_VISIBLE,
-    Camera,
-    Part,
-    Pose,
-    Scene,
-    SceneSpec,
-    Size,
-    check_range,
-    check_seed,
-    check_size,
-    stream,
-)
-from edgecv.errors import InputError
-
-__all__ = [
-    "CLASSES",
-    "Camera",
-    "Part",
-    "Pose",
-    "Scene",
-    "SceneSpec",
-    "degrade",
-    "make_belt",
-    "make_scene",
-    "mask_to_rle",
-    "write_coco",
-]
+from edgecv.scenes import layout
+from edgecv.scenes.compose import Drawn, draw, draw_strands, owners, part_truth, radiance, visible_share
+from edgecv.scenes.light import make_lamp, make_light
+from edgecv.scenes.litter import draw_flat, draw_rim, make_rim, make_strands
+from edgecv.scenes.sensor import expose, make_sensor
+from edgecv.scenes.surfaces import make_surface, tile_side
+from edgecv.scenes.world import MIN_VISIBLE, Scene, SceneSpec, check_seed, stream
 
 
 def make_scene(seed: int, spec: SceneSpec = SceneSpec()) -> Scene:  # noqa: B008 - frozen
@@ -128,24 +91,3 @@ def _resting_on(index: int, drawn: list[Drawn]) -> list[int]:
 def _longest(one: Drawn) -> float:
     mask = one.layer.coverage.values >= 0.5
     return float(max(np.ptp(np.flatnonzero(mask.any(axis=k))) + 1 if mask.any() else 0 for k in (0, 1)))
-
-
-def make_belt(
-    seed: int, frames: int, size_wh: Size = (640, 480), step_mm: float = 4.0, *, defect_rate: float = 0.0
-) -> Iterator[Scene]:
-    """A fixed camera over one moving belt, frame by frame; the belt travels along world x.
-
-    The same parts pass on the same texture under constant light; only the sensor's noise is new in each
-    frame. step_mm: travel between frames, 0 to 1000. Frame i does not depend on the frames before it, nor
-    on `frames`. Parts that enter or leave are listed from their first pixel on, with `visible` to tell.
-
-    Raises InputError for arguments out of range.
-    """
-    check_seed(seed)
-    check_size(size_wh)
-    if isinstance(frames, bool) or not isinstance(frames, (int, np.integer)) or frames < 0:
-        raise InputError(f"frames: expected a whole number from 0 up, got {frames!r}")
-    check_range("step_mm", step_mm, 0, 1000)
-    check_range("defect_rate", defect_rate, 0, 1)
-    belt = Belt(seed, size_wh, step_mm, defect_rate)
-    return (belt.frame(index) for index in range(frames))

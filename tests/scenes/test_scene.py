@@ -6,19 +6,17 @@ import hashlib
 import subprocess
 import sys
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from edgecv.demo import scenes
-from edgecv.demo.belt import Belt
-from edgecv.demo.compose import Drawn
-from edgecv.demo.scenes import CLASSES, Part, Scene, SceneSpec, make_belt, make_scene
-from edgecv.demo.world import MIN_VISIBLE
 from edgecv.errors import InputError, MissingExtraError
+from edgecv.scenes import CLASSES, Scene, SceneSpec, make_scene
+from edgecv.scenes import scene as making
+from edgecv.scenes.compose import Drawn
+from edgecv.scenes.world import MIN_VISIBLE
 
 SPEC = SceneSpec(parts=(3, 12), defect_rate=0.3)
 SEEDS = range(40, 52)
@@ -33,14 +31,14 @@ def pictures() -> list[Scene]:
 def drawn() -> list[tuple[Scene, list[Drawn]]]:
     """Scenes with the layers that they were put together from."""
     found = []
-    whole = scenes.radiance
+    whole = making.radiance
 
     def spy(layers: list[Drawn], *rest: Any) -> Any:
         found.append(layers)
         return whole(layers, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scenes, "radiance", spy)
+        patch.setattr(making, "radiance", spy)
         made = [make_scene(seed, SPEC) for seed in range(60, 66)]
     return list(zip(made, found, strict=True))
 
@@ -73,7 +71,7 @@ def test_the_same_seed_gives_the_same_scene(pictures: list[Scene]) -> None:
 
 def test_a_fresh_process_gives_the_same_bytes(pictures: list[Scene]) -> None:
     code = (
-        "import hashlib; from edgecv.demo.scenes import *;"
+        "import hashlib; from edgecv.scenes import *;"
         f"s = make_scene({SEEDS[1]}, SceneSpec(parts=(3, 12), defect_rate=0.3));"
         "print(hashlib.sha256(s.image.tobytes()).hexdigest())"
     )
@@ -253,74 +251,6 @@ def test_clutter_and_sensor_have_their_own_randomness() -> None:
     assert poses[0] == poses[1] != []
 
 
-def moved(part: Part) -> tuple[float, ...]:
-    """What tells a part of a belt from the others, whatever the travel."""
-    return (part.class_id, part.diameter_mm, *part.pose.translation_mm[1:], *part.pose.rotation.ravel())
-
-
-def test_a_belt_moves_by_its_step() -> None:
-    frames = list(make_belt(1, 3, step_mm=7.5))
-    for before, after in pairwise(frames):
-        np.testing.assert_array_equal(before.camera.rotation, after.camera.rotation)
-        pairs = [(a, b) for a in before.parts for b in after.parts if moved(a) == moved(b)]
-        assert len(pairs) >= 4
-        for a, b in pairs:
-            np.testing.assert_allclose(b.pose.translation_mm - a.pose.translation_mm, [7.5, 0, 0], atol=1e-9)
-            if min(a.visible, b.visible) == 1:
-                shift = np.subtract(b.xyxy, a.xyxy)
-                centers = after.camera.project(np.stack([a.pose.translation_mm, b.pose.translation_mm]))
-                np.testing.assert_allclose((shift[:2] + shift[2:]) / 2, centers[1] - centers[0], atol=2)
-
-
-def test_the_texture_of_a_belt_moves_with_it() -> None:
-    belt = Belt(1, (480, 360), 2.7, 0.0)
-    first, second = belt.frame(0), belt.frame(1)
-    to_pixels = belt.camera.plane_to_pixels()
-    travel = np.array([[1, 0, 2.7], [0, 1, 0], [0, 0, 1.0]])
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
-    matrix = np.linalg.inv(half) @ to_pixels @ travel @ np.linalg.inv(to_pixels) @ half
-    predicted = cv2.warpPerspective(first.image, matrix, (480, 360))
-    ground = (
-        cv2.warpPerspective(np.ones((360, 480), np.uint8), matrix, (480, 360), flags=cv2.INTER_NEAREST) > 0
-    )
-    for scene in (first, second):
-        for part in scene.parts:
-            x1, y1, x2, y2 = (int(v) for v in part.xyxy)
-            ground[max(y1 - 25, 0) : y2 + 25, max(x1 - 25, 0) : x2 + 25] = False
-    assert ground.sum() > 2000
-
-    def likeness(image: np.ndarray) -> float:
-        a, b = (i.mean(axis=2)[ground] for i in (image, second.image))
-        return float(np.corrcoef(a, b)[0, 1])
-
-    assert likeness(predicted) > 0.8
-    assert likeness(predicted) > likeness(first.image) + 0.1
-
-
-def test_a_frame_does_not_depend_on_those_before() -> None:
-    alone = Belt(4, (320, 240), 4.0, 0.0).frame(3)
-    last = list(make_belt(4, 4, (320, 240)))[-1]
-    assert digest(alone) == digest(last)
-    assert [part.xyxy for part in alone.parts] == [part.xyxy for part in last.parts]
-
-
-def test_only_noise_changes_where_a_belt_stands_still() -> None:
-    first, second = make_belt(2, 2, (320, 240), 0.0)
-    difference = first.image.astype(int) - second.image
-    assert difference.any()
-    assert np.abs(difference).mean() < 8
-    assert abs(difference.mean()) < 0.3
-
-
-def test_parts_of_a_belt_enter_and_leave() -> None:
-    seen = [
-        {moved(part): part.visible for part in scene.parts} for scene in make_belt(1, 4, (320, 240), 25.0)
-    ]
-    assert set(seen[0]) - set(seen[-1])
-    assert set(seen[-1]) - set(seen[0])
-    assert all(share > 0 for frame in seen for share in frame.values())
-
-
 ERRORS: dict[str, tuple[Any, str]] = {
     "no size": (lambda: SceneSpec(size_wh=(320,)), "size_wh: expected two numbers"),  # type: ignore[arg-type]
     "negative size": (lambda: SceneSpec(size_wh=(-1, 320)), "size_wh: .* from 32 to 4096"),
@@ -339,10 +269,6 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "negative seed": (lambda: make_scene(-1), "seed: expected a whole number from 0"),
     "broken seed": (lambda: make_scene(1.5), "seed: "),  # type: ignore[arg-type]
     "true seed": (lambda: make_scene(True), "seed: "),
-    "belt seed": (lambda: make_belt(-1, 3), "seed: "),
-    "negative frames": (lambda: make_belt(1, -3), "frames: "),
-    "belt size": (lambda: make_belt(1, 3, (0, 0)), "size_wh: "),
-    "belt step": (lambda: make_belt(1, 3, step_mm=-1), "step_mm: "),
     "points": (lambda: make_scene(1).camera.project(np.zeros(3)), r"points_mm: expected shape \(n, 3\)"),
 }
 
@@ -354,10 +280,6 @@ def test_wrong_arguments_are_named(name: str) -> None:
         call()
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
-
-
-def test_no_frames_is_an_empty_belt() -> None:
-    assert list(make_belt(1, 0)) == []
 
 
 def test_without_opencv_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
