@@ -46,7 +46,7 @@ Parts = dict[str, str]
 
 def write_networks(folder: Path, only: str) -> int:
     """Each network whose name has `only` in it as an ONNX file with its inputs; returns how many."""
-    from edgecv.graph.passes import shape_operands
+    from edgecv.engine.planned import shape_operands
 
     listed = []
     for name, make, given in networks():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
-from onnx import NodeProto, helper, numpy_helper
 
+from edgecv import extras
 from edgecv.graph.model import OnnxModel
+
+with extras.required("models"):
+    import onnx
+    from onnx import NodeProto, helper, numpy_helper
 
 # From here on Pad takes its sizes as an input.
 _PADS_ARE_INPUT = 11

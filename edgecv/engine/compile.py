@@ -15,13 +15,14 @@ from edgecv.engine import claims
 from edgecv.engine.bands import LIMITS, Limits, join_bands
 from edgecv.engine.lower import Lowering, Node, Tensor, lowering_of
 from edgecv.engine.outputs import Output
+from edgecv.engine.pipeline import optimize
 from edgecv.engine.program import Encoded, Program, Step, Storage
 from edgecv.engine.targets import share_places
 from edgecv.engine.views import Shape, Strided
 from edgecv.engine.weights import Weights
 from edgecv.errors import InputError, UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import Report, optimize
+from edgecv.graph.rewrite import Report
 
 if TYPE_CHECKING:
     import onnx_ir

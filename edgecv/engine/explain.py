@@ -147,9 +147,10 @@ def explain(
 
     shapes, threads: that it was compiled for. repeats: runs on noise of which each step's least time is told.
     """
-    from edgecv.graph.passes import load, to_text
+    from edgecv.engine.text import to_text
+    from edgecv.graph.ir import to_ir
 
-    before = load(model, shapes)
+    before = to_ir(model, shapes)
     code = compiled.encoded
     # The runtime examines what it can run; scratch is what it says.
     plan = compiled.plan if code.isa in _isa.usable() else None

@@ -7,10 +7,14 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 
-from edgecv.graph.passes.base import DOMAIN, Array, constant
+from edgecv import extras
+from edgecv.engine.fuse.fused import DOMAIN
+from edgecv.graph.rewrite import Array, constant
+
+with extras.required("models"):
+    import onnx
+    import onnx_ir as ir
 
 # A constant of no more elements is written out.
 _SHOWN = 8

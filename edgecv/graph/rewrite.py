@@ -1,4 +1,7 @@
-"""What every pass works with: the report, and what changes a graph and keeps names and shapes right."""
+"""Passes over a graph of onnx_ir: their stages and report, and what changes a graph and keeps it right.
+
+Importing this module takes a second: import it where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 from numpy.typing import NDArray
+
+from edgecv import extras
+from edgecv.errors import ModelFileError
+
+with extras.required("models"):
+    import onnx
+    import onnx_ir as ir
 
 # The form of the operators in every graph that leaves the passes.
 NEWEST_OPSET: int = onnx.defs.onnx_opset_version()
 
-# The domain of fused operators, which `fused` describes.
-DOMAIN = "edgecv"
+# A stage that still changes something after so many rounds goes in circles.
+_ROUNDS = 30
 
 # What shape inference may want to read: operands such as a shape, never weights.
 _OPERAND_ELEMENTS = 1024
@@ -71,6 +79,21 @@ class Pass:
         rewrite = Rewrite(model, report, self.name)
         self.apply(rewrite)
         return rewrite.changed
+
+
+Stage = tuple[Pass, ...]
+"""Passes that are repeated, in order, until none of them changes anything."""
+
+
+def run_stages(model: ir.Model, stages: Sequence[Stage], report: Report, origin: str) -> None:
+    """Rewrite the model in place, stage after stage. origin: of the model, for messages."""
+    for stage in stages:
+        for _ in range(_ROUNDS):
+            if not [one for one in stage if one.run(model, report)]:
+                break
+        else:
+            names = ", ".join(one.name for one in stage)
+            raise ModelFileError(f"{origin}: the passes {names} find no end on this graph")
 
 
 class Rewrite:

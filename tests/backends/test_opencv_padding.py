@@ -9,8 +9,8 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edgecv.backends.opencv_padding import with_padding_of_points
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.padding import with_padding_of_points
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1)
 

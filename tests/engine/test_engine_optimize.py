@@ -14,8 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecv.engine.fuse import recognize
+from edgecv.engine.pipeline import optimize
+from edgecv.engine.planned import shape_operands
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import Report, normalize, optimize, recognize, shape_operands
+from edgecv.graph.normal import normalize
+from edgecv.graph.rewrite import Report
 from edgecv.importers import read_model
 from tests import networks
 from tests.conftest import ROOT

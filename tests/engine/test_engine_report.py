@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from onnx import TensorProto, helper
 
-from edgecv.errors import ModelFileError
+from edgecv.engine.pipeline import PASSES, optimize
+from edgecv.engine.planned import shape_operands
+from edgecv.engine.text import to_text
+from edgecv.graph.ir import to_ir
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import PASSES, Change, Report, load, optimize, shape_operands, to_text
-from edgecv.graph.passes.base import Pass, Rewrite, constant, shape
+from edgecv.graph.rewrite import Change, constant, shape
 from tests.graph.little import Net, ops, optimized
 
 
@@ -123,7 +124,7 @@ def test_listing() -> None:
     model = net.model(
         net("Cast", net("Reshape", y, net.const([-1, 4])), to=TensorProto.INT64), kinds={"v3": 7}
     )
-    assert to_text(load(model)).splitlines() == [
+    assert to_text(to_ir(model)).splitlines() == [
         "input x: nx3x4x4",
         "v0: nx20x2x2 = Conv(x, c0: 20x3x1x1) strides=[2, 2]",
         "v1: nx20x2x2 = Clip(v0, 0, 6)",
@@ -147,26 +148,5 @@ def test_listing() -> None:
 
 def _rows(model: OnnxModel) -> str:
     """What inference calls the number of rows that it cannot tell."""
-    value = load(model).graph.outputs[0]
+    value = to_ir(model).graph.outputs[0]
     return str(value.shape[0])
-
-
-def test_what_never_settles_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def restless(rewrite: Rewrite) -> None:
-        """Says it changed something."""
-        rewrite.changed = True
-
-    monkeypatch.setattr("edgecv.graph.passes._STAGES", ((Pass("restless", restless),),))
-    net = Net()
-    with pytest.raises(ModelFileError, match="little: the passes restless find no end on this graph"):
-        optimize(net.model(net("Relu", net.input(2))))
-
-
-def test_misses_of_a_pass_are_those_of_its_last_run() -> None:
-    net = Net()
-    graph, report = load(net.model(net("Relu", net.input(2)))), Report()
-    says = iter(["early", "late"])
-    complain = Pass("complain", lambda rewrite: rewrite.miss(next(iter(rewrite.graph)), next(says)))
-    complain.run(graph, report)
-    complain.run(graph, report)
-    assert [missed.why for missed in report.missed] == ["late"]

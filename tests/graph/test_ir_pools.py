@@ -8,9 +8,9 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from edgecv.errors import ModelFileError
+from edgecv.graph.ir import to_ir
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import load
-from edgecv.graph.passes.base import shape
+from edgecv.graph.rewrite import shape
 
 # Pixels, window, stride, padding of either end.
 SIZES = [(n, k, s, p) for n in (1, 2, 3, 5, 8) for k in (1, 2, 3) for s in (1, 2, 3, 4) for p in range(k)]
@@ -39,7 +39,7 @@ def test_sizes_are_those_of_the_operator(op: str, opset: int) -> None:
         model = pool(op, opset, rows)
         x = np.ones((1, 1, n, 7), np.float32)
         expected, _ = ReferenceEvaluator(model.proto).run(None, {"x": x})
-        assert shape(load(model).graph.outputs[0]) == np.shape(expected), rows
+        assert shape(to_ir(model).graph.outputs[0]) == np.shape(expected), rows
 
 
 def test_pools_one_after_the_other() -> None:
@@ -53,12 +53,12 @@ def test_pools_one_after_the_other() -> None:
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 12]> pools {text}')
     (expected,) = ReferenceEvaluator(proto).run(None, {"x": np.ones((1, 1, 7, 7), np.float32)})
     assert np.shape(expected) == (1, 1, 1, 1)
-    assert shape(load(OnnxModel(proto, "pools")).graph.outputs[0]) == (1, 1, 1, 1)
+    assert shape(to_ir(OnnxModel(proto, "pools")).graph.outputs[0]) == (1, 1, 1, 1)
 
 
 def test_one_axis_that_must_not_round_and_one_that_must_beside_counted_padding() -> None:
     with pytest.raises(ModelFileError, match=r"opset 22 with onnx\.version_converter"):
-        load(pool("AveragePool", 11, (3, 2, 2, 1), count_include_pad=1))
+        to_ir(pool("AveragePool", 11, (3, 2, 2, 1), count_include_pad=1))
     model = pool("AveragePool", 22, (3, 2, 2, 1), count_include_pad=1)
     expected, _ = ReferenceEvaluator(model.proto).run(None, {"x": np.ones((1, 1, 3, 7), np.float32)})
-    assert shape(load(model).graph.outputs[0]) == np.shape(expected)
+    assert shape(to_ir(model).graph.outputs[0]) == np.shape(expected)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
-    DOMAIN,
+from edgecv.engine.fuse.fused import DOMAIN
+from edgecv.graph.normal.reindex import reshaped
+from edgecv.graph.rewrite import (
     Array,
     Pass,
     Rewrite,
@@ -24,7 +25,6 @@ from edgecv.graph.passes.base import (
     shape,
     single_use,
 )
-from edgecv.graph.passes.reindex import reshaped
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
+from edgecv.graph.rewrite import (
     Pass,
     Rewrite,
     attribute,

@@ -22,8 +22,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
-    DOMAIN,
+from edgecv.graph.rewrite import (
     Pass,
     Rewrite,
     attribute,
@@ -33,6 +32,9 @@ from edgecv.graph.passes.base import (
     shape,
     single_use,
 )
+
+# The domain of these operators.
+DOMAIN = "edgecv"
 
 ACTIVATIONS = (
     "none",

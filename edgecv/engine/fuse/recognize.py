@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
-    DOMAIN,
+from edgecv.engine.fuse.fused import DOMAIN, activation
+from edgecv.graph.rewrite import (
     Pass,
     Rewrite,
     attribute,
@@ -24,7 +24,6 @@ from edgecv.graph.passes.base import (
     shape,
     single_use,
 )
-from edgecv.graph.passes.fused import activation
 
 # How far numbers of a spelling may be from the exact ones: exporters write them with 5 to 9 digits.
 _TOLERANCE = 1e-4

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
-    DOMAIN,
+from edgecv.engine.fuse.fused import DOMAIN, ENDING, activation, has_activation, is_depthwise
+from edgecv.graph.rewrite import (
     Pass,
     Rewrite,
     attribute,
@@ -28,7 +28,6 @@ from edgecv.graph.passes.base import (
     shape,
     single_use,
 )
-from edgecv.graph.passes.fused import ENDING, activation, has_activation, is_depthwise
 
 # The most lanes of any ISA: a part that begins at a multiple of them begins at a block on every one.
 _LANES = 16

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
+from edgecv.graph.normal.reindex import reshaped
+from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     constant,
@@ -17,7 +18,6 @@ from edgecv.graph.passes.base import (
     scalar,
     shape,
 )
-from edgecv.graph.passes.reindex import reshaped
 
 
 def variadic(rewrite: Rewrite, node: ir.Node) -> None:

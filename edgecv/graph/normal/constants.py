@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from edgecv.graph.passes.base import (
+from edgecv.graph.rewrite import (
     Array,
     Pass,
     Rewrite,

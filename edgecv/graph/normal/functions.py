@@ -2,47 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx
 import onnx.inliner
 import onnx_ir as ir
 from onnx import helper
 
-from edgecv.graph.passes.base import NEWEST_OPSET, Pass, Rewrite, copy_type, infer, scalar
-
-# Operators with a definition by others that the engine has kernels for.
-KEEP = frozenset(
-    (
-        "Clip",
-        "Elu",
-        "Gelu",
-        "GreaterOrEqual",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "LessOrEqual",
-        "LogSoftmax",
-        "Mish",
-        "PRelu",
-        "Range",
-        "ReduceL1",
-        "ReduceL2",
-        "ReduceLogSum",
-        "ReduceLogSumExp",
-        "ReduceSumSquare",
-        "Relu",
-        "Selu",
-        "Softmax",
-        "Softplus",
-        "Softsign",
-    )
-)
-
-
-def has_definition(schema: Any) -> bool:
-    """Whether ONNX defines an operator by others. schema: onnx.defs.OpSchema, whose stubs lack the fields."""
-    return bool(schema.has_function or schema.has_context_dependent_function)
+from edgecv.graph.definitions import KEEP, has_definition
+from edgecv.graph.rewrite import NEWEST_OPSET, Pass, Rewrite, copy_type, infer, scalar
 
 
 def expand_functions(rewrite: Rewrite) -> None:

@@ -43,7 +43,7 @@ Arithmetic
     MatMul: of stacks of matrices; with one matrix it is a Gemm between Reshapes.
     BatchNormalization: in the Conv, ConvTranspose or Gemm before it, else edgecv::Affine.
     InstanceNormalization, LpNormalization, LayerNormalization, GroupNormalization and all else that ONNX
-    defines by other operators, unless `functions.KEEP` names it: written out.
+    defines by other operators, unless `definitions.KEEP` names it: written out.
     QuantizeLinear, DequantizeLinear: Div, Round, Add, Clip, Cast; Cast, Add, Mul.
     Activations of float32: edgecv::Activation, or part of the node before; see `fused`.
 """
@@ -54,8 +54,8 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgecv.graph.passes import arithmetic, reindex, windows
-from edgecv.graph.passes.base import Pass, Rewrite, infer, shape
+from edgecv.graph.normal import arithmetic, reindex, windows
+from edgecv.graph.rewrite import Pass, Rewrite, infer, shape
 
 _Rule = Callable[[Rewrite, ir.Node], None]
 

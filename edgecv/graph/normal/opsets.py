@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.errors import ModelFileError
-from edgecv.graph.passes.base import (
+from edgecv.graph.rewrite import (
     NEWEST_OPSET,
     Pass,
     Rewrite,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.graph.passes.base import (
+from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     constant,

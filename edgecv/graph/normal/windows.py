@@ -11,7 +11,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.errors import ModelFileError
-from edgecv.graph.passes.base import (
+from edgecv.graph.normal.reindex import reshaped
+from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     attributes,
@@ -20,7 +21,6 @@ from edgecv.graph.passes.base import (
     rank,
     shape,
 )
-from edgecv.graph.passes.reindex import reshaped
 
 Ints = tuple[int, ...]
 

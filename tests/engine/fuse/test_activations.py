@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgecv.graph.passes import optimize
-from edgecv.graph.passes.base import attribute
-from edgecv.graph.passes.fused import ACTIVATE, ACTIVATIONS, HOIST, RESIDUAL
-from edgecv.graph.passes.normalize import NORMALIZE
-from edgecv.graph.passes.recognize import OPERATORS, PARTS, PRODUCTS
+from edgecv.engine.fuse.fused import ACTIVATE, ACTIVATIONS, HOIST, RESIDUAL
+from edgecv.engine.fuse.recognize import OPERATORS, PARTS, PRODUCTS
+from edgecv.engine.pipeline import optimize
+from edgecv.graph.normal.normalize import NORMALIZE
+from edgecv.graph.rewrite import attribute
 from tests.conftest import ROOT
 from tests.graph.little import Net, alone, ops, optimized, why
 

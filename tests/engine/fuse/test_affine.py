@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgecv.graph.passes.affine import AFFINE, INTO_NEXT, INTO_PRODUCT, PADS
-from edgecv.graph.passes.base import attribute, constant
-from edgecv.graph.passes.constants import FOLD
-from edgecv.graph.passes.normalize import NORMALIZE
+from edgecv.engine.fuse.affine import AFFINE, INTO_NEXT, INTO_PRODUCT, PADS
+from edgecv.graph.normal.constants import FOLD
+from edgecv.graph.normal.normalize import NORMALIZE
+from edgecv.graph.rewrite import attribute, constant
 from tests.graph.little import Net, alone, ops, optimized, why
 
 
@@ -179,7 +179,7 @@ def test_norms_of_an_old_opset_by_element() -> None:
     x = net.input(2, 3, 4)
     operands = [net.positive(3, 4), net.weight(3, 4), net.weight(3, 4), net.positive(3, 4)]
     y = net("BatchNormalization", x, *operands, spatial=0)
-    from edgecv.graph.passes import optimize
+    from edgecv.engine.pipeline import optimize
 
     graph, _ = optimize(net.model(y))
     assert ops(graph) == ["Affine"]

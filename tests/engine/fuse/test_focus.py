@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from edgecv.graph.passes.base import attribute, shape
-from edgecv.graph.passes.constants import FOLD, NOOPS
-from edgecv.graph.passes.focus import FOCUS
-from edgecv.graph.passes.functions import FUNCTIONS
-from edgecv.graph.passes.normalize import NORMALIZE
+from edgecv.engine.fuse.focus import FOCUS
+from edgecv.graph.normal.constants import FOLD, NOOPS
+from edgecv.graph.normal.functions import FUNCTIONS
+from edgecv.graph.normal.normalize import NORMALIZE
+from edgecv.graph.rewrite import attribute, shape
 from tests.graph.little import Net, alone, ops, optimized, why
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgecv.graph.passes.base import attribute, integers, shape
-from edgecv.graph.passes.fused import ACTIVATE
-from edgecv.graph.passes.normalize import NORMALIZE
-from edgecv.graph.passes.recognize import OPERATORS
-from edgecv.graph.passes.siblings import APART, SIBLINGS
+from edgecv.engine.fuse.fused import ACTIVATE
+from edgecv.engine.fuse.recognize import OPERATORS
+from edgecv.engine.fuse.siblings import APART, SIBLINGS
+from edgecv.graph.normal.normalize import NORMALIZE
+from edgecv.graph.rewrite import attribute, integers, shape
 from tests.graph.little import Net, alone, ops, optimized, why
 
 

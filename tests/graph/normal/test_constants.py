@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from edgecv.graph.passes import Change, Report, load
-from edgecv.graph.passes.base import constant
-from edgecv.graph.passes.constants import DEAD, EQUAL, FOLD, NOOPS
+from edgecv.graph.ir import to_ir
+from edgecv.graph.normal.constants import DEAD, EQUAL, FOLD, NOOPS
+from edgecv.graph.rewrite import Change, Report, constant
 from tests.graph.little import Net, alone, ops, optimized, why
 
 
@@ -67,7 +67,7 @@ def test_large_results_stay_with_the_run() -> None:
     net = Net()
     x = net.input(1)
     big = net("ConstantOfShape", net.const([5000, 5000]))
-    graph, report = load(net.model(net("Add", x, big))), Report()
+    graph, report = to_ir(net.model(net("Add", x, big))), Report()
     FOLD.run(graph, report)
     assert ops(graph) == ["ConstantOfShape", "Add"]
     assert why(report, "fold") == ["ConstantOfShape of constants would hold 95 MB more"]
@@ -77,7 +77,7 @@ def test_random_numbers_are_not_folded() -> None:
     net = Net()
     x = net.input(2)
     noise = net("RandomUniformLike", net.const(np.zeros(2)))
-    graph = load(
+    graph = to_ir(
         net.model(net("Add", x, noise), net("Add", x, net("RandomUniformLike", net.const(np.zeros(2)))))
     )
     report = Report()

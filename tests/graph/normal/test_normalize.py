@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from edgecv.engine.pipeline import optimize
 from edgecv.errors import InputError, ModelFileError
-from edgecv.graph.passes import load, optimize
-from edgecv.graph.passes.base import attribute, integers, shape
-from edgecv.graph.passes.windows import resize_scales, same_pads
+from edgecv.graph.ir import to_ir
+from edgecv.graph.normal.windows import resize_scales, same_pads
+from edgecv.graph.rewrite import attribute, integers, shape
 from tests.graph.little import Net, alone, ops, optimized
 
 
@@ -544,7 +545,7 @@ def test_sizes_unknown() -> None:
 
 
 def _stage() -> tuple[Any, ...]:
-    from edgecv.graph.passes.normalize import NORMALIZE
+    from edgecv.graph.normal.normalize import NORMALIZE
 
     return (NORMALIZE,)
 
@@ -599,7 +600,7 @@ def test_opsets_out_of_range(opset: int, op: str, message: str) -> None:
     net = Net(opset)
     x = net.input(2)
     with pytest.raises(ModelFileError, match=message):
-        load(net.model(net(op, x, x)))
+        to_ir(net.model(net(op, x, x)))
 
 
 def test_an_operator_that_never_changed_is_as_good_as_new() -> None:
