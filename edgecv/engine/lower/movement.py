@@ -237,55 +237,6 @@ def tile(lowering: Lowering, node: Node) -> None:
     lowering.set(node.outputs[0], target, x.dtype)
 
 
-@lowers("Gather")
-def gather(lowering: Lowering, node: Node) -> None:
-    """Entries of one axis, by indices that are known: planes are only listed."""
-    x, indices = node.input(0), node.input(1)
-    axis = node.attribute("axis", 0) % len(x.shape)
-    if indices.constant is None:
-        from edgecv.engine.lower.data import gather_at_run
-
-        gather_at_run(lowering, node)
-        return
-    take = np.asarray(indices.constant, np.int64)
-    size = x.shape[axis]
-    if take.size and (take.min() < -size or take.max() >= size):
-        raise node.unsupported(f"indices from {take.min()} to {take.max()}: the axis has {size} entries")
-    take = np.where(take < 0, take + size, take)
-    view = x.view
-    moved: View | None = view.index(axis, take) if isinstance(view, Planes) else None
-    if isinstance(moved, Planes) and take.ndim != 1:
-        # A number takes the axis away, and more axes than one come in its place.
-        own = axis if axis < moved.at else axis - len(moved.spatial)
-        at = moved.at + (take.ndim - 1 if own < moved.at else 0)
-        moved = Planes(moved.refs, moved.spatial, at, moved.h, moved.w, moved.row, moved.pixel, moved.lanes)
-    if moved is None:
-        moved = _gathered(lowering, node, x, axis, take)
-    set_view(lowering, node, moved, x.dtype)
-
-
-def _gathered(lowering: Lowering, node: Node, x: Tensor, axis: int, take: Array) -> View:
-    strided = lowering.as_strided(x)
-    flat = take.reshape(-1)
-    steps = np.unique(np.diff(flat)) if flat.size > 1 else np.ones(1, np.int64)
-    if flat.size and len(steps) == 1:
-        # An even walk is a slice, whichever way it goes.
-        step, first = int(steps[0]), int(flat[0])
-        if step == 0:
-            one = strided.index(axis, slice(first, first + 1))
-            shape = (*one.shape[:axis], flat.size, *one.shape[axis + 1 :])
-            part: View = one.broadcast(shape)
-        else:
-            end = int(flat[-1]) + (1 if step > 0 else -1)
-            part = strided.index(axis, slice(first, None if end < 0 else end, step))
-    else:
-        part = Joined(tuple(strided.index(axis, slice(i, i + 1)) for i in flat.tolist()), axis)
-    if take.ndim == 1:
-        return part
-    shape = x.shape[:axis] + take.shape + x.shape[axis + 1 :]
-    return reshaped(lowering, Tensor(f"{node.name} (gathered)", part.shape, x.dtype, view=part), shape)
-
-
 @lowers("DepthToSpace")
 def depth_to_space(lowering: Lowering, node: Node) -> None:
     """Channels to pixels, in DCR or CRD order."""
