@@ -83,6 +83,15 @@ class Node:
         """An operand that may be left out."""
         return self.inputs[index] if index < len(self.inputs) else None
 
+    def numbers(self, index: int, dtype: Any = np.int64) -> Array:
+        """The numbers of an operand that must be known before the run, flattened."""
+        tensor = self.input(index)
+        if tensor.constant is None:
+            raise self.unsupported(
+                f"input {index} ({tensor.name!r}) is computed in the run: expected a constant"
+            )
+        return np.asarray(tensor.constant, dtype).reshape(-1)
+
     def unsupported(self, why: str, reason: str = "form") -> UnsupportedOperatorError:
         """The error that names this node."""
         return UnsupportedOperatorError(f"node {self.name!r} ({self.op}): {why}", reason)

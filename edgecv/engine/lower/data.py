@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, choice, lowers, place
-from edgecv.engine.lower.compose import known, shaped, step, vector
+from edgecv.engine.lower.compose import known, shaped, step
 from edgecv.engine.lower.maps import DTYPES, emit_strided
 from edgecv.engine.lower.movement import reshaped, set_view
 from edgecv.engine.lower.quantize import dtype_of
@@ -199,7 +199,7 @@ def _whole_numbers(lowering: Lowering, node: Node, tensor: Tensor) -> Strided:
 def one_hot(lowering: Lowering, node: Node) -> None:
     """values[1] where an index is met, values[0] elsewhere; an index outside is met nowhere."""
     indices, values = node.input(0), node.input(2)
-    depth = int(vector(node, 1)[0])
+    depth = int(node.numbers(1)[0])
     if indices.dtype.name not in DTYPES or values.dtype.name not in DTYPES:
         raise node.unsupported(f"indices of {indices.dtype}, values of {values.dtype}")
     rank = len(indices.shape) + 1
@@ -227,7 +227,7 @@ def one_hot(lowering: Lowering, node: Node) -> None:
 def triangle(lowering: Lowering, node: Node) -> None:
     """The upper or the lower triangle of matrices, zeros elsewhere."""
     x = node.input(0)
-    k = int(vector(node, 1)[0]) if node.optional(1) is not None else 0
+    k = int(node.numbers(1)[0]) if node.optional(1) is not None else 0
     ones = np.ones(x.shape[-2:], np.bool_)
     mask = np.triu(ones, k) if node.attribute("upper", 1) else np.tril(ones, k)
     step(lowering, node, "where", [known(mask), x, known(np.zeros((), x.dtype))], x.dtype, node.outputs[0])
@@ -251,7 +251,7 @@ def constant_of_shape(lowering: Lowering, node: Node) -> None:
     one = lowering.as_strided(known(array)).reshape(())
     if one is None:
         raise AssertionError("one value")
-    set_view(lowering, node, one.broadcast(tuple(vector(node, 0).tolist())), array.dtype)
+    set_view(lowering, node, one.broadcast(tuple(node.numbers(0).tolist())), array.dtype)
 
 
 @lowers("NonMaxSuppression")
@@ -261,7 +261,7 @@ def non_max_suppression(lowering: Lowering, node: Node) -> None:
     if boxes.dtype != np.float32 or scores.dtype != np.float32:
         raise node.unsupported(f"boxes of {boxes.dtype}: expected float32")
     batches, classes, n = scores.shape
-    most = int(vector(node, 2)[0]) if node.optional(2) is not None else 0
+    most = int(node.numbers(2)[0]) if node.optional(2) is not None else 0
     most = min(max(most, 0), n)
     iou, score = _threshold(node, 3), _threshold(node, 4)
     capacity = batches * classes * most
@@ -290,9 +290,4 @@ def non_max_suppression(lowering: Lowering, node: Node) -> None:
 
 
 def _threshold(node: Node, index: int) -> float | None:
-    tensor = node.optional(index)
-    if tensor is None:
-        return None
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return float(np.asarray(tensor.constant).reshape(-1)[0])
+    return None if node.optional(index) is None else float(node.numbers(index, np.float32)[0])

@@ -11,14 +11,6 @@ from edgecv.engine.lower.base import MAX_RANK, Array, Lowering, Node, Tensor, lo
 from edgecv.engine.views import Joined, Planes, Shape, Strided, View
 
 
-def constant_of(node: Node, index: int) -> Array:
-    """An operand that must be known before the run."""
-    tensor = node.input(index)
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return tensor.constant
-
-
 def reshaped(lowering: Lowering, tensor: Tensor, shape: Shape) -> View:
     """The same elements in the same order under other axes."""
     if len(shape) > MAX_RANK:
@@ -103,9 +95,9 @@ def split(lowering: Lowering, node: Node) -> None:
 def slice_(lowering: Lowering, node: Node) -> None:
     """Ranges along axes, forwards or backwards."""
     x = node.input(0)
-    starts, ends = constant_of(node, 1).tolist(), constant_of(node, 2).tolist()
-    axes = constant_of(node, 3).tolist() if node.optional(3) else list(range(len(starts)))
-    steps = constant_of(node, 4).tolist() if node.optional(4) else [1] * len(starts)
+    starts, ends = node.numbers(1).tolist(), node.numbers(2).tolist()
+    axes = node.numbers(3).tolist() if node.optional(3) else list(range(len(starts)))
+    steps = node.numbers(4).tolist() if node.optional(4) else [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis %= len(x.shape)
         take = _range_of(start, end, step, x.shape[axis])
@@ -216,7 +208,7 @@ def expand(lowering: Lowering, node: Node) -> None:
 def tile(lowering: Lowering, node: Node) -> None:
     """Repeats along any axis: an axis of repeats before each, then one copy."""
     x = node.input(0)
-    repeats = constant_of(node, 1).tolist()
+    repeats = node.numbers(1).tolist()
     if all(n == 1 for n in repeats):
         set_view(lowering, node, reshaped(lowering, x, x.shape), x.dtype)
         return
@@ -285,8 +277,8 @@ def _reorder(
 def pad(lowering: Lowering, node: Node) -> None:
     """Constant, edge, reflected or wrapped borders; a negative pad cuts."""
     x = node.input(0)
-    pads = constant_of(node, 1).tolist()
-    axes = constant_of(node, 3).tolist() if node.optional(3) else list(range(len(x.shape)))
+    pads = node.numbers(1).tolist()
+    axes = node.numbers(3).tolist() if node.optional(3) else list(range(len(x.shape)))
     begin, end = [0] * len(x.shape), [0] * len(x.shape)
     for i, axis in enumerate(axes):
         begin[axis], end[axis] = pads[i], pads[i + len(axes)]
