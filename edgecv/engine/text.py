@@ -10,7 +10,7 @@ import numpy as np
 
 from edgecv import extras
 from edgecv.engine.fuse.fused import DOMAIN
-from edgecv.graph.rewrite import Array, constant
+from edgecv.graph.rewrite import Array, constant, is_constant
 
 with extras.required("models"):
     import onnx
@@ -80,13 +80,10 @@ def _typed(value: ir.Value) -> str:
 
 
 def _operand(value: ir.Value) -> str:
-    if value.const_value is None:
-        return value.name or "?"
-    if value.const_value.size <= _SHOWN:
-        array = constant(value)
-        assert array is not None
+    array = constant(value) if is_constant(value, _SHOWN) else None
+    if array is not None:
         return _numbers(array)
-    return _typed(value)
+    return _typed(value) if is_constant(value) else value.name or "?"
 
 
 def _numbers(array: Array) -> str:

@@ -5,6 +5,7 @@ Importing this module takes a second: import it where it is used.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -289,6 +290,11 @@ def owner(node: ir.Node) -> ir.Graph:
     return node.graph
 
 
+def given(node: ir.Node, index: int) -> ir.Value | None:
+    """An operand; None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
 def constant(value: ir.Value | None) -> Array | None:
     """The array of an initializer, not to be written to; None for any other value."""
     if value is None or value.const_value is None:
@@ -302,15 +308,15 @@ def constant(value: ir.Value | None) -> Array | None:
     return array
 
 
+def is_constant(value: ir.Value | None, most: float = math.inf) -> bool:
+    """Whether a value is known before the run, and has no more elements than `most`."""
+    return value is not None and value.const_value is not None and value.const_value.size <= most
+
+
 def scalar(value: ir.Value | None) -> float | None:
     """The number in a constant of one element."""
-    array = constant(value) if value is not None and is_small(value, 1) else None
+    array = constant(value) if is_constant(value, 1) else None
     return None if array is None or array.size != 1 else float(array.reshape(())[()])
-
-
-def is_small(value: ir.Value, elements: int = _OPERAND_ELEMENTS) -> bool:
-    """Whether a value is a constant of no more elements than that."""
-    return value.const_value is not None and value.const_value.size <= elements
 
 
 def integers(value: ir.Value | None) -> tuple[int, ...] | None:
@@ -394,7 +400,7 @@ def infer(node: ir.Node) -> None:
         if value.shape is not None:
             ir.serde.serialize_shape_into(kind, value.shape)
         types[value.name] = kind
-        array = constant(value) if is_small(value) else None
+        array = constant(value) if is_constant(value, _OPERAND_ELEMENTS) else None
         if array is not None:
             data[value.name] = onnx.numpy_helper.from_array(array, value.name)
     try:

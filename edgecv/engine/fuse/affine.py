@@ -18,6 +18,8 @@ from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     constant,
+    given,
+    is_constant,
     is_float32,
     made_by,
     rank,
@@ -63,7 +65,7 @@ def _affine(node: ir.Node, x: ir.Value | None = None) -> _Affine | None:
         scale, shift, found = -one, constant(operands[0]), operands[1]
     else:
         return None
-    if scale is None or shift is None or found.const_value is not None or (x is not None and found is not x):
+    if scale is None or shift is None or is_constant(found) or (x is not None and found is not x):
         return None
     if shape(found) is None or shape(found) != shape(node.outputs[0]):
         return None
@@ -98,7 +100,7 @@ def fold_into_product(rewrite: Rewrite) -> None:
     for node in rewrite.nodes(*_PRODUCTS):
         sizes = shape(node.outputs[0])
         weights = constant(node.inputs[1])
-        bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+        bias_value = given(node, 2)
         if sizes is None or not is_float32(node.outputs[0]):
             continue
         chain = _chain(node)
@@ -209,7 +211,7 @@ def fold_into_next(rewrite: Rewrite) -> None:
         if shift.any() and any(attribute(node, "pads", ())):
             rewrite.miss(producer, f"{node.name} pads with zeros, which would have to be shifted too")
             continue
-        bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+        bias_value = given(node, 2)
         bias = np.zeros(()) if bias_value is None else constant(bias_value)
         if bias is None:
             rewrite.miss(producer, f"the bias of {node.name} is known only at run time")

@@ -27,6 +27,7 @@ from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     attributes,
+    is_constant,
     is_float32,
     made_by,
     shape,
@@ -159,7 +160,7 @@ def _why_not_added(node: ir.Node, conv: ir.Node, other: ir.Value | None) -> str:
         return "it takes another sum already"
     if not is_float32(value):
         return "it is not of float32"
-    if sizes is None or shape(other) != sizes or other is None or other.const_value is not None:
+    if sizes is None or shape(other) != sizes or other is None or is_constant(other):
         return "the shapes differ, or the other is a constant"
     if is_depthwise(conv):
         return "a depthwise convolution takes no sum"

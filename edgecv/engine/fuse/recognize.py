@@ -18,6 +18,8 @@ from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     constant,
+    given,
+    is_constant,
     is_float32,
     made_by,
     scalar,
@@ -49,7 +51,7 @@ def _of_none(kind: str) -> Callable[[ir.Node], _Numbers]:
 def _clip(node: ir.Node) -> _Numbers | None:
     bounds = []
     for index, default in ((1, -math.inf), (2, math.inf)):
-        value = node.inputs[index] if len(node.inputs) > index else None
+        value = given(node, index)
         bound = default if value is None else scalar(value)
         if bound is None:
             return None
@@ -114,7 +116,7 @@ def recognize_operators(rewrite: Rewrite) -> None:
     """Operators of ONNX that are activations become edgecv::Activation, clips in a row one."""
     for node in rewrite.nodes(*OPERATORS_OF_ONNX):
         x = node.inputs[0]
-        if x is None or not is_float32(x) or x.const_value is not None or shape(x) != shape(node.outputs[0]):
+        if x is None or not is_float32(x) or is_constant(x) or shape(x) != shape(node.outputs[0]):
             continue
         found = OPERATORS_OF_ONNX[node.op_type](node)
         if found is None:
@@ -167,7 +169,7 @@ def _product(value: ir.Value, *, is_outer: bool = True) -> tuple[float, list[ir.
     if number is not None and not (node.op_type == "Div" and number == 0):
         inner, factors = _product(left, is_outer=False)
         return (inner * number if node.op_type == "Mul" else inner / number), factors
-    if node.op_type == "Div" or right.const_value is not None or left.const_value is not None:
+    if node.op_type == "Div" or is_constant(right) or is_constant(left):
         return 1.0, [value]
     number_left, factors_left = _product(left, is_outer=False)
     number_right, factors_right = _product(right, is_outer=False)

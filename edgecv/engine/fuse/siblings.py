@@ -17,11 +17,13 @@ import onnx_ir as ir
 
 from edgecv.engine.fuse.fused import DOMAIN, ENDING, activation, has_activation, is_depthwise
 from edgecv.graph.rewrite import (
+    Array,
     Pass,
     Rewrite,
     attribute,
     attributes,
     constant,
+    given,
     integers,
     is_float32,
     made_by,
@@ -133,14 +135,8 @@ def _merge(rewrite: Rewrite, siblings: list[ir.Node]) -> ir.Node:
     first = siblings[0]
     weights = np.concatenate([np.asarray(constant(node.inputs[1])) for node in ordered])
     inputs = [first.inputs[0], rewrite.constant(weights, f"{name}/weights")]
-    if any(len(node.inputs) > 2 for node in ordered):
-        biases = [
-            np.asarray(constant(node.inputs[2]))
-            if len(node.inputs) > 2
-            else np.zeros(_channels(node.outputs[0]), np.float32)
-            for node in ordered
-        ]
-        inputs.append(rewrite.constant(np.concatenate(biases), f"{name}/bias"))
+    if any(given(node, 2) is not None for node in ordered):
+        inputs.append(rewrite.constant(_biases(ordered), f"{name}/bias"))
     merged = _split_after(rewrite, first, inputs, ordered, name)
     counts = [_channels(node.outputs[0]) for node in ordered]
     blocks = sum(map(_blocks, counts)), _blocks(sum(counts))
@@ -150,6 +146,17 @@ def _merge(rewrite: Rewrite, siblings: list[ir.Node]) -> ir.Node:
     for node in ordered:
         rewrite.drop(node)
     return merged
+
+
+def _biases(convs: list[ir.Node]) -> Array:
+    """Those of several convolutions after one another; zeros where one has none."""
+    arrays = [constant(given(node, 2)) for node in convs]
+    return np.concatenate(
+        [
+            np.zeros(_channels(node.outputs[0]), np.float32) if array is None else array
+            for node, array in zip(convs, arrays, strict=True)
+        ]
+    )
 
 
 def _split_after(
@@ -195,16 +202,10 @@ def _merge_depthwise(rewrite: Rewrite, conv: ir.Node) -> None:
     readers = _ending_alike(rewrite, readers)
     name = "+".join(reader.name or "" for reader in readers)
     weights = np.concatenate([np.asarray(constant(reader.inputs[1])) for reader in readers])
-    biases = [
-        np.asarray(constant(r.inputs[2]))
-        if len(r.inputs) > 2
-        else np.zeros(_channels(r.outputs[0]), np.float32)
-        for r in readers
-    ]
     inputs: list[ir.Value | None] = [
         conv.outputs[0],
         rewrite.constant(weights, f"{name}/weights"),
-        rewrite.constant(np.concatenate(biases), f"{name}/bias"),
+        rewrite.constant(_biases(readers), f"{name}/bias"),
     ]
     rewrite.note(f"one depthwise convolution of {list(counts)} channels", readers)
     _split_after(rewrite, split, inputs, readers, name, group=sum(counts))

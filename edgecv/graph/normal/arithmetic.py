@@ -13,6 +13,8 @@ from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     constant,
+    given,
+    is_constant,
     is_float32,
     rank,
     scalar,
@@ -43,7 +45,7 @@ def variadic(rewrite: Rewrite, node: ir.Node) -> None:
 def constant_right(rewrite: Rewrite, node: ir.Node) -> None:
     """A constant operand of Add, Mul, Max and Min is the second."""
     left, right = node.inputs
-    if left is not None and right is not None and left.const_value is not None and right.const_value is None:
+    if left is not None and right is not None and is_constant(left) and not is_constant(right):
         node.replace_input_with(0, right)
         node.replace_input_with(1, left)
         rewrite.changed = True
@@ -92,7 +94,7 @@ def power(rewrite: Rewrite, node: ir.Node) -> None:
 def gemm(rewrite: Rewrite, node: ir.Node) -> None:
     """alpha, beta 1 and transA, transB 0: folded into constants, else nodes of their own."""
     a, b = node.inputs[:2]
-    c = node.inputs[2] if len(node.inputs) > 2 else None
+    c = given(node, 2)
     alpha, beta = attribute(node, "alpha", 1.0), attribute(node, "beta", 1.0)
     turns = attribute(node, "transA", 0), attribute(node, "transB", 0)
     if a is None or b is None:
@@ -190,7 +192,7 @@ def lp_normalization(rewrite: Rewrite, node: ir.Node) -> None:
 def quantize(rewrite: Rewrite, node: ir.Node) -> None:
     """QuantizeLinear, DequantizeLinear of one scale or one a channel, written out."""
     x, scale = node.inputs[0], node.inputs[1]
-    zero = node.inputs[2] if len(node.inputs) > 2 else None
+    zero = given(node, 2)
     count, of_scale, y = rank(x), shape(scale), node.outputs[0]
     if x is None or scale is None or count is None or of_scale is None or y.dtype is None:
         return

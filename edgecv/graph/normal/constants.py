@@ -19,8 +19,10 @@ from edgecv.graph.rewrite import (
     attribute,
     constant,
     copy_type,
+    given,
     infer,
     integers,
+    is_constant,
     rank,
     scalar,
     shape,
@@ -104,12 +106,12 @@ def _is_foldable(node: ir.Node) -> bool:
         return False
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return False
-    return all(value is None or value.const_value is not None for value in node.inputs)
+    return all(value is None or is_constant(value) for value in node.inputs)
 
 
 def _growth(node: ir.Node) -> int | None:
     """Bytes by which a node's outputs exceed its inputs; None where that is unknown, or takes too long."""
-    known = [value.const_value.nbytes for value in node.inputs if value is not None and value.const_value]
+    known = [value.const_value for value in node.inputs if value is not None and value.const_value]
     if node.op_type in _BOUNDED:
         return 0
     if node.op_type == "Range":
@@ -123,12 +125,10 @@ def _growth(node: ir.Node) -> int | None:
         elements = int(np.prod(sizes, dtype=object))
         made += elements * max(1, int(output.dtype.itemsize))
         if node.op_type in _PRODUCTS:
-            largest = max(
-                (v.const_value.size for v in node.inputs if v is not None and v.const_value), default=0
-            )
+            largest = max((tensor.size for tensor in known), default=0)
             if elements * largest > _WORK:
                 return None
-    return made - sum(known)
+    return made - sum(tensor.nbytes for tensor in known)
 
 
 def _size(growth: int | None) -> str:
@@ -197,7 +197,7 @@ def _does_nothing(node: ir.Node, x: ir.Value, y: ir.Value) -> bool:
     if op == "Identity":
         return True
     if op == "Dropout":
-        training = node.inputs[2] if len(node.inputs) > 2 else None
+        training = given(node, 2)
         return training is None or scalar(training) == 0
     if op in ("Concat", "Sum", "Max", "Min", "Mean"):
         return len(node.inputs) == 1
@@ -208,7 +208,7 @@ def _does_nothing(node: ir.Node, x: ir.Value, y: ir.Value) -> bool:
         order = attribute(node, "perm")
         return (rank(x) == 1) if order is None else list(order) == list(range(len(order)))
     if op == "Slice":
-        steps = integers(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] else (1,)
+        steps = (1,) if given(node, 4) is None else integers(given(node, 4))
         return same and steps is not None and all(step > 0 for step in steps)
     if op == "Pad":
         pads = integers(node.inputs[1])
@@ -269,10 +269,9 @@ def _key(node: ir.Node, small: dict[tuple[Any, ...], ir.Value]) -> tuple[Any, ..
 
 def _representative(value: ir.Value, small: dict[tuple[Any, ...], ir.Value]) -> ir.Value:
     """The first of the constants that are equal, of those small enough to compare."""
-    if value.const_value is None or value.const_value.size > 64:
+    array = constant(value) if is_constant(value, 64) else None
+    if array is None:
         return value
-    array = constant(value)
-    assert array is not None
     return small.setdefault((array.dtype.str, array.shape, array.tobytes()), value)
 
 

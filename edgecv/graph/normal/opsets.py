@@ -20,6 +20,7 @@ from edgecv.graph.rewrite import (
     attribute,
     attributes,
     constant,
+    given,
     rank,
     shape,
 )
@@ -120,7 +121,7 @@ def _batch_normalization(rewrite: Rewrite, node: ir.Node) -> None:
 
 
 def _upsample(rewrite: Rewrite, node: ir.Node) -> None:
-    scales = node.inputs[1] if len(node.inputs) > 1 else None
+    scales = given(node, 1)
     if scales is None:
         numbers = np.array(attribute(node, "scales"), np.float32)
         scales = rewrite.constant(numbers, f"{node.name}/scales")

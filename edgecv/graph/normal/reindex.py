@@ -12,6 +12,7 @@ from edgecv.graph.rewrite import (
     Rewrite,
     attribute,
     constant,
+    given,
     infer,
     integers,
     made_by,
@@ -132,9 +133,8 @@ def _slice_of_part(rewrite: Rewrite, node: ir.Node, axis: int, first: int, last:
 
 def _optional(node: ir.Node, index: int) -> tuple[int, ...] | None:
     """Whole numbers of an operand; () where it is left out, None where it is not constant."""
-    if index >= len(node.inputs) or node.inputs[index] is None:
-        return ()
-    return integers(node.inputs[index])
+    value = given(node, index)
+    return () if value is None else integers(value)
 
 
 def pad(rewrite: Rewrite, node: ir.Node) -> None:
@@ -144,7 +144,7 @@ def pad(rewrite: Rewrite, node: ir.Node) -> None:
     pads, axes = integers(node.inputs[1]), _optional(node, 3)
     if x is None or axes_count is None or pads is None or axes is None or x.dtype is None:
         return
-    value = node.inputs[2] if len(node.inputs) > 2 else None
+    value = given(node, 2)
     if (
         len(node.inputs) == 3
         and value is not None
@@ -201,7 +201,7 @@ def split(rewrite: Rewrite, node: ir.Node) -> None:
         return
     front_axis(rewrite, node)
     axis = attribute(node, "axis")
-    if len(node.inputs) > 1 and node.inputs[1] is not None:
+    if given(node, 1) is not None:
         return
     sizes = [shape(output) for output in node.outputs]
     if any(found is None for found in sizes):

@@ -17,6 +17,7 @@ from edgecv.graph.rewrite import (
     attribute,
     attributes,
     constant,
+    given,
     integers,
     rank,
     shape,
@@ -231,7 +232,7 @@ def _lp_pool(rewrite: Rewrite, node: ir.Node) -> None:
 def unpool(rewrite: Rewrite, node: ir.Node) -> None:
     """MaxUnpool: strides and pads explicit; the shape of the output where it is given."""
     axes = rank(node.inputs[0])
-    wanted = integers(node.inputs[2]) if len(node.inputs) > 2 else None
+    wanted = integers(given(node, 2))
     y = node.outputs[0]
     if wanted is not None and shape(y) is None:
         y.shape = ir.Shape(wanted)
@@ -269,7 +270,7 @@ def reduce(rewrite: Rewrite, node: ir.Node) -> None:
     count = rank(x)
     if x is None or count is None:
         return
-    operand = node.inputs[1] if len(node.inputs) > 1 else None
+    operand = given(node, 1)
     axes = integers(operand) if operand is not None else ()
     if axes is None:
         return
