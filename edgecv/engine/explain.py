@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecv import _isa, _simd, machine
+from edgecv.engine.claims import name_of
 from edgecv.engine.compile import Compiled
 from edgecv.engine.program import Step, lanes_of
 from edgecv.engine.views import Shape
@@ -200,11 +201,7 @@ def _step_times(
 
 
 def _operators(nodes: onnx_ir.Graph) -> dict[str, int]:
-    return dict(sorted(Counter(_operator(node) for node in nodes).items()))
-
-
-def _operator(node: onnx_ir.Node) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+    return dict(sorted(Counter(name_of(node) for node in nodes).items()))
 
 
 class _Facts:
@@ -236,7 +233,7 @@ class _Facts:
     def views(self) -> dict[str, int]:
         """Operators that no step is for."""
         free = [
-            _operator(node)
+            name_of(node)
             for node in self._nodes.values()
             if node.name not in self._labels and self._labels.isdisjoint(value.name for value in node.outputs)
         ]

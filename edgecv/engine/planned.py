@@ -48,7 +48,7 @@ _PLANNED: dict[str, tuple[int | None, ...]] = {
     },
 }
 # What tells the size of its input, whatever that holds.
-_SIZES_ONLY = ("Shape", "Size")
+SIZES_ONLY = ("Shape", "Size")
 
 
 def shape_operands(model: OnnxModel) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def shape_operands(model: OnnxModel) -> tuple[str, ...]:
         if name in names and (is_direct or name in integral):
             needed.add(name)
         producer = producers.get(name)
-        if producer is None or name in seen or producer.op_type in _SIZES_ONLY:
+        if producer is None or name in seen or producer.op_type in SIZES_ONLY:
             continue
         seen.add(name)
         waiting += [(source, False) for source in producer.input]
