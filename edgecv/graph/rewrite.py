@@ -101,6 +101,7 @@ class Rewrite:
     """Changes one graph for one pass, and tells the report."""
 
     def __init__(self, model: ir.Model, report: Report, pass_name: str) -> None:
+        self.model = model
         self.graph = model.graph
         self.changed = False
         self._report = report

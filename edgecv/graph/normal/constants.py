@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgecv.graph.rewrite import (
     Array,
@@ -227,14 +228,11 @@ def _does_nothing(node: ir.Node, x: ir.Value, y: ir.Value) -> bool:
 
 def remove_dead(rewrite: Rewrite) -> None:
     """Nodes and weights that lead to no output are removed."""
-    for node in reversed(list(rewrite.graph)):
-        if node.graph is rewrite.graph and not any(v.uses() or v.is_graph_output() for v in node.outputs):
+    before = list(rewrite.graph)
+    RemoveUnusedNodesPass()(rewrite.model)
+    for node in reversed(before):
+        if node.graph is None:
             rewrite.note(f"nothing needs this {node.op_type}", [node])
-            rewrite.drop(node)
-    initializers = rewrite.graph.initializers
-    for name, value in list(initializers.items()):
-        if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
-            del initializers[name]
 
 
 def merge_equal(rewrite: Rewrite) -> None:
