@@ -279,6 +279,9 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     roots = [arguments.old.resolve(), arguments.new.resolve()]
+    for root in roots:
+        if not any(root.glob("edgecv/_simd.*.so")):
+            parser.error(f"{root}: expected a checkout whose native modules are built")
     if arguments.work is not None:
         isas = [isa for isa in arguments.isa.split(",") if isa]
         work(roots[0], arguments.work, isas, [int(n) for n in arguments.threads.split(",")])

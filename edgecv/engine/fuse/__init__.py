@@ -1,6 +1,8 @@
 """Fusions: passes that leave a graph which only the engine understands, with operators of domain "edgecv".
 
-`fused` has the table of those. What the passes do, by stages:
+`fused` has the table of those; passes rely on the forms that `graph.normal` leaves. BatchNormalization goes
+into the Conv, ConvTranspose or Gemm before it, else it becomes an edgecv::Affine; an activation of float32
+becomes part of the node before it, else an edgecv::Activation.
 """
 
 from edgecv import extras

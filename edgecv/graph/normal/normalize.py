@@ -41,11 +41,9 @@ Arithmetic
     Mul, Sqrt, nothing, Reciprocal.
     Gemm: no attributes: alpha and beta are 1, transA and transB 0. Without C where that is 0.
     MatMul: of stacks of matrices; with one matrix it is a Gemm between Reshapes.
-    BatchNormalization: in the Conv, ConvTranspose or Gemm before it, else edgecv::Affine.
     InstanceNormalization, LpNormalization, LayerNormalization, GroupNormalization and all else that ONNX
     defines by other operators, unless `definitions.KEEP` names it: written out.
     QuantizeLinear, DequantizeLinear: Div, Round, Add, Clip, Cast; Cast, Add, Mul.
-    Activations of float32: edgecv::Activation, or part of the node before; see `fused`.
 """
 
 from __future__ import annotations
