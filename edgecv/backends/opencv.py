@@ -205,7 +205,7 @@ def _read(model: OnnxModel, version: str) -> Any:
 
     if _has_new_engine():
         # OpenCV 5.0 leaves out the padding of a 1x1 convolution, and answers with other numbers.
-        from edgecv.graph.padding import with_padding_of_points
+        from edgecv.backends.opencv_padding import with_padding_of_points
 
         model = with_padding_of_points(model)
     data = np.frombuffer(model.data, np.uint8)

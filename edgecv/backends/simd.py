@@ -151,8 +151,8 @@ class CompiledNetwork(_SimdCompiled):
     def __init__(self, model: OnnxModel, threads: int) -> None:
         from edgecv import _isa
         from edgecv.engine import claims
+        from edgecv.engine.planned import shape_operands
         from edgecv.engine.weights import Weights
-        from edgecv.graph.passes import shape_operands
 
         self._model = model
         with self._naming_the_model():

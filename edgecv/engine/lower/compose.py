@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, blocks_of
+from edgecv.engine.lower.base import Lowering, Node, Tensor, blocks_of
 from edgecv.engine.lower.maps import Activation, emit, scalar
 from edgecv.engine.lower.movement import reshaped
 from edgecv.engine.program import Ints
@@ -95,11 +95,3 @@ def blockwise(lowering: Lowering, image: Planes, h: int, w: int, name: str) -> t
         results.append(made[block_of] + refs % (4 * lanes))
     planes = Planes(np.stack(results), (h, w), 2, h, w, w * lanes, lanes, lanes)
     return planes, np.concatenate(pairs)
-
-
-def vector(node: Node, index: int) -> Array:
-    """A constant operand of whole numbers, flattened."""
-    tensor = node.input(index)
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return np.asarray(tensor.constant, np.int64).reshape(-1)
