@@ -75,12 +75,14 @@ MODELS = Setting(
     "folders, separated like PATH, that are searched for model files before any download",
 )
 CACHE = Setting(
-    "EDGECV_CACHE", _cache, "where downloads, file hashes and what was compiled are kept; ~/.cache/edgecv"
+    "EDGECV_CACHE",
+    _cache,
+    "where downloads, file hashes and what was compiled are kept. Default: ~/.cache/edgecv",
 )
 CACHE_BYTES = Setting(
     "EDGECV_CACHE_BYTES",
     _cache_bytes,
-    "most bytes of what was compiled that are kept, such as 512M; 1G; 0: nothing is kept",
+    "most bytes of what was compiled that are kept, such as 512M. Default: 1G; 0 keeps nothing",
 )
 ISA = Setting(
     "EDGECV_ISA", str, "force the instruction set of the native kernels; an unusable one is an error"

@@ -69,7 +69,7 @@ def command(
     path = None if out is None else Path(out)
     found = explain_model(model, options, isa=isa, out=path)
     if path is not None:
-        click.echo(f"edgecv: wrote {path}, {_mega(path.stat().st_size)}", err=True)
+        output.tell_written(path, _mega(path.stat().st_size))
     if json_path:
         networks = [{"stage": stage, **explanation.as_dict()} for stage, explanation in found.items()]
         output.write_json(json_path, {"model": model, "networks": networks})

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command(name="demo")
 @click.option("--out", metavar="FOLDER", default="demo", show_default=True, help="What is written goes here.")
-@click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt.")
+@click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt, 1 to 1000.")
 @click.option("--seed", type=int, default=5, show_default=True, help="Another seed is another belt.")
 @click.option("--backend", metavar="A,B", help="Backends to run, each by itself. Default: every usable one.")
 @options.load_options(only=("device", "threads", "precision", "cache"))
@@ -31,7 +31,7 @@ def command(
     """Detect parts on a generated belt, on every usable backend, and report.
 
     Needs no camera, no network and no model of your own. Writes belt/ (the frames and their truth, a
-    COCO data set), annotated/, latency.svg and report.html into the folder.
+    COCO data set), annotated/, latency.svg and report.html into the folder, in place of an earlier demo's.
     """
     from edgecv.backends import parse_names
     from edgecv.demo import cell, page

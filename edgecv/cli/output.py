@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from edgecv.report import Page
+
 
 @cache
 def stderr() -> Console:
@@ -94,6 +96,19 @@ def check_html(path: str | None, inputs: Iterable[str]) -> None:
     extras.require("jinja2", "reports")
     check_not_input(Path(path), map(Path, inputs))
     check_writable(Path(path))
+
+
+def tell_written(path: Path | str, more: str = "") -> None:
+    """A remark on stderr. more: of the file, such as its size."""
+    click.echo(f"edgecv: wrote {path}{f', {more}' if more else ''}", err=True)
+
+
+def write_page(path: str, page: Page) -> None:
+    """A page with charts to a file, and a remark that says so. Raises OutputError."""
+    from edgecv.report import write_html
+
+    write_html(path, page)
+    tell_written(path)
 
 
 def command_line() -> str:

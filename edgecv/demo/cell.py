@@ -27,6 +27,7 @@ from edgecv.errors import (
 )
 from edgecv.evaluate import EvalReport
 from edgecv.media import Failure, Frame, draw, open_sink, open_source
+from edgecv.media.atomic import cannot_write
 from edgecv.options import LoadOptions
 from edgecv.types import Detections
 
@@ -123,6 +124,8 @@ class Demo:
 def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
     """Run the demo and write its folder: `belt/` (a COCO data set), `annotated/`.
 
+    Pictures of an earlier demo in these two are removed; other files stay.
+
     Raises InputError for a config that makes no sense, BackendUnavailableError where no backend is
     usable, OutputError where the folder cannot be written.
     """
@@ -134,6 +137,7 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable.items())
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
     belt = config.out / "belt"
+    _remove_pictures(config.out / "annotated")
     written = scenes.write_coco(
         belt,
         scenes.make_belt(config.seed, config.frames, BELT),
@@ -167,6 +171,21 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         files={"dataset": written.annotations, "annotated": str(config.out / "annotated")},
     )
     return Demo(report, measurement)
+
+
+def _remove_pictures(folder: Path) -> None:
+    """What an earlier demo left, by the names that a demo gives: 000000.png to 000999.png.
+
+    Raises OutputError.
+    """
+    for index in range(MAX_FRAMES):
+        path = folder / f"{index:06d}.png"
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return  # writing says what is wrong
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def _why_no_ap() -> str | None:

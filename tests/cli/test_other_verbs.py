@@ -21,6 +21,11 @@ def test_help(edgecv: Run, verb: str) -> None:
     assert "Usage: edgecv" in result.out
 
 
+@pytest.mark.parametrize("group", ["models", "cache"])
+def test_short_helps_are_whole(edgecv: Run, group: str) -> None:
+    assert "..." not in edgecv(group, "--help").out.split("Commands:")[1]
+
+
 def test_top_help_and_version(edgecv: Run) -> None:
     result = edgecv("--help")
     assert all(verb in result.out for verb in cli.VERBS)
