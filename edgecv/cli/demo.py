@@ -59,4 +59,8 @@ def command(
     if json_path != "-":
         output.print_table(page.to_table(report))
         click.echo("\n".join([*page.to_lines(report), f"report: {config.out / 'report.html'}"]))
+    else:
+        for outcome in report.outcomes:
+            if outcome.problem:
+                click.echo(f"edgecv: {outcome.backend}: {outcome.problem}", err=True)
     return report.exit_code

@@ -64,6 +64,9 @@ def _split_classes(_: click.Context, __: click.Parameter, text: str | None) -> t
     """The ids or names in "0,2" or "person,car"."""
     if text is None:
         return None
+    for part in text.split(","):
+        if part.strip().isdigit() and not part.strip().isdecimal():
+            raise InputError(f"--classes: expected ids or names, got {part!r}")
     return tuple(int(part) if part.strip().isdecimal() else part.strip() for part in text.split(","))
 
 
