@@ -22,6 +22,7 @@ import msgspec
 
 from edgecv import machine
 from edgecv.bench import protocol
+from edgecv.bench.checks import is_kept
 from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult, FrameInfo
 from edgecv.bench.statistics import summarize
 
@@ -171,6 +172,7 @@ class Lane:
         self._failure: WorkerError | None = None
         self._loaded: protocol.Loaded | None = None
         self._first_frame_ms: float | None = None
+        self._is_kept = False
         self._samples: dict[str, list[float]] = {}
         self._cpu_s = 0.0
         self._waiting_cpu_s = 0.0
@@ -209,18 +211,20 @@ class Lane:
         """Start the worker, make its detector and warm it up."""
         config = self._config
         with self._recorded_failure():
+            options = msgspec.structs.replace(
+                config.options,
+                backend=self._backend,
+                threads=self._threads if self._streams == 1 else 1,
+                # What the first frame takes is a figure of its own.
+                warmup=False,
+            )
+            self._is_kept = is_kept(config.model, options)
             self._worker = WorkerProcess()
             self._loaded = self._worker.ask(
                 protocol.Load(
                     loader=config.loader,
                     model=config.model,
-                    options=msgspec.structs.replace(
-                        config.options,
-                        backend=self._backend,
-                        threads=self._threads if self._streams == 1 else 1,
-                        # What the first frame takes is a figure of its own.
-                        warmup=False,
-                    ),
+                    options=options,
                     settings=config.settings,
                     streams=self._streams,
                     source=config.source,
@@ -294,6 +298,7 @@ class Lane:
         return BenchResult(
             **asked,
             load_ms=self._loaded.load_ms,
+            plan_from_cache=self._is_kept,
             first_frame_ms=self._first_frame_ms,
             latency_ms={stage: summarize(self._samples[stage]) for stage in (*stages, END_TO_END)},
             frames_per_s=self.frames_done / self._wall_s,
