@@ -98,7 +98,9 @@ def load_with(
     if place is not None and known is not None:
         try:
             read = partial(place.networks, lambda: resolve(model, options).networks)
-            return _started(known, asked, read)
+            pipeline = _started(known, asked, read)
+            pipeline.is_from_cache = True
+            return pipeline
         except ModelFileError as error:
             place.reject(error)
     loaded = resolve(model, options, plans=True)

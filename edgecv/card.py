@@ -375,11 +375,15 @@ def read(path: "Path") -> ModelCard:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise CardError(f"{path}: a card is at most {MAX_CARD_BYTES >> 20} MB; this is not one")
         card = parse(path.read_bytes(), origin=str(path))
-        if isinstance(card.labels, str):
-            card = card.with_labels(read_labels(inside(path.parent, card.labels)))
     except OSError as error:
         raise CardError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return card
+    if not isinstance(card.labels, str):
+        return card
+    labels = inside(path.parent, card.labels)
+    try:
+        return card.with_labels(read_labels(labels))
+    except OSError as error:
+        raise CardError(f"{labels}: labels cannot be read: {error.strerror or error}") from error
 
 
 def read_labels(path: "Path") -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgecv.errors import ModelFileError
+from edgecv.options import MAX_THREADS
 
 if TYPE_CHECKING:
     from edgecv.container import Container
@@ -21,7 +22,6 @@ MAX_STAGES = 16
 SOURCE, THREADS = "source", "threads"
 # A thousand times what networks in use have.
 MAX_JSON_BYTES = 8 << 20
-MAX_THREADS = 256
 
 
 class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

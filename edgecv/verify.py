@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
 from edgecv.card import Golden, ModelCard
-from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError
+from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError, UnavailableError
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
 from edgecv.types import Candidates, Detections, FloatArray
@@ -149,6 +149,7 @@ def verify(
     checks.append(_check_golden_blob(card, blob, golden))
 
     runs: list[_Run] = []
+    failed: list[EdgeCVError] = []
     asked = options.backend
     for name in backends.parse_names(asked) if asked else list(backends.BACKENDS):
         progress(name)
@@ -161,12 +162,16 @@ def verify(
         try:
             runs.append(_run(loaded, name, options, frame))
         except EdgeCVError as error:
+            failed.append(error)
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
 
     skipped = [check for check in checks if check.stage == "outputs" and check.status == "skipped"]
     if len(skipped) == len(backends.BACKENDS):
         reasons = "; ".join(f"{check.subject}: {check.detail}" for check in skipped)
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
+
+    if failed and not runs and all(isinstance(error, UnavailableError) for error in failed):
+        raise UnavailableError("; ".join(map(str, failed)))
 
     for run in runs:
         if golden is not None:

@@ -20,7 +20,6 @@ LEVELS = {
     "errors": 0.0,
     "version": 0.0,
     "extras": 0.1,
-    "records": 0.05,
     "registry": 0.05,
     "private": 0.05,
     "formats": 0.05,

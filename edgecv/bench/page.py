@@ -213,6 +213,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
         [
             "Backend",
             Column(load, ".0f"),
+            "Plan",
             Column(first, ".0f"),
             Column(peak, ".0f"),
             Column(cpu, ".2f"),
@@ -223,6 +224,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
             (
                 name,
                 result.load_ms,
+                "from the cache" if result.plan_from_cache else "",
                 result.first_frame_ms,
                 None if result.peak_rss_bytes is None else result.peak_rss_bytes / 2**20,
                 result.cpu_ms_per_frame,

@@ -13,16 +13,16 @@ import msgspec
 from edgecv.cli import options as spelled
 from edgecv.cli import output
 from edgecv.errors import InputError
-from edgecv.options import LoadOptions
+from edgecv.options import MAX_THREADS, LoadOptions
 
 if TYPE_CHECKING:
     from edgecv.bench import BenchConfig
 
 FRAMES = 500
 # What a whole detector is measured with, and layers are not.
-NOT_FOR_LAYERS = {"source": None, "hint": "latency"}
+NOT_FOR_LAYERS = {"source": None, "hint": "latency", "seconds": 60.0, "warmup": 50}
 # Of the options of `load`, those that --layers reads.
-OF_LAYERS = ("weights", "labels", "mean", "imgsz", "cache")
+OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 
 
 @click.command(name="bench")
@@ -94,7 +94,7 @@ def command(
     config = bench.BenchConfig(
         model=model,
         backends=names or tuple(usable()) or (None,),
-        threads=tuple(spelled.split_counts("--threads", threads)),
+        threads=tuple(spelled.split_counts("--threads", threads, MAX_THREADS)),
         options=options,
         settings=settings,
         hint=hint,
@@ -122,6 +122,7 @@ def _check_layers(parameters: dict[str, Any], options: LoadOptions, settings: di
 def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) -> int:
     from edgecv import bench
 
+    bench.check_model(config)
     with output.progress_bar("measuring") as bar:
         measured = bench.measure(config, progress=bar.update)
     report = measured.report

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecv.cli import options, output
+from edgecv.errors import InputError
 
 if TYPE_CHECKING:
     from edgecv.options import LoadOptions
@@ -37,6 +38,8 @@ def command(
     from edgecv.demo import cell, page
     from edgecv.report import write_html, write_svg
 
+    if out in ("", "-"):
+        raise InputError(f"--out: expected the name of a folder, got {out!r}")
     config = cell.DemoConfig(
         out=Path(out),
         frames=frames,
@@ -56,4 +59,8 @@ def command(
     if json_path != "-":
         output.print_table(page.to_table(report))
         click.echo("\n".join([*page.to_lines(report), f"report: {config.out / 'report.html'}"]))
+    else:
+        for outcome in report.outcomes:
+            if outcome.problem:
+                click.echo(f"edgecv: {outcome.backend}: {outcome.problem}", err=True)
     return report.exit_code

@@ -55,6 +55,7 @@ def command(
         output.print_table(evaluate.to_table(report))
         if per_class:
             output.print_table(evaluate.to_class_table(report))
+        click.echo(str(detector.placement), err=True)
     for failure in report.failures:
         click.echo(f"edgecv: {failure.error}", err=True)
     return report.exit_code

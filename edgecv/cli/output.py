@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from edgecv.errors import InputError
+from edgecv.errors import InputError, OutputError
 from edgecv.settings import ISA, MODELS
 
 if TYPE_CHECKING:
@@ -121,12 +121,25 @@ def command_line() -> str:
     return " ".join([*assigned, shlex.join(["edgecv", *words])])
 
 
+def forget_stdout() -> None:
+    """What is left for stdout goes nowhere, so that nothing fails once more when the interpreter ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def write_json(path: str, value: Any) -> None:
     """One JSON document to a file, whole or not at all, or to stdout with "-"."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
     if path == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            forget_stdout()
+            raise OutputError(f"stdout: cannot be written: {error.strerror or error}") from error
         return
     from edgecv.media.atomic import write_whole
 

@@ -79,7 +79,7 @@ def _parse_range(_: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--light", type=float, default=1.0, show_default=True, help="Factor on linear light, 0 to 16.")
 @click.option("--blur", type=float, default=0.0, show_default=True, help="More blur: its sigma, pixels.")
 @click.option(
-    "--noise", type=float, default=0.0, show_default=True, help="More noise: its sigma, grey levels."
+    "--noise", type=float, default=0.0, show_default=True, help="More noise: its sigma, gray levels."
 )
 @click.option("--belt", is_flag=True, help="Consecutive frames of one moving belt.")
 @click.option("--step", "step_mm", type=float, help="Travel of the belt between frames, mm. Default: 4.")

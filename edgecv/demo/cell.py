@@ -103,7 +103,10 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 done; 1 a backend failed, or found something else than the truth or the other backends."""
+        """0 done; 1 a backend failed, or found something else than the truth or the other backends; where
+        none ran, as `edgecv bench` has it."""
+        if all(outcome.found is None for outcome in self.outcomes):
+            return self.latency.exit_code or 1
         failed = any(outcome.problem for outcome in self.outcomes)
         return 1 if failed or self.latency.exit_code else 0
 

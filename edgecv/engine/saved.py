@@ -33,6 +33,7 @@ from edgecv import _isa, _simd, container, planfile
 from edgecv.container import Bytes, Container
 from edgecv.engine.outputs import Output
 from edgecv.errors import InputError, ModelFileError, UnavailableError
+from edgecv.options import MAX_THREADS
 from edgecv.planfile import Told
 from edgecv.settings import ISA
 from edgecv.types import ModelFacts, TensorSpec
@@ -434,8 +435,8 @@ def _check_facts(plan: _Plan) -> None:
         count = plan.outputs[tensor.rows]
         if (count.dtype, count.shape, count.rows) != ("int64", (1,), None):
             raise ValueError(f"`outputs`: {count.name[:40]!r} is no count of rows")
-    if not 1 <= plan.threads <= planfile.MAX_THREADS:
-        raise ValueError(f"`threads`: expected 1 to {planfile.MAX_THREADS}, got {plan.threads}")
+    if not 1 <= plan.threads <= MAX_THREADS:
+        raise ValueError(f"`threads`: expected 1 to {MAX_THREADS}, got {plan.threads}")
     if min(plan.state_bytes, plan.arena_bytes) < 0 or plan.state_bytes + plan.arena_bytes > MAX_WORK_BYTES:
         raise ValueError(
             f"`arena_bytes`, `state_bytes`: expected at most {MAX_WORK_BYTES}, got {plan.arena_bytes} and "

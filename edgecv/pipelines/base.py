@@ -62,7 +62,7 @@ class Pipeline(ABC, Generic[R]):
     """A model of one card, ready to run; a context manager. Belongs to one thread at a time.
 
     card: what it runs. sessions: what it is made of, by the card's stages. settings: what counts as a result.
-    names: class names by class_id.
+    names: class names by class_id. is_from_cache: whether it runs what was compiled and kept before.
 
     A subclass states TASK, the card's word for what it does; Settings; STAGES, whose times a result tells, in
     order; COMPARED, the stages that `inspect` tells behind the raw outputs; NOUN, for messages.
@@ -73,6 +73,8 @@ class Pipeline(ABC, Generic[R]):
     STAGES: ClassVar[tuple[str, ...]]
     COMPARED: ClassVar[tuple[str, ...]]
     NOUN: ClassVar[str] = "pipeline"
+
+    is_from_cache: bool = False
 
     @classmethod
     @abstractmethod

@@ -15,7 +15,7 @@ from edgecv.scenes.world import check_range, check_seed, stream
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
 _STEPS = 4096
-# What `degrade` takes: grey levels, pixels, a factor.
+# What `degrade` takes: gray levels, pixels, a factor.
 NOISE, BLUR, GAIN = (0, 255), (0, 50), (0, 16)
 
 

@@ -86,6 +86,7 @@ def test_an_option_arrives(
     monkeypatch.setattr(api, "load_with", stop)
     monkeypatch.setattr(verify, "verify", stop)
     monkeypatch.setattr(bench, "measure", stop)
+    monkeypatch.setattr(bench, "check_model", lambda config: None)
     monkeypatch.setattr("edgecv.evaluate.open_dataset", lambda _: None)
     typed, value = TYPED[field]
     if (verb, field) in ABSENT:
@@ -133,6 +134,7 @@ def test_the_demo_loads_its_own_model_with_what_can_be_chosen() -> None:
             {"weights": "a", "labels": "b", "mean": "c"},
         ),
         ({"mean": [1, 2, 3]}, {"mean": (1.0, 2.0, 3.0)}),
+        ({"mean": 3}, {"mean": (3.0, 3.0, 3.0)}),
     ],
 )
 def test_the_record_is_plain(given: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -142,7 +144,7 @@ def test_the_record_is_plain(given: dict[str, Any], expected: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(
-    "given", [{"imgsz": 0}, {"imgsz": (1, 2, 3)}, {"imgsz": (1.5, 2)}, {"mean": 3}, {"mean": ["a"]}]
+    "given", [{"imgsz": 0}, {"imgsz": (1, 2, 3)}, {"imgsz": (1.5, 2)}, {"mean": b"x"}, {"mean": ["a"]}]
 )
 def test_nonsense_is_one_line(given: dict[str, Any]) -> None:
     with pytest.raises(edgecv_errors.InputError, match=next(iter(given))):

@@ -102,6 +102,13 @@ def test_bench(edgecv: Run, network: Path) -> None:
     assert result.json["machine"]
 
 
+def test_bench_tells_a_plan_that_was_found(edgecv: Run, network: Path) -> None:
+    given = ("bench", network, "--backend", "simd", "--frames", 2, "--warmup", 1)
+    found = [edgecv(*given, "--json", "-").json["results"][0]["plan_from_cache"] for _ in range(2)]
+    assert found == [False, True]
+    assert "(plan from the cache)" in edgecv(*given).out
+
+
 def test_bench_of_an_unknown_backend(edgecv: Run, network: Path) -> None:
     result = edgecv("bench", network, "--backend", "abacus")
     assert result.code == 2
