@@ -382,12 +382,12 @@ def attempt(path: Path, number: int) -> str:
                 pipeline(np.zeros((24, 40, 3), np.uint8))
         else:
             with edgecv.compile(path, threads=1 + number % 2) as session:
-                session.deadline_ns = time.monotonic_ns() + 10**9  # type: ignore[attr-defined]
                 session.run(
                     {
                         s.name: np.zeros([n for n in s.shape if isinstance(n, int)], s.dtype)
                         for s in session.inputs
-                    }
+                    },
+                    deadline_ns=time.monotonic_ns() + 10**9,
                 )
     except EdgeCVError as error:
         if len(str(error).splitlines()) != 1:
