@@ -14,7 +14,14 @@ from onnx import helper
 
 import edgecv
 from edgecv.backends import BACKENDS
-from edgecv.errors import CardError, HeadError, InputError, ModelNotFoundError, SessionBusyError
+from edgecv.errors import (
+    CancelledError,
+    CardError,
+    HeadError,
+    InputError,
+    ModelNotFoundError,
+    SessionBusyError,
+)
 from edgecv.importers.draft import CARD_KEY
 from edgecv.types import Detections
 from tests import growth
@@ -257,8 +264,34 @@ def test_two_threads_on_one_detector(network: Path, monkeypatch: pytest.MonkeyPa
         assert entered.wait(10)
         with pytest.raises(SessionBusyError, match=r"its own, as detector\.clone\(\) makes one"):
             detector(photo())
+        with pytest.raises(SessionBusyError, match="another thread"):
+            detector.inspect(photo())
+        with detector.clone() as clone:
+            assert len(clone(photo())) >= 0
         leave.set()
         thread.join()
+
+
+def test_a_frame_is_cancelled_between_its_stages(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with edgecv.load(network, threads=1) as detector:
+        preprocess = detector.preprocess
+
+        def cancelled(*args: Any) -> Any:
+            detector.cancel()
+            return preprocess(*args)
+
+        monkeypatch.setattr(detector, "preprocess", cancelled)
+        monkeypatch.setattr(detector, "infer", None)
+        with pytest.raises(CancelledError):
+            detector(photo())
+
+
+def test_a_signal_that_closes_a_detector_within_a_run(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler runs in the thread whose run it interrupts, which it cannot wait for."""
+    with edgecv.load(network, threads=1) as detector:
+        monkeypatch.setattr(detector, "infer", lambda *_: detector.close())
+        with pytest.raises(SessionBusyError, match="this very thread"):
+            detector(photo())
 
 
 def growth_of(network: Path, backend: str) -> int:

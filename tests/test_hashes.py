@@ -225,3 +225,16 @@ def test_a_problem_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     assert [(r.levelno, r.message) for r in caplog.records] == [
         (logging.WARNING, "not used: a test's problem")
     ]
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 20], ids=["read whole", "read in samples"])
+def test_other_bytes_with_the_same_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: list[str], size: int
+) -> None:
+    """As in images of a file system that is built with fixed times and inodes."""
+    path = tmp_path / "file"
+    monkeypatch.setattr(hashes, "_facts", lambda status: (status.st_size, 0, 0, 0))
+    for content in (b"a" * size, b"b" * size):
+        assert hashes.digest_of(put(path, content)) == sha256(content)
+        assert hashes.digest_of(path) == sha256(content)
+    assert len(reads) == 2

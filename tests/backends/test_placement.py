@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from edgecv.backends import BACKENDS, CompileOptions, compile_model
 from edgecv.backends import opencv as opencv_backend
@@ -102,3 +105,42 @@ def test_a_missing_and_a_broken_library(tmp_path: Path, monkeypatch: pytest.Monk
         "broken_library_of_this_test is installed but cannot be imported: a part is missing; "
         "install it with: pip install 'edgecv[fast]'"
     )
+
+
+@needs_onnxruntime
+def test_onnxruntime_has_one_cpu() -> None:
+    with pytest.raises(PlacementError, match="one cpu alone"):
+        compile_model(read_model(tiny_yolov8()), "onnxruntime", CompileOptions(device="cpu:1"))
+
+
+def _blocked(level: int) -> bytes:
+    """x (1, 32) by weights of 4 bits in one block each: ONNX Runtime's MatMulNBits."""
+    weights = {"packed": np.full((8, 1, 16), 0x9A, np.uint8), "scales": np.full(8, 0.1, np.float32)}
+    node = helper.make_node(
+        "MatMulNBits",
+        ["x", "packed", "scales"],
+        ["y"],
+        domain="com.microsoft",
+        K=32,
+        N=8,
+        bits=4,
+        block_size=32,
+        accuracy_level=level,
+    )
+    graph = helper.make_graph(
+        [node],
+        "blocked",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 32])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 8])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+
+
+@needs_onnxruntime
+@pytest.mark.parametrize(("level", "precision"), [(4, "int8"), (1, "fp32")])
+def test_onnxruntime_tells_what_it_makes_of_blocks(level: int, precision: str) -> None:
+    model = read_model(_blocked(level))
+    with compile_model(model, "onnxruntime", CompileOptions()) as session:
+        assert (session.placement.stored, session.placement.precision) == ("int8", precision)

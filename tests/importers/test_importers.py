@@ -224,3 +224,45 @@ def test_real_models(shared: Callable[[str], Path], name: str) -> None:
     assert len(model.facts.inputs) == 1
     assert model.facts.image_wh is not None
     assert model.precision == "fp32"
+
+
+def test_precision_is_that_of_most_weights() -> None:
+    """One small layer in integers does not make a network of int8, nor one float layer one of fp32."""
+    weights = {
+        "many": np.ones((4, 100), np.float32),
+        "few": np.ones((100, 2), np.int8),
+        "scale": np.float32(1),
+        "zero": np.int8(0),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "many"], ["wide"]),
+        helper.make_node("DequantizeLinear", ["few", "scale", "zero"], ["narrow"]),
+        helper.make_node("MatMul", ["wide", "narrow"], ["y"]),
+    ]
+    mostly_float = model_bytes(nodes, inputs=[("x", [1, 4])], outputs=[("y", [1, 2])], weights=weights)
+    assert read_model(mostly_float).precision == "fp32"
+    weights["many"], weights["few"] = np.ones((4, 2), np.float32), np.ones((2, 100), np.int8)
+    mostly_int8 = model_bytes(nodes, inputs=[("x", [1, 4])], outputs=[("y", [1, 100])], weights=weights)
+    assert read_model(mostly_int8).precision == "int8"
+
+
+def test_weights_of_a_branch_count() -> None:
+    kernel = helper.make_tensor("kernel", TensorProto.FLOAT16, [4, 4], np.ones(16, np.float16))
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node("MatMul", ["x", "kernel"], ["made"])],
+            name,
+            [],
+            [helper.make_tensor_value_info("made", TensorProto.FLOAT16, [1, 4])],
+            [kernel],
+        )
+        for name in ("then_branch", "else_branch")
+    }
+    data = model_bytes(
+        [helper.make_node("If", ["which"], ["y"], **branches)],
+        inputs=[("x", [1, 4])],
+        outputs=[("y", [1, 4])],
+        weights={"which": np.array(True)},
+        elem_type=TensorProto.FLOAT16,
+    )
+    assert read_model(data).precision == "fp16"

@@ -570,3 +570,13 @@ sys.exit(", ".join(heavy & (set(sys.modules) - before)) or None)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("ending", ["/", "//", "/."])
+def test_a_slash_behind_the_name_of_a_network(folder: Path, ending: str) -> None:
+    """pathlib drops it, and so the network is read; it is no file's name to the system."""
+    path = of_onnx_with_a_card(folder)["model"]
+    found = files_read(f"{path}{ending}")
+    assert found == files_read(path)
+    assert found is not None
+    assert str(path) in found.paths
