@@ -163,9 +163,9 @@ class Timing(msgspec.Struct, frozen=True):
 class Placement(msgspec.Struct, frozen=True):
     """What runs where, at which precision: read back from the backend, not repeated from the request.
 
-    backend: its name. version: of the library behind it. device: "cpu" or "cuda:0". stored: the precision
-    that the network's file holds, "fp32", "fp16", "bf16" or "int8". precision: what its multiplications are
-    computed in. threads: those that one run uses, the caller included; 0 where the device does not count in
+    backend: its name. version: of the library behind it. device: "cpu" or "cuda:0". stored: what most
+    weights of the network's file are, "fp32", "fp16", "bf16" or "int8". precision: what most of them are
+    multiplied in. threads: those that one run uses, the caller included; 0 where the device does not count in
     threads. engine: the part of the backend that executes (execution provider, DNN engine and target).
     fallbacks: the backends that were asked for first, each with the reason why it does not run; empty when
     the first choice runs.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests that an expression of marks selects, in two calls of pytest: first those that can share the
-# machine, on as many workers as there are processors, then those marked `alone`.
+# Runs the tests that an expression of marks selects, in two calls of pytest: first those marked `alone`,
+# then those that can share the machine, on as many workers as there are processors.
 #
 # Usage: tools/test.sh 'not slow' [arguments of pytest]
 set -uo pipefail
@@ -10,11 +10,11 @@ python=${PYTHON:-$PWD/.venv/bin/python}
 marks=$1
 shift
 
-"$python" -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "($marks) and not alone" "$@"
-shared=$?
-if [ $shared = 2 ]; then exit 2; fi # interrupted, or a file that cannot be collected
 "$python" -m pytest -m "($marks) and alone" "$@"
 alone=$?
+if [ $alone = 2 ]; then exit 2; fi # interrupted, or a file that cannot be collected
+"$python" -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "($marks) and not alone" "$@"
+shared=$?
 
 # pytest returns 5 where nothing is selected, which arguments may well do to one of the two.
 if [ $shared = 5 ]; then exit $alone; fi

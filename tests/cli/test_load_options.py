@@ -13,6 +13,7 @@ import pytest
 
 from edgecv import api, bench, verify
 from edgecv import errors as edgecv_errors
+from edgecv.cli import options
 from edgecv.demo import cell
 from edgecv.options import LoadOptions
 from edgecv.pipelines import PIPELINES
@@ -149,3 +150,8 @@ def test_the_record_is_plain(given: dict[str, Any], expected: dict[str, Any]) ->
 def test_nonsense_is_one_line(given: dict[str, Any]) -> None:
     with pytest.raises(edgecv_errors.InputError, match=next(iter(given))):
         LoadOptions.of(**given)
+
+
+def test_zero_is_a_value_of_a_setting() -> None:
+    given = {"conf": 0.0, "max_det": 0, "multi_label": False, "classes": None}
+    assert options._given(given) == {"conf": 0.0, "max_det": 0}
