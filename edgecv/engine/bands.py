@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecv.engine.program import OFFSET_BITS, OFFSET_MASK, Ints, Place, Program, Step, Storage
+from edgecv.engine.program import Program, Ref, Step, Storage
+from edgecv.engine.refs import FLOAT_BYTES, Ints, address_of, storage_of, walk
 
 
 @dataclass(frozen=True)
@@ -124,36 +125,35 @@ def _numbers(step: Step) -> dict[str, int]:
     return {name: value for name, value in step.fields.items() if isinstance(value, int)}
 
 
-def _places(step: Step, name: str) -> Ints:
-    place = step.fields[name]
-    if not isinstance(place, Place) or place.table is None:
+def _refs(step: Step, name: str) -> Ints:
+    ref = step.fields[name]
+    if not isinstance(ref, Ref) or ref.table is None:
         return np.zeros(0, np.int64)
-    return place.table.places
+    return ref.table.refs
 
 
 def _is_in(step: Step, name: str, storage: Storage) -> bool:
-    place = step.fields[name]
-    return isinstance(place, Place) and place.value >> OFFSET_BITS == storage.number
+    ref = step.fields[name]
+    return isinstance(ref, Ref) and storage_of(ref.value) == storage.number
 
 
 def _made(program: Program, step: Step, storage: Storage) -> tuple[int, int, int] | None:
     """Blocks, pixels of a block and of a row of what a step makes; a row of 0: of any. None: not by rows."""
     number, lanes = _numbers(step), program.lanes
     if step.op in ("depthwise", "pool"):
-        places = _places(step, "blocks").reshape(-1, 2)
+        made = _refs(step, "blocks").reshape(-1, 2)[:, 1]
         pixels = number["out_h"] * number["out_w"]
-        made = storage.place + np.arange(len(places)) * pixels * lanes * 4
-        if not np.array_equal(places[:, 1], made):
+        if not np.array_equal(made, walk(storage.ref, (len(made),), (pixels * lanes,))):
             return None
-        return len(places), pixels, number["out_w"]
+        return len(made), pixels, number["out_w"]
     if step.op != "conv" or not _is_in(step, "y", storage) or _is_set(step, "residual"):
         return None
     pixels = number["runs"] * number["pixels"]
-    blocks = storage.bytes // (pixels * lanes * 4)
-    place = step.fields["y"]
+    blocks = storage.bytes // (pixels * lanes * FLOAT_BYTES)
+    y = step.fields["y"]
     is_dense = number["y_pixel"] == lanes and number["y_block"] == pixels * lanes
-    is_whole = isinstance(place, Place) and place.value == storage.place
-    if not is_dense or not is_whole or storage.bytes != blocks * pixels * lanes * 4:
+    is_whole = isinstance(y, Ref) and y.value == storage.ref
+    if not is_dense or not is_whole or storage.bytes != blocks * pixels * lanes * FLOAT_BYTES:
         return None
     if number["runs"] == 1:
         return None if number["n_planes"] else (blocks, pixels, 0)
@@ -162,7 +162,7 @@ def _made(program: Program, step: Step, storage: Storage) -> tuple[int, int, int
 
 def _is_set(step: Step, name: str) -> bool:
     value = step.fields[name]
-    return bool(value.value if isinstance(value, Place) else value)
+    return bool(value.value if isinstance(value, Ref) else value)
 
 
 def _read(
@@ -171,7 +171,7 @@ def _read(
     """What a step reads of a map of so many blocks and pixels; None where it does not go by rows."""
     number, lanes = _numbers(step), program.lanes
     if step.op in ("depthwise", "pool"):
-        if (_places(step, "blocks").reshape(-1, 2)[:, 1] >> OFFSET_BITS == storage.number).any():
+        if (storage_of(_refs(step, "blocks").reshape(-1, 2)[:, 1]) == storage.number).any():
             return None
         h, w = number["in_h"], number["in_w"]
         if step.op == "pool":
@@ -191,9 +191,9 @@ def _read(
         end = first + number["extent_y"]
     else:
         # Of one pixel of every block.
-        places = _places(step, "offsets")
-        is_point = (places >> OFFSET_BITS == storage.number).all()
-        is_point &= ((places & OFFSET_MASK) % (pixels * lanes * 4) < lanes * 4).all()
+        taps = _refs(step, "offsets")
+        is_point = (storage_of(taps) == storage.number).all()
+        is_point &= (address_of(taps) % (pixels * lanes * FLOAT_BYTES) < lanes * FLOAT_BYTES).all()
         if not is_point or not width:
             return None
         h, w = pixels // width, width
@@ -213,7 +213,7 @@ def _read(
 
 
 def _windows(program: Program, step: Step) -> tuple[Ints, Ints]:
-    table = program.value_of(_place(step, "rows")).reshape(-1, 3).astype(np.int64)
+    table = program.value_of(_ref(step, "rows")).reshape(-1, 3).astype(np.int64)
     is_empty = table[:, 0] >= table[:, 1]
     return np.where(is_empty, 0, table[:, 0]), np.where(is_empty, 0, table[:, 1])
 
@@ -223,7 +223,7 @@ def _windows(program: Program, step: Step) -> tuple[Ints, Ints]:
 
 def _chain(start: int, links: Sequence[Link], lanes: int, threads: int, limits: Limits) -> Chain | None:
     """The most rows in a turn for which the strips are small enough; None where they never are."""
-    rooms = [limits.strips // len(links) // (link.blocks * link.w * lanes * 4) for link in links]
+    rooms = [limits.strips // len(links) // (link.blocks * link.w * lanes * FLOAT_BYTES) for link in links]
     made_rows = len(links[-1].first)
     other_rows = limits.other_rows if threads == 1 else limits.shared_rows
     for last in limits.last_rows:
@@ -255,7 +255,7 @@ def _band(program: Program, steps: Sequence[Step], chain: Chain, threads: int) -
     for index, (link, rows) in enumerate(zip(chain.links, chain.rows, strict=True)):
         row = link.w * program.lanes
         strips.append((link.blocks, rows, row))
-        program.to_strip(link.storage, link.h * row * 4, rows * row * 4, index)
+        program.to_strip(link.storage, link.h * row * FLOAT_BYTES, rows * row * FLOAT_BYTES, index)
         members[index] = _with_output(members[index], rows * row, chain.turns[index], link.w)
         members[index + 1] = _with_input(program, members[index + 1], link.storage)
     width = _out_width(steps[-1], len(chain.links[-1].first))
@@ -265,9 +265,9 @@ def _band(program: Program, steps: Sequence[Step], chain: Chain, threads: int) -
     storages = frozenset[int]().union(*(step.storages for step in steps))
     program.keep_apart(storages, frozenset[int]().union(*(step.storages for step in steps[:-1])))
     turns = -(-len(chain.links[-1].first) // chain.turns[-1])
-    fields: dict[str, int | Place] = {
+    fields: dict[str, int | Ref] = {
         "n_steps": len(steps),
-        "strips": Place(program.constant(np.array(strips, np.int64)).place),
+        "strips": Ref(program.constant(np.array(strips, np.int64)).ref),
         "chunk": share_of_turns(turns, threads),
     }
     moved = sum(step.bytes for step in steps) - 2 * chain.bytes
@@ -297,7 +297,7 @@ def _with_input(program: Program, step: Step, storage: Storage) -> Step:
         inner = ("x", "inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels")
         program.drop_table(step.fields["inner"])
         return replace(step, fields=step.fields | dict.fromkeys(inner, 0))
-    return replace(step, fields=step.fields | {"x": Place(storage.place)})
+    return replace(step, fields=step.fields | {"x": Ref(storage.ref)})
 
 
 def _with_output(step: Step, block: int, rows: int, width: int) -> Step:
@@ -317,7 +317,7 @@ def _out_width(step: Step, rows: int) -> int:
 def _with_chunks(step: Step, rows: int, width: int) -> Step:
     """The step cut into chunks of so many of its rows. width: pixels of a row."""
     number = _numbers(step)
-    cut: dict[str, int | Place]
+    cut: dict[str, int | Ref]
     if step.op != "conv":
         cut = {"chunk_blocks": number["n_blocks"], "chunk_rows": min(rows, number["out_h"])}
     elif number["runs"] == 1:
@@ -337,13 +337,13 @@ def _with_window(program: Program, old: Step, new: Step) -> Step:
         row * ((runs - 1) * number["stride_y"] + number["extent_y"])
         for runs in (number["chunk_runs"], _numbers(new)["chunk_runs"])
     )
-    planes, within = np.divmod(program.value_of(_place(old, "offsets")).astype(np.int64), was)
+    planes, within = np.divmod(program.value_of(_ref(old, "offsets")).astype(np.int64), was)
     offsets = program.constant((planes * now + within).astype(np.int32))
-    return replace(new, fields=new.fields | {"offsets": Place(offsets.place)})
+    return replace(new, fields=new.fields | {"offsets": Ref(offsets.ref)})
 
 
-def _place(step: Step, name: str) -> Place:
-    place = step.fields[name]
-    if not isinstance(place, Place):
-        raise AssertionError(f"{name} is a place")
-    return place
+def _ref(step: Step, name: str) -> Ref:
+    ref = step.fields[name]
+    if not isinstance(ref, Ref):
+        raise AssertionError(f"{name} is a Ref")
+    return ref

@@ -52,7 +52,7 @@ class Ends {
 
   private:
     static bool has_block(const BandStrip& strip, int64_t ref) {
-        return ref_offset(ref) <= (strip.blocks - 1) * strip.rows * strip.row * kFloat;
+        return ref_address(ref) <= (strip.blocks - 1) * strip.rows * strip.row * kFloat;
     }
 
     const int64_t first_slot_, out_slot_;
@@ -96,7 +96,7 @@ const char* check_input(const ConvStep& s, const Ends& ends) {
         s.x_pixel % ends.lanes != 0)
         return kNoRows;
     const auto* offsets = at<const int32_t>(ends.memory, s.offsets);
-    const int64_t start = ref_offset(s.x) / kFloat;
+    const int64_t start = ref_address(s.x) / kFloat;
     const int64_t room =
         (ends.in->blocks - 1) * ends.in->rows * ends.in->row + ends.lanes - (s.paired != 0 ? 1 : 0);
     for (int64_t i = 0; i < s.n_offsets; ++i)
@@ -231,7 +231,7 @@ const char* take_strips(const Memory& memory, int lanes, Band* band) {
         if (!is_count(strip.blocks, 1, kMostRows) || !is_count(strip.rows, 1, kMostRows) ||
             !is_count(strip.row, lanes, INT32_MAX) || strip.row % lanes != 0)
             return "a strip is none";
-        if (!is_count(bytes_of(strip), 1, int64_t{1} << kOffsetBits)) return "a strip is too large";
+        if (!is_count(bytes_of(strip), 1, int64_t{1} << kAddressBits)) return "a strip is too large";
     }
     return nullptr;
 }

@@ -92,8 +92,8 @@ bool can_read_x(const Memory& memory, const ConvStep& step, const Span& offsets,
     const int64_t extent = plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)),
                                 offsets.most - offsets.least + width_of(step));
     const int64_t bytes = offsets.least * static_cast<int64_t>(sizeof(float));
-    return step.x >= 0 && extent >= 0 && ref_offset(step.x) >= -bytes &&
-           (bytes <= 0 || ref_offset(step.x) + bytes < int64_t{1} << kOffsetBits) &&
+    return step.x >= 0 && extent >= 0 && ref_address(step.x) >= -bytes &&
+           (bytes <= 0 || ref_address(step.x) + bytes < int64_t{1} << kAddressBits) &&
            can_read(memory, step.x + bytes, extent, sizeof(float));
 }
 

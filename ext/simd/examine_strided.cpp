@@ -30,7 +30,7 @@ const char* read_axes(const Memory& memory, int64_t rank, int64_t shape, int64_t
     axes->count = count_of(axes->shape, rank);
     if (axes->count < 0) return "its shape has a negative side, or too many elements";
     // Offsets are counted in bytes.
-    constexpr int64_t kMost = int64_t{1} << kOffsetBits;
+    constexpr int64_t kMost = int64_t{1} << kAddressBits;
     for (int64_t i = 0; i < rank * operands; ++i)
         if (axes->shape[i % rank] > 1 && !is_count(axes->strides[i], -kMost, kMost))
             return "a stride is too large";

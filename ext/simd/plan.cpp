@@ -36,7 +36,7 @@ constexpr int64_t kBandCode = kOpCount;
 constexpr int64_t kBandFields = sizeof(BandStep) / sizeof(int64_t);
 
 constexpr int64_t kMostSlots = 1 << 14;
-constexpr int64_t kMostSlotBytes = int64_t{1} << kOffsetBits;
+constexpr int64_t kMostSlotBytes = int64_t{1} << kAddressBits;
 
 struct Step {
     Kernel run;

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecv.engine.lower.base import Array, Lowering
 from edgecv.engine.lower.tiles import Grid, Packed, Tile
-from edgecv.engine.program import Ints
+from edgecv.engine.refs import Ints, floats_between
 from edgecv.engine.views import Planes
 
 PAIRED_ISAS = frozenset({"avx512"})
@@ -58,7 +58,7 @@ def _order(image: Planes) -> Ints | None:
     """The order of channels in memory, if in it each second one lies right behind the one before."""
     order = np.argsort(image.refs[0], kind="stable")
     refs = image.refs[:, order]
-    if refs.shape[1] % 2 or not (refs[:, 1::2] - refs[:, ::2] == 4).all():
+    if refs.shape[1] % 2 or not (floats_between(refs[:, ::2], refs[:, 1::2]) == 1).all():
         return None
     return order
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from edgecv.engine.lower.base import MIN_CHUNK_WORK, Array, Lowering, Tensor, choice
-from edgecv.engine.program import Ints, Place, Storage
+from edgecv.engine.program import Ref, Storage
+from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved
 from edgecv.engine.views import Planes, Strided
 
 # Blocks of output channels in a tile: as many accumulators as the registers of the ISA hold.
@@ -60,7 +61,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Packed:
-    """Weights and bias of a convolution. where: the place of each output channel among lanes of blocks.
+    """Weights and bias of a convolution. where: the number of each output channel's lane among all blocks'.
 
     products: multiplications for one pixel of all outputs, padded lanes and zeros between groups not counted.
     is_paired: taps go in pairs, as `ext/simd/ops.h` has it; blocks of tiles are halves of output blocks then.
@@ -152,10 +153,10 @@ def _fill_weights(
 ) -> Storage:
     inputs, ny, nx = weights.shape[1:]
     if isinstance(weights, Strided):
-        storage = lowering.program.state(size * 4, f"{name} (packed)")
+        storage = lowering.program.state(size * FLOAT_BYTES, f"{name} (packed)")
         for (outs, start, row, column), pitch in zip(parts, pitches, strict=True):
             view = weights.apply(_rows_of(outs))
-            first = storage.place + 4 * (start + row * ny * nx * pitch + column)
+            first = moved(storage.ref, start + row * ny * nx * pitch + column)
             strides = (ny * nx * pitch, nx * pitch, pitch, 1)
             lowering.copy(view, Strided(first, view.dtype, view.shape, strides), f"{name} (pack)")
         return storage
@@ -180,11 +181,11 @@ def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: in
         if bias is not None:
             packed[where] = bias
         return lowering.program.constant(packed, f"{name} (bias)")
-    storage = lowering.program.state(size * 4, f"{name} (bias)")
+    storage = lowering.program.state(size * FLOAT_BYTES, f"{name} (bias)")
     # Runs of outputs that are neighbours in the blocks too.
     edges = [0, *(np.flatnonzero(np.diff(where) != 1) + 1).tolist(), len(where)]
     for low, high in itertools.pairwise(edges):
-        target = Strided(storage.place + 4 * int(where[low]), bias.dtype, (high - low,), (1,))
+        target = Strided(moved(storage.ref, int(where[low])), bias.dtype, (high - low,), (1,))
         lowering.copy(bias.index(0, slice(low, high)), target, f"{name} (bias)")
     return storage
 
@@ -193,7 +194,7 @@ def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: in
 class Grid:
     """Where outputs find their inputs.
 
-    Output (y, x) has its place at pixel (y stride - top, x stride - left), its taps at rows `ys` and columns
+    Output (y, x) has its origin at pixel (y stride - top, x stride - left), its taps at rows `ys` and columns
     `xs` from there.
     """
 
@@ -228,7 +229,7 @@ def _inside(outputs: int, stride: int, first: int, last: int, size: int) -> rang
 
 @dataclass(frozen=True)
 class Target:
-    """Where results go: the place of output (0, 0) in block 0, and distances in floats."""
+    """Where results go: the Ref of output (0, 0) in block 0, and distances in floats."""
 
     start: int
     pixel: int
@@ -238,7 +239,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a step makes, wherever it reads. label: for people. residual: its place, or 0."""
+    """What a step makes, wherever it reads. label: for people. residual: its Ref, or 0."""
 
     label: str
     packed: Packed
@@ -248,15 +249,12 @@ class Sums:
 
 
 def convolve(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Sums) -> None:
-    """The step for one image. refs: the places of its channels."""
+    """The step for one image. refs: of its channels."""
     if grid.reaches_out(image.h, image.w):
         _windowed(lowering, image, refs, grid, sums)
         return
-    start = (-grid.top * image.row - grid.left * image.pixel) * 4
-    dy, dx = np.meshgrid(grid.ys, grid.xs[:: sums.packed.columns], indexing="ij")
-    steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64) + start
-    places, tiles = _lists(sums.packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
-    base, offsets = lowering.program.distances(places)
+    taps, tiles = _taps_of(image, refs, grid, sums.packed, 0, 0)
+    base, offsets = lowering.program.distances(taps)
     x_row = grid.stride_y * image.row
     x_pixel = grid.stride_x * image.pixel
     is_one_run = x_row == grid.out_w * x_pixel and sums.target.row == grid.out_w * sums.target.pixel
@@ -275,14 +273,13 @@ def convolve(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Su
 
 def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Sums) -> None:
     width = image.lanes or 1
-    starts = refs - refs % (4 * width) if width > 1 else refs
+    starts, lane_of = in_lanes(refs, width)
     planes, plane_of = np.unique(starts, return_inverse=True)
-    lane_of = (refs - starts) // 4
     top, left = grid.top - min(grid.ys), grid.left - min(grid.xs)
     ys, xs = np.array(grid.ys) - min(grid.ys), np.array(grid.xs) - min(grid.xs)
     extent_y, extent_x = int(ys.max()) + 1, int(xs.max()) + 1
     window_w = (grid.out_w - 1) * grid.stride_x + extent_x
-    row_bytes = len(planes) * window_w * width * 4
+    row_bytes = len(planes) * window_w * width * FLOAT_BYTES
 
     def window_rows(runs: int) -> int:
         return (runs - 1) * grid.stride_y + extent_y
@@ -306,7 +303,7 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
         lowering,
         sums,
         tiles,
-        Place(lowering.program.constant(table.astype(np.int32)).place),
+        Ref(lowering.program.constant(table.astype(np.int32)).ref),
         x=x,
         runs=grid.out_h,
         pixels=grid.out_w,
@@ -330,20 +327,14 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
 
 def _inner(
     lowering: Lowering, image: Planes, refs: Ints, grid: Grid, packed: Packed
-) -> tuple[Place, dict[str, int | Place]]:
+) -> tuple[Ref, dict[str, int | Ref]]:
     """Where the outputs that need no padding read the image itself, and which they are, if it pays."""
     rows, columns = grid.inside(image.h, image.w)
     is_worth = packed.blocks <= MAX_INNER_BLOCKS and len(columns) >= MIN_INNER_PIXELS
     if not is_worth or not rows:
-        return Place(0), {}
-    dy, dx = np.meshgrid(
-        np.array(grid.ys) + rows.start * grid.stride_y - grid.top,
-        np.array(grid.xs[:: packed.columns]) + columns.start * grid.stride_x - grid.left,
-        indexing="ij",
-    )
-    steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64)
-    places, _ = _lists(packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
-    x, offsets = lowering.program.distances(places)
+        return Ref(), {}
+    taps, _ = _taps_of(image, refs, grid, packed, rows.start, columns.start)
+    x, offsets = lowering.program.distances(taps)
     return x, {
         "inner": offsets,
         "inner_run": rows.start,
@@ -357,9 +348,9 @@ def run_step(
     lowering: Lowering,
     sums: Sums,
     tiles: Sequence[tuple[int, int, int, int]],
-    offsets: Place,
+    offsets: Ref,
     *,
-    x: Place,
+    x: Ref,
     runs: int,
     pixels: int,
     x_pixel: int,
@@ -380,8 +371,8 @@ def run_step(
         x=x,
         weights=packed.weights,
         bias=packed.bias,
-        residual=Place(sums.residual),
-        y=Place(target.start),
+        residual=Ref(sums.residual),
+        y=Ref(target.start),
         tiles=lowering.integers(tiles),
         n_tiles=len(tiles),
         offsets=offsets,
@@ -417,13 +408,22 @@ def _cut(lowering: Lowering, packed: Packed, runs: int, pixels: int) -> tuple[in
     work = float(runs * pixels * packed.work)
     pieces = max(min(work / MIN_CHUNK_WORK, 4.0 * lowering.threads), 1.0)
     channels = len(np.unique(np.concatenate([tile.channels for tile in packed.tiles])))
-    is_by_tiles = packed.weights.bytes > channels * runs * pixels * 4
+    is_by_tiles = packed.weights.bytes > channels * runs * pixels * FLOAT_BYTES
     chunk_tiles = math.ceil(tiles / min(pieces, tiles)) if is_by_tiles else tiles
     pieces = math.ceil(pieces / math.ceil(tiles / chunk_tiles))
     if runs > 1:
         return chunk_tiles, math.ceil(runs / min(pieces, runs)), pixels
     whole = TILE_PIXELS[lowering.program.isa][max(tile.blocks for tile in packed.tiles) - 1]
     return chunk_tiles, runs, min(math.ceil(pixels / pieces / whole) * whole, pixels)
+
+
+def _taps_of(
+    image: Planes, refs: Ints, grid: Grid, packed: Packed, row: int, column: int
+) -> tuple[Ints, list[tuple[int, int, int, int]]]:
+    """The Refs of all taps of one output, and the rows of the table of tiles."""
+    ys = [y + row * grid.stride_y - grid.top for y in grid.ys]
+    xs = [x + column * grid.stride_x - grid.left for x in grid.xs[:: packed.columns]]
+    return _lists(packed, lambda channels: image.pixels(refs[channels], ys, xs).reshape(-1))
 
 
 def _lists(
