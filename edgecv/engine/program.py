@@ -29,6 +29,7 @@ from edgecv.engine.refs import (
     storage_of,
     storages_of,
 )
+from edgecv.engine.rows import Rows
 from edgecv.engine.weights import SHARED_BYTES, Weights
 from edgecv.errors import InputError
 
@@ -96,7 +97,8 @@ class Step:
     """One operation: its name in `_simd.OPS`, its fields, and what it is in the user's graph.
 
     flops: multiplications and additions of the operator, those of padded lanes not counted; 0 for what only
-    moves. bytes: read and written, weights included. members: of a band, the steps that it is made of.
+    moves. bytes: read and written, weights included. rows: what the step says of its rows, None where it has
+    none. members: of a band, the steps that it is made of.
     """
 
     op: str
@@ -105,6 +107,7 @@ class Step:
     storages: frozenset[int]
     flops: float
     bytes: int
+    rows: Rows | None = None
     members: tuple[Step, ...] = ()
 
 
@@ -232,6 +235,7 @@ class Program:
         self,
         op: str,
         label: str,
+        rows: Rows | None = None,
         /,
         *,
         flops: float = 0.0,
@@ -240,6 +244,7 @@ class Program:
     ) -> Step:
         """Append a step. Fields: whole numbers, floats, Refs; every field of the operation, by name.
 
+        rows: what it says of its rows, where it goes by rows.
         moved: bytes read and written; by default those of all memory that the step touches, tables left out.
         """
         wanted = _simd.OPS[op]
@@ -260,7 +265,7 @@ class Program:
             encoded[name] = value if isinstance(value, Ref) else int(value)
         if moved is None:
             moved = sum(self.storages[n].bytes for n in touched if n not in self._table_numbers)
-        step = Step(op, label, encoded, frozenset(touched), flops, moved)
+        step = Step(op, label, encoded, frozenset(touched), flops, moved, rows)
         index = len(self.steps)
         for number in touched:
             storage = self.storages[number]

@@ -30,6 +30,7 @@ from edgecv.engine.lower.tiles import (
     pack,
 )
 from edgecv.engine.refs import Ints, address_of, floats_between, in_lanes, moved, storage_of
+from edgecv.engine.rows import Windows, of_blocks
 from edgecv.engine.views import Planes, Strided
 
 
@@ -327,11 +328,15 @@ def _depthwise(
         made = lowering.new_blocks(len(blocks), *out, node.outputs[0])
         results.append(moved(made[block_of], lane))
         chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(blocks), out[0], out[1] * weights.shape[1])
+        table = np.stack([blocks, made], 1)
+        extent = (kernel.size[0] - 1) * kernel.dilations[0] + 1
+        rows = Windows.even(out[0], kernel.strides[0], kernel.begin[0], extent)
         spread, spread_bias = _spread(weights, biases, block_of, lane, len(blocks), lanes)
         lowering.program.add(
             "depthwise",
             node.name,
-            blocks=lowering.program.refs(np.stack([blocks, made], 1)),
+            of_blocks(table, (image.h, image.w), out, *rows),
+            blocks=lowering.program.refs(table),
             n_blocks=len(blocks),
             weights=lowering.program.packed(spread, node.name),
             bias=lowering.program.constant(spread_bias, node.name),

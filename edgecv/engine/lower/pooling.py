@@ -11,6 +11,7 @@ from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, ref
 from edgecv.engine.lower.compose import FLOAT, blockwise, cast, shaped
 from edgecv.engine.lower.movement import set_view
 from edgecv.engine.refs import Ints
+from edgecv.engine.rows import of_blocks
 from edgecv.engine.views import Shape, Strided
 
 
@@ -117,13 +118,17 @@ def _step(lowering: Lowering, node: Node, kind: str, x: Tensor, rows: Window, co
     result, blocks = blockwise(lowering, image, rows.made, columns.made, node.outputs[0])
     work = columns.made * min(rows.size * columns.size, rows.size + columns.size + 2)
     chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(blocks), rows.made, work)
+    windows = rows.table(image.h)
+    # An empty window needs no row.
+    first, end, _ = np.where(windows[:, :1] < windows[:, 1:2], windows, 0).astype(np.int64).T
     lowering.program.add(
         "pool",
         node.name,
+        of_blocks(blocks, (image.h, image.w), (rows.made, columns.made), first, end),
         blocks=lowering.program.refs(blocks),
         n_blocks=len(blocks),
         kind=choice("pool_kind", kind),
-        rows=lowering.program.constant(rows.table(image.h)),
+        rows=lowering.program.constant(windows),
         columns=lowering.program.constant(columns.table(image.w)),
         dilation_y=rows.dilation,
         dilation_x=columns.dilation,

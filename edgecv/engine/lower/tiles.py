@@ -16,7 +16,8 @@ import numpy as np
 
 from edgecv.engine.lower.base import MIN_CHUNK_WORK, Array, Lowering, Tensor, choice
 from edgecv.engine.program import Ref, Storage
-from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved
+from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved, storage_of, walk
+from edgecv.engine.rows import Cut, Points, Rows, Window, Windows, Written
 from edgecv.engine.views import Planes, Strided
 
 # Blocks of output channels in a tile: as many accumulators as the registers of the ISA hold.
@@ -30,11 +31,12 @@ MAX_WINDOW_BYTES = 512 * 1024
 MAX_INNER_BLOCKS = 2
 MIN_INNER_PIXELS = 24
 
-# What a step without a window leaves at 0.
+# What a step without a window, or whose window has no inner outputs, leaves at 0.
+_INNER_FIELDS = ("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels")
 _WINDOW_FIELDS = (
     *("planes", "n_planes", "plane_lanes", "in_h", "in_w", "plane_row"),
     *("pad_top", "pad_left", "window_w", "stride_y", "extent_y"),
-    *("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels"),
+    *_INNER_FIELDS,
 )
 
 Weights = Array | Strided
@@ -299,6 +301,8 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
 
     table, tiles = _lists(sums.packed, offsets_of)
     x, inner = _inner(lowering, image, refs, grid, sums.packed)
+    is_by_rows = width == lowering.lanes and image.row == image.w * width and grid.out_h > 1
+    first, end = Windows.even(grid.out_h, grid.stride_y, top, extent_y)
     run_step(
         lowering,
         sums,
@@ -310,6 +314,8 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
         x_pixel=grid.stride_x * width,
         x_run=grid.stride_y * window_w * width,
         chunk_runs=runs,
+        reads=Windows(image.h, image.w, first, end, ("x", *_INNER_FIELDS)) if is_by_rows else None,
+        gathered=Window("offsets", window_w * width, grid.stride_y, extent_y),
         planes=lowering.program.refs(planes),
         n_planes=len(planes),
         plane_lanes=width,
@@ -356,6 +362,8 @@ def run_step(
     x_pixel: int,
     x_run: int,
     chunk_runs: int | None = None,
+    reads: Windows | Points | None = None,
+    gathered: Window | None = None,
     **window: Any,
 ) -> None:
     """Append a step `conv`. Without `window` it reads its input where it lies."""
@@ -365,9 +373,19 @@ def run_step(
     chunk_tiles, chunk_pixels = len(tiles), pixels
     if chunk_runs is None:
         chunk_tiles, chunk_runs, chunk_pixels = _cut(lowering, packed, runs, pixels)
+    if offsets.table is not None:
+        reads = Points(offsets.table.refs, runs, x_run, pixels, x_pixel, "x")
     lowering.program.add(
         "conv",
         sums.label,
+        Rows(
+            writes=_written(sums, runs, pixels, lowering.lanes, gathered is not None),
+            reads=reads,
+            cut=Cut({"chunk_tiles": len(tiles)}, "chunk_runs", runs, window=gathered)
+            if runs > 1
+            else Cut({"chunk_tiles": len(tiles)}, "chunk_pixels", pixels, is_pixels=True),
+            others=frozenset({storage_of(target.start), storage_of(sums.residual)}),
+        ),
         x=x,
         weights=packed.weights,
         bias=packed.bias,
@@ -394,6 +412,17 @@ def run_step(
         flops=2.0 * packed.products * runs * pixels,
         **fields,
     )
+
+
+def _written(sums: Sums, runs: int, pixels: int, lanes: int, is_gathered: bool) -> Written | None:
+    """The blocks of results; None where a residual lies as they do, or they are not written row by row."""
+    target = sums.target
+    is_dense = target.pixel == lanes and target.block == runs * pixels * lanes
+    is_by_rows = target.row == pixels * lanes if runs > 1 else not is_gathered
+    if sums.residual or not is_dense or not is_by_rows:
+        return None
+    blocks = walk(target.start, (sums.packed.blocks,), (target.block,))
+    return Written(blocks, runs * pixels, pixels if runs > 1 else 0, "y_block")
 
 
 def _cut(lowering: Lowering, packed: Packed, runs: int, pixels: int) -> tuple[int, int, int]:
