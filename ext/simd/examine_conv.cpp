@@ -120,6 +120,32 @@ bool are_planes(const ConvStep& step, const Memory& memory) {
     return true;
 }
 
+RowWindows windows_of(const ConvStep& step, const Memory& memory) {
+    RowWindows windows = {};
+    windows.blocks = {at<const int64_t>(memory, step.planes), step.n_planes, 1, 0};
+    windows.row = step.plane_row;
+    windows.pixel = step.plane_lanes;
+    windows.floats = step.in_w * step.plane_lanes;
+    windows.h = step.in_h;
+    windows.first = -step.pad_top;
+    windows.stride = step.stride_y;
+    windows.extent = step.extent_y;
+    windows.besides = step.inner_runs > 0;
+    return windows;
+}
+
+RowPoints points_of(const ConvStep& step, const Memory& memory) {
+    const Span span = span_of(at<const int32_t>(memory, step.offsets), step.n_offsets);
+    const int64_t n = step.runs > 1 ? step.pixels : 1;
+    return {step.x, span.least, span.most + width_of(step) - 1, n, step.x_pixel, step.x_run};
+}
+
+// The start of the last of so many blocks of outputs, or -1.
+int64_t last_block_of(const ConvStep& step, int64_t blocks) {
+    const int64_t last = plus(step.y, times(times(blocks - 1, step.y_block), sizeof(float)));
+    return last >= 0 && ref_slot(last) == ref_slot(step.y) ? last : -1;
+}
+
 }  // namespace
 
 Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
@@ -177,6 +203,30 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
     return {nullptr, times(ceil_div(step.n_tiles, step.chunk_tiles), parts), scratch};
 }
 
+RowAccess row_access_conv(const void* fields, const Memory& memory, int lanes) {
+    const ConvStep& step = *static_cast<const ConvStep*>(fields);
+    TileReach reach;
+    if (!reach_of(at<const int64_t>(memory, step.tiles), step, lanes, &reach))
+        return no_rows("a tile is none");
+    if (step.chunk_tiles < step.n_tiles) return no_rows("a chunk of it has not all tiles");
+    const bool has_window = step.n_planes > 0, has_inner = has_window && step.inner_runs > 0;
+    if (has_window && step.runs == 1) return no_rows("its window is of a single row");
+    RowAccess access = {};
+    access.is_pixels = step.runs == 1;
+    access.made = access.is_pixels ? step.pixels : step.runs;
+    access.chunk = access.is_pixels ? step.chunk_pixels : step.chunk_runs;
+    access.is_points = !has_window;
+    if (has_window)
+        access.windows = windows_of(step, memory);
+    else
+        access.points = points_of(step, memory);
+    const BlockRefs blocks = {nullptr, 1, 1, last_block_of(step, reach.blocks)};
+    access.written = {blocks, step.y_run, step.y_pixel, step.pixels * lanes};
+    const int64_t others[] = {step.weights, step.bias, step.residual, has_inner ? step.x : 0};
+    for (int i = 0; i < 4; ++i) access.others[i] = others[i];
+    return access;
+}
+
 Examined examine_depthwise(const void* fields, const Memory& memory, int lanes) {
     const DepthwiseStep& step = *static_cast<const DepthwiseStep*>(fields);
     if (!is_count(step.activation, 0, kActivations - 1)) return unsound("its activation is unknown");
@@ -204,6 +254,17 @@ Examined examine_depthwise(const void* fields, const Memory& memory, int lanes) 
         !can_read(memory, step.bias, floats, sizeof(float)))
         return unsound("its weights lie outside their memory");
     return {nullptr, ceil_div(step.n_blocks, step.chunk_blocks) * ceil_div(step.out_h, step.chunk_rows), 0};
+}
+
+RowAccess row_access_depthwise(const void* fields, const Memory& memory, int lanes) {
+    const DepthwiseStep& step = *static_cast<const DepthwiseStep*>(fields);
+    RowAccess access = row_access_of(step, at<const int64_t>(memory, step.blocks), lanes);
+    access.windows.first = -step.pad_top;
+    access.windows.stride = step.stride_y;
+    access.windows.extent = (step.kernel_h - 1) * step.dilation_y + 1;
+    access.others[0] = step.weights;
+    access.others[1] = step.bias;
+    return access;
 }
 
 }  // namespace ecv

@@ -103,6 +103,8 @@ Examined examine_copy(const void* fields, const Memory& memory, int) {
     return cut(axes, axes.rank, step.chunk_outer, 0);
 }
 
+ECV_NO_ROWS(copy)
+
 Examined examine_map_nd(const void* fields, const Memory& memory, int) {
     const MapNdStep& step = *static_cast<const MapNdStep*>(fields);
     Axes axes;
@@ -119,6 +121,8 @@ Examined examine_map_nd(const void* fields, const Memory& memory, int) {
     if (!writes(memory, step.y, axes, 3, size_of(y_dtype))) return wrong(kOutsideY);
     return cut(axes, axes.rank, step.chunk_outer, kMapScratch);
 }
+
+ECV_NO_ROWS(map_nd)
 
 Examined examine_reduce_nd(const void* fields, const Memory& memory, int) {
     const ReduceNdStep& step = *static_cast<const ReduceNdStep*>(fields);
@@ -143,6 +147,8 @@ Examined examine_reduce_nd(const void* fields, const Memory& memory, int) {
     return cut(kept, step.kept, step.chunk_outer, kReduceScratch);
 }
 
+ECV_NO_ROWS(reduce_nd)
+
 Examined examine_softmax_nd(const void* fields, const Memory& memory, int) {
     const SoftmaxNdStep& step = *static_cast<const SoftmaxNdStep*>(fields);
     Axes axes;
@@ -155,5 +161,7 @@ Examined examine_softmax_nd(const void* fields, const Memory& memory, int) {
     if (!writes(memory, step.y, axes, 1, sizeof(float))) return wrong(kOutsideY);
     return cut(axes, axes.rank - 1, step.chunk_outer, kSoftmaxScratch);
 }
+
+ECV_NO_ROWS(softmax_nd)
 
 }  // namespace ecv
