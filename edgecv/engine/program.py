@@ -35,15 +35,20 @@ from edgecv.errors import InputError
 
 Space = Literal["constant", "state", "arena", "weights", "input", "output", "strip"]
 
-# Of instruction sets that this build may have no kernels for: a program can be made for another machine.
-_LANES = {"sse42": 4, "avx2": 8, "avx512": 16, "neon": 4}
+
+def facts_of(isa: str) -> _simd.IsaFacts:
+    """What `ext/simd/isa_facts.h` has of an instruction set, by its label, be it built here or not.
+
+    Raises InputError for an unknown one.
+    """
+    if isa not in _simd.ISA_FACTS:
+        raise InputError(f"isa: expected one of {', '.join(_simd.ISA_FACTS)}, got {isa!r}")
+    return _simd.ISA_FACTS[isa]
 
 
 def lanes_of(isa: str) -> int:
     """Floats in a vector of an instruction set, by its label. Raises InputError for an unknown one."""
-    if isa not in _LANES:
-        raise InputError(f"isa: expected one of {', '.join(_LANES)}, got {isa!r}")
-    return _LANES[isa]
+    return facts_of(isa).lanes
 
 
 @dataclass
@@ -127,12 +132,13 @@ class Encoded:
 
 
 class Program:
-    """Steps over storages. isa: label of the instruction set; lanes: floats in its vectors."""
+    """Steps over storages. isa: label of the instruction set; facts: of it; lanes: floats in its vectors."""
 
     def __init__(self, isa: str, weights: Weights | None = None) -> None:
         self.isa = isa
         self.weights = Weights() if weights is None else weights
-        self.lanes = lanes_of(isa)
+        self.facts = facts_of(isa)
+        self.lanes = self.facts.lanes
         self.steps: list[Step] = []
         nothing = Storage(0, "constant", 0, "nothing")
         self.storages: list[Storage] = [nothing]

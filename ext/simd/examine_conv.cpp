@@ -1,4 +1,5 @@
 // What convolutions need of memory and of their tables.
+#include "isa_facts.h"
 #include "refs.h"
 #include "steps.h"
 
@@ -9,15 +10,20 @@ namespace {
 constexpr int64_t kActivations = ECV_ACTIVATIONS(X);
 #undef X
 
-constexpr int64_t kMostBlocks = 4;
 constexpr int64_t kTileFields = 4;
 // Counts, distances and padding below this, two of which may be multiplied without a check.
 constexpr int64_t kMost = int64_t{1} << 30;
 
 Examined unsound(const char* problem) { return {problem, 0, 0}; }
 
-// The lanes of the ISA whose tiles take pairs.
-constexpr int kPairedLanes = 16;
+// Whether kernels for vectors of so many lanes take pairs.
+bool has_pairs(int lanes) {
+#define X(name, label) \
+    if (facts_##name.lanes == lanes && facts_##name.pairs) return true;
+    ECV_ISA_LIST(X)
+#undef X
+    return false;
+}
 
 bool is_padding(int64_t n) { return is_count(n, -kMost, kMost); }
 
@@ -33,7 +39,7 @@ bool reach_of(const int64_t* tiles, const ConvStep& step, int lanes, TileReach* 
     *reach = {0, 0, 0};
     for (int64_t i = 0; i < step.n_tiles; ++i, tiles += kTileFields) {
         const int64_t blocks = tiles[0], taps = tiles[1], offset = tiles[2], weight = tiles[3];
-        if (!is_count(blocks, 1, kMostBlocks) || !is_count(taps, 0, step.n_offsets) ||
+        if (!is_count(blocks, 1, kMostTileBlocks) || !is_count(taps, 0, step.n_offsets) ||
             !is_count(offset, 0, step.n_offsets - taps))
             return false;
         const int64_t end = plus(weight, times(taps, blocks * lanes));
@@ -158,7 +164,7 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
     if (!is_count(step.chunk_runs, 1, step.runs) || !is_count(step.chunk_pixels, 1, step.pixels) ||
         !is_count(step.chunk_tiles, 1, step.n_tiles))
         return unsound("its chunks are empty or larger than it is");
-    if (!is_count(step.paired, 0, lanes == kPairedLanes ? 1 : 0))
+    if (!is_count(step.paired, 0, has_pairs(lanes) ? 1 : 0))
         return unsound("its taps go in pairs, for which this instruction set has no kernels");
 
     const auto* tiles = table<int64_t>(memory, step.tiles, step.n_tiles * kTileFields);

@@ -16,7 +16,6 @@ from edgecv.engine.lower.tiles import Grid, Packed, Tile
 from edgecv.engine.refs import Ints, floats_between
 from edgecv.engine.views import Planes
 
-PAIRED_ISAS = frozenset({"avx512"})
 # The two taps of a pair, as channels and columns that it spans: of blocks, and of planes.
 CHANNELS = (2, 1)
 COLUMNS = (1, 2)
@@ -38,7 +37,7 @@ def taps_step(
     """
     is_few = -(-weights.shape[0] // (lowering.lanes // 2)) <= _MAX_HALVES
     is_worth = math.prod(weights.shape[1:]) >= _MIN_TAPS and grid.out_h * grid.out_w >= _MIN_PIXELS
-    if lowering.program.isa not in PAIRED_ISAS or group > 1 or not is_few or not is_worth:
+    if not lowering.program.facts.pairs or group > 1 or not is_few or not is_worth:
         return None
     if image.lanes:
         return CHANNELS if _order(image) is not None else None

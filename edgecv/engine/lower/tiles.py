@@ -20,10 +20,6 @@ from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved, storage_of, w
 from edgecv.engine.rows import Cut, Points, Rows, Window, Windows, Written
 from edgecv.engine.views import Planes, Strided
 
-# Blocks of output channels in a tile: as many accumulators as the registers of the ISA hold.
-TILE_BLOCKS = {"avx512": 4, "avx2": 3, "neon": 4, "sse42": 3}
-# The most pixels of a tile, by its blocks, as in ext/simd/kernels/conv.cpp: chunks are cut into whole tiles.
-TILE_PIXELS = {"avx512": (28, 14, 9, 7), "avx2": (12, 6, 4, 2), "neon": (14, 8, 6, 4), "sse42": (12, 5, 3, 2)}
 # The rows that a chunk gathers should stay in the second cache beside the weights.
 MAX_WINDOW_BYTES = 512 * 1024
 # Gathering costs as much for each block of inputs, however many outputs are made of it: with more blocks of
@@ -115,7 +111,7 @@ def pack(lowering: Lowering, weights: Weights, bias: Weights | None, group: int,
         done, count = groups.start * each, len(groups) * each
         where[done : done + count] = block * lanes + np.arange(count)
         blocks = -(-count // lanes)
-        for run in _balanced(blocks, TILE_BLOCKS[lowering.program.isa]):
+        for run in _balanced(blocks, lowering.program.facts.tile_blocks):
             width = min(run * lanes, count)
             tiles.append(Tile(block, run, channels))
             starts.append(size)
@@ -442,7 +438,8 @@ def _cut(lowering: Lowering, packed: Packed, runs: int, pixels: int) -> tuple[in
     pieces = math.ceil(pieces / math.ceil(tiles / chunk_tiles))
     if runs > 1:
         return chunk_tiles, math.ceil(runs / min(pieces, runs)), pixels
-    whole = TILE_PIXELS[lowering.program.isa][max(tile.blocks for tile in packed.tiles) - 1]
+    # Chunks are cut into whole tiles.
+    whole = lowering.program.facts.tile_pixels[max(tile.blocks for tile in packed.tiles) - 1]
     return chunk_tiles, runs, min(math.ceil(pixels / pieces / whole) * whole, pixels)
 
 
