@@ -1,6 +1,6 @@
 """What steps say of their rows: which ones a row of the output needs, and which fields cut it into chunks.
 
-Lowering states it where it makes a step, as `ext/simd/ops.h` has `row_access_<op>`; bands read nothing else.
+Lowering states it where it adds a step; bands read nothing else. `ext/simd/steps.h` is the native side.
 """
 
 from __future__ import annotations
