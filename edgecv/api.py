@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -88,12 +89,18 @@ def load_with(
     """As `load`, with the options as one record and the task's settings by name."""
     asked = _Asked(options, task, pool, settings or {})
     if isinstance(model, Loaded):
+        for name in ("weights", "labels", "mean"):
+            if getattr(options, name) is not None:
+                raise InputError(f"{name}: the model was found already; give it to resolve()")
         return _started(model, asked)
     place = _place(model, options, pool)
     known = None if place is None else place.find_model()
     if place is not None and known is not None:
         try:
-            return _started(known, asked, lambda: resolve(model, options).networks)
+            read = partial(place.networks, lambda: resolve(model, options).networks)
+            pipeline = _started(known, asked, read)
+            pipeline.is_from_cache = True
+            return pipeline
         except ModelFileError as error:
             place.reject(error)
     loaded = resolve(model, options, plans=True)
@@ -129,9 +136,8 @@ def compile(
     plan = None if place is None else place.find()
     if place is not None and plan is not None:
         try:
-            return _alone(
-                plan.origin, _open(plan, options, pool, lambda: {NETWORK: _network(model, options)})
-            )
+            read = partial(place.networks, lambda: {NETWORK: _network(model, options)})
+            return _alone(plan.origin, _open(plan, options, pool, read))
         except ModelFileError as error:
             place.reject(error)
     network = _network(model, options)

@@ -17,6 +17,7 @@ from edgecv import heads
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
 from edgecv.image import BlobSpec
+from edgecv.planfile import MAX_STAGES, STAGE_NAME
 
 if TYPE_CHECKING:
     # Long to import, and a card out of a plan names no file that is read.
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 FILE_NAME = "model.json"
 # The one stage of a model of one network.
 NETWORK = "network"
-MAX_STAGES = 16
 # A card is text that a person writes; the largest label lists in use are a few hundred KB.
 MAX_CARD_BYTES = 4 << 20
 MAX_LABELS_BYTES = 4 << 20
@@ -332,10 +332,11 @@ def _check_stages(stages: Mapping[str, Stage]) -> None:
     if not 1 <= len(stages) <= MAX_STAGES:
         raise ValueError(f"`stages`: expected 1 to {MAX_STAGES}, got {len(stages)}")
     for name in stages:
-        # It becomes part of the names of files and of members of a container.
-        if not re.fullmatch(r"[a-z0-9_-]{1,32}", name):
+        if not STAGE_NAME.fullmatch(name):
             raise ValueError(
-                f"`stages`: name {name[:40]!r}: expected 1 to 32 lower case letters, digits, '_' and '-'"
+                f"`stages`: name {name[:40]!r}: expected 1 to 32 lower case letters, digits, '_' and '-', "
+                "a "
+                "letter or a digit first"
             )
     if NETWORK in stages and len(stages) > 1:
         raise ValueError(f"`stages`: {NETWORK!r} is the name of a network alone, and there are {len(stages)}")
@@ -374,11 +375,15 @@ def read(path: "Path") -> ModelCard:
         if path.stat().st_size > MAX_CARD_BYTES:
             raise CardError(f"{path}: a card is at most {MAX_CARD_BYTES >> 20} MB; this is not one")
         card = parse(path.read_bytes(), origin=str(path))
-        if isinstance(card.labels, str):
-            card = card.with_labels(read_labels(inside(path.parent, card.labels)))
     except OSError as error:
         raise CardError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return card
+    if not isinstance(card.labels, str):
+        return card
+    labels = inside(path.parent, card.labels)
+    try:
+        return card.with_labels(read_labels(labels))
+    except OSError as error:
+        raise CardError(f"{labels}: labels cannot be read: {error.strerror or error}") from error
 
 
 def read_labels(path: "Path") -> tuple[str, ...]:

@@ -32,9 +32,11 @@ def check_deadline(deadline_ns: int, what: str) -> None:
 
     deadline_ns: of time.monotonic_ns(), 0 for none. what: whose deadline, for the message.
     """
-    if not deadline_ns and type(deadline_ns) is int:
+    if type(deadline_ns) is not int or deadline_ns < 0:
+        deadline_ns = _whole("deadline_ns", deadline_ns)
+    if not deadline_ns:
         return
-    ahead_ns = _whole("deadline_ns", deadline_ns) - time.monotonic_ns()
+    ahead_ns = deadline_ns - time.monotonic_ns()
     if ahead_ns > MOST_AHEAD_NS:
         raise InputError(
             f"deadline_ns: expected time.monotonic_ns() and what may pass, got a time {ahead_ns / 1e9:.6g} s "
@@ -48,14 +50,15 @@ def judge(deadline_ns: int, what: str) -> None:
     """Raise DeadlineError where a deadline has passed, of something that is done; 0 is no deadline."""
     if not deadline_ns:
         return
-    late_ns = time.monotonic_ns() - deadline_ns
+    # Integers of numpy wrap around.
+    late_ns = time.monotonic_ns() - int(deadline_ns)
     if late_ns >= 0:
         raise DeadlineError(f"{what}: done {late_ns / 1e6:.3f} ms after its deadline, and not used")
 
 
 def age_ms(captured_ns: int | None) -> float | None:
     """How old a capture is now; None where it is not known."""
-    return None if captured_ns is None else (time.monotonic_ns() - captured_ns) / 1e6
+    return None if captured_ns is None else (time.monotonic_ns() - int(captured_ns)) / 1e6
 
 
 class Stopwatch:
@@ -77,6 +80,12 @@ class Stopwatch:
 
 
 def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+    try:
+        whole = -1 if isinstance(value, bool) else int(value)  # type: ignore[call-overload]
+        if whole != value:
+            whole = -1
+    except (TypeError, ValueError, OverflowError):
+        whole = -1
+    if whole < 0:
         raise InputError(f"{name}: expected whole nanoseconds of time.monotonic_ns(), got {value!r}")
-    return int(value.__index__())
+    return whole

@@ -145,7 +145,7 @@ def _to_bytes(model: str, found: _Found, stages: Mapping[str, saved.StageToSave]
 def _compile(network: OnnxModel, shapes: Shapes, options: CompileOptions, isa: str) -> Compiled:
     from edgecv.engine import claims
     from edgecv.engine.compile import compile_model
-    from edgecv.graph.passes import shape_operands
+    from edgecv.engine.planned import shape_operands
 
     try:
         claims.check_model(network)

@@ -1,9 +1,11 @@
 """sha256 of bytes and of files; those of files are remembered, so that a large one is not read at each start.
 
 A remembered hash is believed for as long as the file at that path has the same size, inode, time of its last
-change (mtime) and time of its inode's last change (ctime). The first three can be set to what they were;
-ctime only by whoever sets the machine's clock. A file that was changed less than `SETTLED_NS` ago is not
-remembered, since a second change within one tick of the file system's clock would show in none of the four.
+change (mtime), time of its inode's last change (ctime), and the same bytes in `SAMPLES` places all over it.
+The samples are there for images of read-only file systems, which may be built with the same times and inodes
+whatever their files hold, and for files that are written through a memory map. A file of no more than all
+samples is read whole. A file that was changed less than `SETTLED_NS` ago is not remembered, since a second
+change within one tick of the file system's clock would show in none of the times.
 """
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
@@ -26,13 +28,17 @@ MAX_BYTES = 1 << 20
 # The coarsest clock of a file system in use is FAT's, of 2 seconds.
 SETTLED_NS = 3_000_000_000
 
+SAMPLES = 32
+SAMPLE_BYTES = 4096
+
 _BLOCK = 1 << 20
 
 
 class _Remembered(msgspec.Struct, frozen=True, array_like=True):
-    """facts: size, mtime_ns, ctime_ns, inode."""
+    """facts: size, mtime_ns, ctime_ns, inode. sample: sha256 of the samples."""
 
     facts: tuple[int, int, int, int]
+    sample: str
     digest: str
 
 
@@ -53,16 +59,29 @@ def digest_of(path: str | os.PathLike[str]) -> str:
     # JSON is UTF-8, and names of files need not be.
     name = place.encode("unicode_escape").decode("ascii")
     known = _read().get(name)
-    if known is not None and known.facts == _facts(status):
+    sample = _sample(place, status.st_size)
+    if known is not None and known.facts == _facts(status) and known.sample == sample:
         return known.digest
     found, before, after = _hash(place)
-    if before == after and abs(time.time_ns() - after[2]) >= SETTLED_NS:
-        _remember(name, _Remembered(after, found))
+    is_settled = abs(time.time_ns() - after[2]) >= SETTLED_NS
+    if before == after == _facts(status) and sample == _sample(place, after[0]) and is_settled:
+        _remember(name, _Remembered(after, sample, found))
     return found
 
 
 def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _sample(path: str, size: int) -> str:
+    """Of bytes all over a file, the first and the last among them; of a small file, of all."""
+    with open(path, "rb", buffering=0) as file:
+        descriptor = file.fileno()
+        if size <= SAMPLES * SAMPLE_BYTES:
+            return digest(b"all" + os.pread(descriptor, size, 0))
+        last = size - SAMPLE_BYTES
+        places = (last * i // (SAMPLES - 1) for i in range(SAMPLES))
+        return digest(b"".join(os.pread(descriptor, SAMPLE_BYTES, at) for at in places))
 
 
 def _hash(path: str) -> tuple[str, tuple[int, int, int, int], tuple[int, int, int, int]]:

@@ -128,7 +128,7 @@ def resize(
 
 
 def linear_taps(i: int, size_in: int, size_out: int, one: int) -> Taps:
-    """Two taps at the pixel's centre; weights add up to `one`."""
+    """Two taps at the pixel's center; weights add up to `one`."""
     return _two_taps((i + Fraction(1, 2)) * Fraction(size_in, size_out) - Fraction(1, 2), size_in, one)
 
 

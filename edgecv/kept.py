@@ -1,21 +1,20 @@
 """What was compiled before: looked up by a model's files, before any of their readers is imported.
 
 A key is of every given file, the backend with its version and build, the options and the shapes. An entry is
-a plan with its card and all that was said of the files. Where anything is in doubt nothing is kept, and
-nothing is found.
+a plan with its card and all that was said of the files. In doubt it keeps nothing and finds nothing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgecv import backends, container, hashes, planfile
 from edgecv import card as cards
 from edgecv.backends.base import CompileOptions
 from edgecv.backends.cache import Cache, key_of
-from edgecv.errors import EdgeCVError, ModelFileError, ModelNotFoundError
+from edgecv.errors import EdgeCVError, InputError, ModelFileError, ModelNotFoundError
 from edgecv.lookup import Loaded, given
 from edgecv.planfile import Told
 
@@ -104,7 +103,22 @@ class Place:
         card: cards.ModelCard | None = None,
         told: Told = Told(),  # noqa: B008 - frozen
     ) -> None:
-        """Keep what sessions run, unless files have changed meanwhile or say only where weights are."""
+        """Save the plans, unless a file has changed since, or weights lie in other files. What goes wrong is
+        logged, and fails no load."""
+        try:
+            self._keep(sessions, networks, card, told)
+        except (EdgeCVError, ValueError, MemoryError, OSError) as error:
+            import logging
+
+            logging.getLogger("edgecv").info("%s: its plan is not kept: %s", self.source, error)
+
+    def _keep(
+        self,
+        sessions: Mapping[str, Session[Any]],
+        networks: Mapping[str, OnnxModel],
+        card: cards.ModelCard | None,
+        told: Told,
+    ) -> None:
         is_whole = all(network.is_self_contained for network in networks.values())
         compiled = {stage: session.compiled for stage, session in sessions.items()}
         runs = {one.placement.backend for one in compiled.values()} == {self._saver}
@@ -115,6 +129,19 @@ class Place:
         data = backends.BACKENDS[self._saver].save(compiled, text, told, self.source)
         if data is not None:
             self._cache.put(self._key, data)
+
+    def networks(self, read: Callable[[], Mapping[str, OnnxModel]]) -> Mapping[str, OnnxModel]:
+        """The networks that a plan was made of, as `read` reads them.
+
+        Raises InputError where their files are not those of the plan any more.
+        """
+        found = read()
+        if self._has_changed():
+            raise InputError(
+                f"{self.source}: expected the files that were loaded, and they have changed since: load it "
+                "anew"
+            )
+        return found
 
     def _has_changed(self) -> bool:
         return self._files is not None and given.fingerprint(self._files) != self._fingerprint
@@ -132,6 +159,9 @@ def of_network(
 ) -> Place | None:
     """The place of a network that `compile` is asked for; None where it is not looked up."""
     if isinstance(model, bytes):
+        if options.weights is not None:
+            # It is an error, which whoever reads the network raises.
+            return None
         known = [("bytes", hashes.digest(model))]
         return _place(None, f"{len(model)} bytes", {"kind": "network"}, options, asked, known)
     files = given.network_files(model, options.weights)

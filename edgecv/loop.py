@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,12 +126,17 @@ def record(frame: Frame, found: Result) -> dict[str, Any]:
     """A frame and its result, as JSON outputs have them."""
     width, height = frame.size_wh
     return {
-        "source": frame.source,
+        "source": _printable(frame.source),
         "frame": frame.index,
         "width": width,
         "height": height,
         **found.as_dict(),
     }
+
+
+def _printable(text: str) -> str:
+    """With backslash escapes for what is not UTF-8 in a file's name."""
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 class ToJson:
@@ -150,7 +156,8 @@ class ToJson:
 
     def failure(self, failure: Failure) -> None:
         """Writes the error."""
-        self._sink.write({"source": failure.source, "frame": failure.index, "error": str(failure.error)})
+        record = {"source": failure.source, "frame": failure.index, "error": str(failure.error)}
+        self._sink.write({k: _printable(v) if isinstance(v, str) else v for k, v in record.items()})
 
 
 class ToPictures(Generic[R]):

@@ -5,12 +5,16 @@ What counts as a result is no part of it: each task has settings of its own, bes
 
 from __future__ import annotations
 
+import operator
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from edgecv.errors import InputError
+
+MAX_THREADS = 256
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +46,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     warmup: bool = True
 
     def __post_init__(self) -> None:
+        _check_plain(self)
         for name, value in (
             ("weights", _text(self.weights)),
             ("labels", _text(self.labels)),
@@ -64,7 +69,10 @@ def _mean(mean: Any) -> str | tuple[float, ...] | None:
     if mean is None or isinstance(mean, (str, os.PathLike)):
         return _text(mean)
     try:
-        return tuple(float(value) for value in mean)
+        if isinstance(mean, (bytes, bool)):
+            raise TypeError
+        # One number goes for each of the three channels of a frame.
+        return (float(mean),) * 3 if hasattr(mean, "__float__") else tuple(float(value) for value in mean)
     except (TypeError, ValueError):
         raise InputError(f"mean: expected a number for each channel, or a file, got {mean!r}") from None
 
@@ -72,7 +80,27 @@ def _mean(mean: Any) -> str | tuple[float, ...] | None:
 def _size(imgsz: Any) -> tuple[int, int] | None:
     if imgsz is None:
         return None
-    sizes = (imgsz, imgsz) if isinstance(imgsz, int) else tuple(imgsz)
-    if len(sizes) != 2 or not all(isinstance(n, int) and n >= 1 for n in sizes):
+    try:
+        sizes = tuple(map(operator.index, imgsz if isinstance(imgsz, Sequence) else (imgsz, imgsz)))
+    except TypeError:
+        sizes = ()
+    if len(sizes) != 2 or min(sizes) < 1 or isinstance(imgsz, bool):
         raise InputError(f"imgsz: expected a size or (width, height) of at least 1, got {imgsz!r}")
     return sizes[0], sizes[1]
+
+
+def _check_plain(options: LoadOptions) -> None:
+    """Raise InputError for a word or a number of threads that is none."""
+    for name in ("backend", "device", "precision"):
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"{name}: expected a word or None, got {value!r}")
+    if options.threads is None:
+        return
+    try:
+        threads = 0 if isinstance(options.threads, bool) else operator.index(options.threads)
+    except TypeError:
+        threads = 0
+    if not 1 <= threads <= MAX_THREADS:
+        raise InputError(f"threads: expected a number from 1 to {MAX_THREADS}, got {options.threads!r}")
+    msgspec.structs.force_setattr(options, "threads", threads)

@@ -2,22 +2,26 @@
 
 # Without annotations from __future__: msgspec would have to compile them one by one when a model is loaded.
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgecv.errors import ModelFileError
+from edgecv.options import MAX_THREADS
 
 if TYPE_CHECKING:
     from edgecv.container import Container
 
 KIND = "plan"
 CARD, TOLD = "card.json", "remarks.json"
+# Names of stages become parts of the names of files and of members.
+STAGE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+MAX_STAGES = 16
 # In a container's `about`: what the plan was made from, and the threads that its steps are cut for.
 SOURCE, THREADS = "source", "threads"
 # A thousand times what networks in use have.
 MAX_JSON_BYTES = 8 << 20
-MAX_THREADS = 256
 
 
 class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from edgecv import bench, evaluate
+from edgecv.bench.layers import LayersReport
 
 # In pixels of the frame: left, top, right, bottom.
 Box = tuple[float, float, float, float]
@@ -105,6 +106,7 @@ OUTPUTS: dict[str, tuple[Any, ...]] = {
     "detect": (Detected, Failed),
     "classify": (Classified, Failed),
     "bench": (bench.BenchReport,),
+    "bench_layers": (LayersReport,),
     "eval": (Evaluated,),
 }
 
@@ -115,7 +117,7 @@ def schema(verb: str) -> dict[str, Any]:
     references, definitions = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"edgecv {verb} --json",
+        "title": f"edgecv {verb.replace('_', ' --')} --json",
         **(references[0] if len(references) == 1 else {"anyOf": list(references)}),
         "$defs": definitions,
     }

@@ -75,12 +75,14 @@ MODELS = Setting(
     "folders, separated like PATH, that are searched for model files before any download",
 )
 CACHE = Setting(
-    "EDGECV_CACHE", _cache, "where downloads, file hashes and what was compiled are kept; ~/.cache/edgecv"
+    "EDGECV_CACHE",
+    _cache,
+    "where downloads, file hashes and what was compiled are kept. Default: ~/.cache/edgecv",
 )
 CACHE_BYTES = Setting(
     "EDGECV_CACHE_BYTES",
     _cache_bytes,
-    "most bytes of what was compiled that are kept, such as 512M; 1G; 0: nothing is kept",
+    "most bytes of what was compiled that are kept, such as 512M. Default: 1G; 0 keeps nothing",
 )
 ISA = Setting(
     "EDGECV_ISA", str, "force the instruction set of the native kernels; an unusable one is an error"
@@ -95,7 +97,11 @@ ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, CACHE_BYTES, ISA, TRACEBACK)
 def cache_folder(*names: str) -> str | None:
     """A place in the folder of EDGECV_CACHE, which need not exist; None where that is not set and this user
     has no home folder."""
+    named = os.environ.get(CACHE.name) or os.environ.get("XDG_CACHE_HOME")
     try:
+        # A home that is not there is not made.
+        if not named and not os.path.isdir(os.path.expanduser("~")):
+            return None
         return os.path.join(CACHE.get(), *names)
     except RuntimeError:
         return None

@@ -1,6 +1,6 @@
 """The values that travel between the rooms of edgecv: frozen, and made of numpy only.
 
-Coordinates are pixel edges: a frame of width W spans x from 0 to W, and the centre of its first
+Coordinates are pixel edges: a frame of width W spans x from 0 to W, and the center of its first
 pixel is at 0.5. Boxes are xyxy: left, top, right, bottom.
 """
 

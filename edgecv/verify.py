@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
 from edgecv.card import Golden, ModelCard
-from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError
+from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError, UnavailableError
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
 from edgecv.types import Candidates, Detections, FloatArray
@@ -149,6 +149,7 @@ def verify(
     checks.append(_check_golden_blob(card, blob, golden))
 
     runs: list[_Run] = []
+    failed: list[EdgeCVError] = []
     asked = options.backend
     for name in backends.parse_names(asked) if asked else list(backends.BACKENDS):
         progress(name)
@@ -161,12 +162,16 @@ def verify(
         try:
             runs.append(_run(loaded, name, options, frame))
         except EdgeCVError as error:
+            failed.append(error)
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
 
     skipped = [check for check in checks if check.stage == "outputs" and check.status == "skipped"]
     if len(skipped) == len(backends.BACKENDS):
         reasons = "; ".join(f"{check.subject}: {check.detail}" for check in skipped)
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
+
+    if failed and not runs and all(isinstance(error, UnavailableError) for error in failed):
+        raise UnavailableError("; ".join(map(str, failed)))
 
     for run in runs:
         if golden is not None:
@@ -194,7 +199,16 @@ def _blobs(card: ModelCard, frame: NDArray[np.uint8], size_wh: tuple[int, int] |
 def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[np.uint8]) -> _Run:
     kind = pipelines.of_card(loaded.card)
     settings = msgspec.structs.asdict(kind.Settings.for_comparison(CONF))
-    one = msgspec.structs.replace(options, backend=name, threads=options.threads or 1, warmup=False)
+    one = msgspec.structs.replace(
+        options,
+        backend=name,
+        threads=options.threads or 1,
+        warmup=False,
+        # Of what was found already.
+        weights=None,
+        labels=None,
+        mean=None,
+    )
     with api.load_with(loaded, one, settings=settings) as pipeline:
         seen = pipeline.inspect(frame)
         return _Run(

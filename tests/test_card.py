@@ -160,7 +160,7 @@ def test_a_network_alone_is_written_without_the_word() -> None:
     assert not staged.keys() & set(APART)
 
 
-NAMES = st.from_regex(r"[a-z0-9_-]{1,32}", fullmatch=True).filter(lambda name: name != cards.NETWORK)
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,31}", fullmatch=True).filter(lambda name: name != cards.NETWORK)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 TEXTS = st.text(max_size=20)
 FILES = st.lists(

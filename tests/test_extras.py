@@ -88,6 +88,7 @@ MISSING = [
     ("reports", "jinja2", "demo --out demo"),
     ("opencv", "OpenCV", "detect net.ecv set/images"),
     ("opencv", "OpenCV", "demo --out demo"),
+    ("opencv", "OpenCV", "scenes --out demo"),
     ("opencv", "OpenCV", "detect net.onnx set/images --backend opencv"),
     ("onnxruntime", "onnxruntime", "detect net.onnx set/images --backend onnxruntime"),
     ("eval", "hotcoco", "eval net.ecv lines"),

@@ -205,6 +205,18 @@ def test_other_shapes_are_compiled_when_they_are_asked_for(tmp_path: Path, dynam
             assert detector.blob_wh == (96, 32)
 
 
+def test_files_that_changed_are_not_those_of_the_plan(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_bytes(tiny_yolov8(batch="batch"))
+    load(path).close()
+    with load(path) as detector:
+        assert is_kept(detector)
+        path.write_bytes(tiny_yolov8(batch="batch", seed=3))
+        with pytest.raises(InputError, match="they have changed since: load it anew"):
+            detector.batch([FRAME, FRAME])
+        detector(FRAME)
+
+
 def test_what_was_assumed_is_told_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cfg = write_darknet(tmp_path, "net")
     told = []
@@ -212,10 +224,11 @@ def test_what_was_assumed_is_told_again(tmp_path: Path, caplog: pytest.LogCaptur
         caplog.clear()
         with caplog.at_level(logging.INFO, "edgecv"), load(cfg) as detector:
             detector(FRAME)
+            was_kept = is_kept(detector)
         told.append([record.getMessage() for record in caplog.records])
     assert told[0]
     assert told[1] == told[0]
-    assert is_kept(detector)
+    assert was_kept
 
 
 def test_a_model_of_two_stages(tmp_path: Path) -> None:
@@ -346,7 +359,8 @@ def test_what_is_stored_is_told_of_a_kept_plan(tmp_path: Path) -> None:
     for _ in range(2):
         with edgecv.compile(path, backend="simd", threads=1) as session:
             assert (session.placement.stored, session.placement.precision) == ("int8", "fp32")
-    assert isinstance(session.compiled, CompiledStage)
+            compiled = session.compiled
+    assert isinstance(compiled, CompiledStage)
 
 
 def test_keys_tell_networks_from_models(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,6 @@ LEVELS = {
     "errors": 0.0,
     "version": 0.0,
     "extras": 0.1,
-    "records": 0.05,
     "registry": 0.05,
     "private": 0.05,
     "formats": 0.05,
@@ -44,6 +43,7 @@ LEVELS = {
     "rois": 1.0,
     "media": 1.0,
     "image_reference": 1.1,
+    "scenes": 2,
     "heads": 2,
     "graph": 2,
     "engine": 3,
@@ -108,6 +108,60 @@ def test_imports_go_downward() -> None:
         if target != room(path) and LEVELS[target] >= LEVELS[room(path)]
     ]
     assert not wrong
+
+
+def module_name(path: Path) -> str:
+    """edgecv/a/b.py and edgecv/a/b/__init__.py: "edgecv.a.b"."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def run_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a module that a run can reach: what stands under TYPE_CHECKING only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from run_nodes(node)
+
+
+def imports_of(path: Path, modules: Collection[str]) -> set[str]:
+    """Modules that one imports when it runs, inside functions too; a package means its __init__."""
+    found: set[str] = set()
+    for node in run_nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found.update(name for name in inner.values() if name in modules)
+            if any(name not in modules for name in inner.values()):
+                found.add(node.module)
+    return found & set(modules) - {module_name(path)}
+
+
+def rings(imports: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Modules that lead back to themselves, sorted, those of a ring together."""
+    reached = {name: set(targets) for name, targets in imports.items()}
+    for between in imports:
+        for targets in reached.values():
+            if between in targets:
+                targets |= reached[between]
+    groups = {tuple(sorted(m for m in reached[name] if name in reached[m])) for name in imports}
+    return sorted(list(group) for group in groups if group)
+
+
+def test_a_ring_is_found() -> None:
+    assert rings({"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a"], "e": ["f"], "f": ["e"]}) == [
+        ["a", "b", "c"],
+        ["e", "f"],
+    ]
+    assert rings({"a": ["b", "c"], "b": ["c"], "c": []}) == []
+
+
+def test_no_modules_import_each_other() -> None:
+    paths = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+    imports = {name: imports_of(path, paths) for name, path in paths.items()}
+    assert "edgecv.engine.lower.base" in imports["edgecv.engine.lower.data"]
+    assert not rings(imports)
 
 
 @pytest.mark.parametrize("heavy", ["cv2", "onnx", "onnx_ir", "onnxruntime", "hotcoco", "rich", "click"])

@@ -11,8 +11,7 @@ import onnx
 import pytest
 
 import edgecv
-from edgecv import backends, boxes, evaluate, zoo
-from edgecv.demo import scenes
+from edgecv import backends, boxes, evaluate, scenes, zoo
 from edgecv.types import Detections
 
 pytest.importorskip("cv2", reason="generated scenes need the extra opencv")
@@ -30,8 +29,8 @@ LEAST_AP = 0.70
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> evaluate.Dataset:
     folder = tmp_path_factory.mktemp("parts")
-    annotations = scenes.write_coco(folder, (scenes.make_scene(SEED + i) for i in range(SCENES)))
-    return evaluate.open_dataset(str(annotations))
+    settings = scenes.SceneSettings(count=SCENES, seed=SEED)
+    return evaluate.open_dataset(scenes.write_coco(folder, scenes.generate(settings)).annotations)
 
 
 @pytest.fixture(scope="session")

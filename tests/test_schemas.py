@@ -111,6 +111,7 @@ def test_reports_are_in_the_schemas_too() -> None:
     assert set(schemas.schema("eval")["$defs"]) >= {"Evaluated", "ClassResult", "ImageFailure"}
     assert issubclass(schemas.Evaluated, evaluate.EvalReport)
     assert schemas.OUTPUTS["bench"] == (bench.BenchReport,)
+    assert set(schemas.schema("bench_layers")["$defs"]) >= {"LayersReport", "NetworkLayers", "Layer"}
     for verb in schemas.OUTPUTS:
         assert schemas.schema(verb)["$schema"].endswith("2020-12/schema")
 

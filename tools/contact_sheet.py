@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.demo.scenes import Part, Scene, SceneSpec, make_scene
+from edgecv.scenes import Part, Scene, SceneSpec, make_scene
 
 TARGET = Path(__file__).parent.parent / "docs" / "images" / "scenes.jpg"
 MOST_BYTES = 500_000
@@ -71,7 +71,7 @@ def close_ups() -> list[Image]:
 
 
 def shade(scene: Scene, part: Part) -> float:
-    """Mean grey level of a part."""
+    """Mean gray level of a part."""
     return float(scene.image[part.mask].mean())
 
 

@@ -10,6 +10,7 @@ arm=$PWD/build/arm
 root=$arm/root
 host_python=${PYTHON:-$PWD/.venv/bin/python}
 packages=(g++-aarch64-linux-gnu qemu-user)
+wheels=(numpy msgspec pytest hypothesis)
 
 fail() {
     echo "test-arm: $1" >&2
@@ -64,16 +65,16 @@ unpack_python() {
     echo "$python" > "$root/.complete"
 }
 
-# NumPy for arm64, and the tests' pure Python packages.
+# What edgecv's native modules and their tests import, for arm64.
 install_site() {
-    if [ -e "$site/.complete" ]; then return; fi
-    echo 'test-arm: installing numpy, pytest and hypothesis for arm64'
+    if [ "$(cat "$site/.complete" 2> /dev/null)" = "${wheels[*]}" ]; then return; fi
+    echo "test-arm: installing ${wheels[*]} for arm64"
     rm -rf "$site"
     "$host_python" -m pip install --quiet --disable-pip-version-check --target "$site" \
         --only-binary :all: --implementation cp --python-version "${python#python}" \
         --platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_28_aarch64 \
-        numpy pytest hypothesis
-    touch "$site/.complete"
+        "${wheels[@]}"
+    echo "${wheels[*]}" > "$site/.complete"
 }
 
 # A copy of the sources, and their modules compiled with the flags of setup.py.

@@ -22,16 +22,16 @@ _AS_PRECISE = {
 def check(placement: Placement, name: str, device: str, options: CompileOptions) -> None:
     """Raise PlacementError unless a placement is what was asked for.
 
-    name, device: of the backend that was asked, and where it was to run. A device that does not count in
-    threads says 0 of them, which any number fits.
+    name, device: of the backend that was asked, and where it was to run. A device other than the CPU may say
+    0 threads, which any number fits.
     """
     _same("backend", name, placement.backend, name)
     _same("device", device, placement.device, name)
-    if placement.threads:
+    if placement.threads or device == "cpu":
         _same("threads", options.threads, placement.threads, name)
     if options.precision is not None:
         _same("precision", options.precision, placement.precision, name, _why(placement))
-    elif placement.precision not in _AS_PRECISE[placement.stored]:
+    elif placement.precision not in _AS_PRECISE.get(placement.stored, ()):
         raise PlacementError(
             f"{name}: the model stores {placement.stored}, and {placement.precision} would be computed, "
             f"which is less precise; ask for precision={placement.precision} where that will do"

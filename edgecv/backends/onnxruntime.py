@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -47,6 +48,11 @@ _ERRORS_ONLY = 3
 # Operators that multiply: in integers, and in the type of their operands.
 _INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm")
 _MULTIPLYING = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+# Weights in blocks: integer arithmetic at the fourth level of accuracy, floats at the others.
+_BLOCKED, _BLOCKED_INTEGER_LEVEL = "MatMulNBits", 4
+# What says what it made of a graph; the others compile it into something of their own.
+_READABLE = ("cpu", "cuda", "rocm", "directml")
+_PRECISIONS = {1: "fp32", 10: "fp16", 16: "bf16", 2: "int8", 3: "int8"}
 
 
 @dataclass
@@ -87,8 +93,20 @@ class OnnxRuntimeBackend(Backend):
                 f"{', '.join(devices)}{known}"
             )
         provider, index_option = PROVIDERS[kind]
+        if index and index_option is None:
+            raise PlacementError(f"onnxruntime: device {device!r} was asked for; there is one {kind} alone")
         provider_options = {index_option: str(index)} if index_option else {}
-        running, precision = _load(model, provider, provider_options, options.threads, self.version())
+        is_plain = model.precision == "fp32" and not model.has_integer_operators
+        if not is_plain and kind not in _READABLE and options.precision is not None:
+            raise PlacementError(
+                f"onnxruntime: precision {options.precision} was asked for, and {provider} does not tell "
+                "what "
+                f"it computes a model of {model.precision} in; ask for none"
+            )
+        reads_back = not is_plain and kind in _READABLE
+        running, precision = _load(
+            model, provider, provider_options, options.threads, self.version(), reads_back=reads_back
+        )
         return CompiledOnnxRuntime(
             model,
             Placement(
@@ -105,7 +123,13 @@ class OnnxRuntimeBackend(Backend):
 
 
 def _load(
-    model: OnnxModel, provider: str, provider_options: dict[str, str], threads: int, version: str
+    model: OnnxModel,
+    provider: str,
+    provider_options: dict[str, str],
+    threads: int,
+    version: str,
+    *,
+    reads_back: bool,
 ) -> tuple[Any, str]:
     """ONNX Runtime's session on this provider and no other, and the precision that it computes in."""
     import onnxruntime
@@ -120,7 +144,7 @@ def _load(
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     with ExitStack() as stack:
         written = None
-        if is_cpu and model.precision != "fp32":
+        if reads_back:
             # What was made of the graph is told by the graph that it writes.
             written = Path(stack.enter_context(TemporaryDirectory(prefix="edgecv-"))) / "optimized.onnx"
             settings.optimized_model_filepath = str(written)
@@ -147,24 +171,57 @@ def _load(
 
 
 def _computed(optimized: Path) -> str:
-    """The precision of the multiplications in a graph that ONNX Runtime has optimized.
+    """The precision in which most weights are multiplied, in a graph that ONNX Runtime has optimized.
 
     Integer kernels have operators of their own; for the others the type of the weights tells, which casts
     that it inserted have changed.
     """
     import onnx
 
-    graph = onnx.load(str(optimized)).graph
-    operators = {node.op_type for node in graph.node}
-    if any(op.startswith("QLinear") or op in _INTEGER for op in operators):
-        return "int8"
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Cast":
-            types[node.output[0]] = next(a.i for a in node.attribute if a.name == "to")
-    found = {types.get(name) for node in graph.node if node.op_type in _MULTIPLYING for name in node.input}
-    named = [name for kind, name in ((10, "fp16"), (16, "bf16")) if kind in found]
-    return named[0] if named else "fp32"
+    sizes = {"int8": 0, "fp32": 0, "fp16": 0, "bf16": 0}
+    waiting: list[tuple[Any, dict[str, tuple[int, int]]]] = [(onnx.load(str(optimized)).graph, {})]
+    while waiting:
+        graph, outer = waiting.pop()
+        weights = {**outer, **{t.name: (t.data_type, math.prod(t.dims)) for t in graph.initializer}}
+        for node in graph.node:
+            attributes = {a.name: a for a in node.attribute}
+            _follow(weights, node, attributes)
+            computed = _multiplied(weights, node, attributes)
+            for name, size in computed.items():
+                sizes[name] += size
+            for attribute in node.attribute:
+                parts = [attribute.g] if attribute.HasField("g") else attribute.graphs
+                waiting += [(part, weights) for part in parts]
+    return max(sizes, key=lambda name: sizes[name]) if any(sizes.values()) else "fp32"
+
+
+def _follow(weights: dict[str, tuple[int, int]], node: Any, attributes: Mapping[str, Any]) -> None:
+    """A weight that is converted is one of another type."""
+    size = weights.get(node.input[0], (0, 0))[1] if node.input else 0
+    if node.op_type == "Cast":
+        weights[node.output[0]] = attributes["to"].i, size
+    elif node.op_type == "DequantizeLinear":
+        weights[node.output[0]] = weights.get(node.input[1], (1, 0))[0], size
+    elif node.op_type == "QuantizeLinear":
+        weights[node.output[0]] = 3, size
+
+
+def _multiplied(
+    weights: Mapping[str, tuple[int, int]], node: Any, attributes: Mapping[str, Any]
+) -> dict[str, int]:
+    """How many weights a node multiplies by, by the precision; 1 where none is known."""
+    known = [weights[name] for name in node.input if name in weights]
+    if node.op_type == _BLOCKED:
+        level = attributes["accuracy_level"].i if "accuracy_level" in attributes else 0
+        name = "int8" if level == _BLOCKED_INTEGER_LEVEL else "fp32"
+        return {name: attributes["K"].i * attributes["N"].i}
+    if node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
+        return {"int8": max((size for kind, size in known if _PRECISIONS.get(kind) == "int8"), default=1)}
+    if node.op_type not in _MULTIPLYING:
+        return {}
+    floats = [(_PRECISIONS[kind], size) for kind, size in known if kind in (1, 10, 16)]
+    name, size = max(floats, key=lambda each: each[1], default=("fp32", 0))
+    return {name: max(size, 1)}
 
 
 class CompiledOnnxRuntime(Compiled):

@@ -120,8 +120,9 @@ class CompiledOpenCV(Compiled):
         self.threads = options.threads
         self._kind, self._target, self._version = kind, target, version
         claim_threads(self.threads)
-        self._spare: Any = self.read()
-        engine, precision = self._read_back(self._spare)
+        # Taken by one session, whichever thread opens it.
+        self._spare: list[Any] = [self.read()]
+        engine, precision = self._read_back(self._spare[0])
         super().__init__(
             model.facts,
             Placement(
@@ -137,8 +138,11 @@ class CompiledOpenCV(Compiled):
 
     def open(self, pool: Pool | None = None) -> OpenCVSession:
         refuse_pool("opencv", pool)
-        net, self._spare = self._spare, None
-        return OpenCVSession(self, net or self.read())
+        try:
+            net = self._spare.pop()
+        except IndexError:
+            net = self.read()
+        return OpenCVSession(self, net)
 
     def read(self) -> Any:
         """The network in cv2, on its target."""
@@ -159,17 +163,21 @@ class CompiledOpenCV(Compiled):
                     f"opencv: the new engine of OpenCV {self._version} was asked for and another one "
                     "answers: is OPENCV_FORCE_DNN_ENGINE set?"
                 )
-            return "new engine, DNN_TARGET_CPU", "int8" if "Int8 {" in dump else "fp32"
+            return "new engine, DNN_TARGET_CPU", self._computed("Int8 {" in dump)
         backend_name, targets = DEVICES[self._kind]
         if self._kind == "cpu":
             is_integer = any(name.endswith("Int8") for name in net.getLayerTypes())
-            return f"classic engine, {backend_name}, DNN_TARGET_CPU", "int8" if is_integer else "fp32"
+            return f"classic engine, {backend_name}, DNN_TARGET_CPU", self._computed(is_integer)
         return f"classic engine, {backend_name}, {targets[self._precision]}", self._precision
+
+    def _computed(self, has_integers: bool) -> str:
+        """What most weights are multiplied in: a few integer layers of a float network do not decide."""
+        return "int8" if has_integers and self.model.precision == "int8" else "fp32"
 
 
 def claim_threads(threads: int) -> None:
     """Set OpenCV's count of threads. Raises BackendError where a live session wants another."""
-    others = {session.threads for session in OpenCVSession.live} - {threads}
+    others = {session.threads for session in list(OpenCVSession.live)} - {threads}
     if others:
         raise BackendError(
             f"opencv: threads={threads} was asked for, and a live OpenCV session of this "
@@ -197,7 +205,7 @@ def _read(model: OnnxModel, version: str) -> Any:
 
     if _has_new_engine():
         # OpenCV 5.0 leaves out the padding of a 1x1 convolution, and answers with other numbers.
-        from edgecv.graph.padding import with_padding_of_points
+        from edgecv.backends.opencv_padding import with_padding_of_points
 
         model = with_padding_of_points(model)
     data = np.frombuffer(model.data, np.uint8)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from edgecv.errors import DeadlineError
+from edgecv.errors import CancelledError, DeadlineError, SessionBusyError
+from edgecv.exclusive import Lock
 
-# What a lock's timeout says for none.
-_FOREVER = -1
+if TYPE_CHECKING:
+    from edgecv import _simd
+
+# How long a run that waits for its turn may not notice that it was cancelled.
+_LOOK_S = 0.005
 
 
 class Pool:
@@ -26,38 +31,49 @@ class Pool:
     def __init__(self, threads: int, *, cpus: Sequence[int] | None = None) -> None:
         from edgecv import _simd
 
-        self.native = _simd.Pool(threads, budget=budget_of(threads), cpus=cpus)
-        self._turn = allocate_lock()
+        self._threads = _simd.Pool(threads, budget=_budget(threads, cpus), cpus=cpus)
+        self._lock = Lock()
 
     @property
     def threads(self) -> int:
         """Threads of one run, the caller included."""
-        return self.native.threads
+        return self._threads.threads
 
     @property
     def cpus(self) -> tuple[int, ...] | None:
         """Processors that the workers stay on, None where they are free."""
-        return self.native.cpus
+        return self._threads.cpus
 
-    def begin(self, deadline_ns: int = 0) -> None:
-        """Wait for a turn; `end` gives it back. Raises DeadlineError where it does not come in time."""
-        if self._turn.acquire(blocking=False):
-            return
-        wait_s = max(deadline_ns - time.monotonic_ns(), 0) / 1e9 if deadline_ns else _FOREVER
-        if not self._turn.acquire(timeout=wait_s):
-            raise DeadlineError("pool: not begun: another run had its threads until the deadline")
+    @contextmanager
+    def turn(
+        self, deadline_ns: int = 0, is_cancelled: Callable[[], bool] = lambda: False
+    ) -> Iterator[_simd.Pool]:
+        """The threads, once it is this run's turn. Raises DeadlineError where it is not in time,
+        CancelledError once `is_cancelled` says so."""
+        if not self._lock.acquire(blocking=False):
+            self._wait(deadline_ns, is_cancelled)
+        try:
+            yield self._threads
+        finally:
+            self._lock.release()
 
-    def end(self) -> None:
-        """Give the turn back."""
-        self._turn.release()
+    def _wait(self, deadline_ns: int, is_cancelled: Callable[[], bool]) -> None:
+        if self._lock.is_mine:
+            raise SessionBusyError("pool: in use in this very thread: wait until the call has returned")
+        wait_s = _LOOK_S
+        while not self._lock.acquire(timeout=wait_s):
+            if is_cancelled():
+                raise CancelledError("pool: cancelled while another run had its threads")
+            if deadline_ns:
+                left_s = (int(deadline_ns) - time.monotonic_ns()) / 1e9
+                if left_s <= 0:
+                    raise DeadlineError("pool: not begun: another run had its threads until the deadline")
+                wait_s = min(left_s, _LOOK_S)
 
     def close(self) -> None:
         """End the threads, after a run in progress; sessions that share them raise from then on."""
-        self.begin()
-        try:
-            self.native.close()
-        finally:
-            self.end()
+        with self.turn() as threads:
+            threads.close()
 
     def __enter__(self) -> Pool:
         return self
@@ -71,10 +87,12 @@ class Pool:
         self.close()
 
 
-def budget_of(threads: int) -> int | None:
+def _budget(threads: int, cpus: Sequence[int] | None) -> int | None:
     """How many may run at a time; None for a thread alone, which waits for no other."""
     if threads == 1:
         return None
     from edgecv import machine
 
-    return machine.cpu_budget()
+    # The caller may be anywhere.
+    placed = threads if cpus is None else len(set(cpus)) + 1
+    return min(machine.cpu_budget(), placed)

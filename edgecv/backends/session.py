@@ -90,8 +90,11 @@ class Session(ABC, Generic[PlanT]):
     def _release(self) -> None:
         """Let go of what the library holds."""
 
+    def _about_to_run(self, plan: PlanT) -> None:
+        """What comes from now on is for the run of this plan: a cancel too."""
+
     def _interrupt(self) -> None:
-        """End the run in progress, where the library can."""
+        """End the run that is about to begin, or in progress, where the library can."""
 
     def prepare(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Make the plan for these input shapes, so that `run` takes them.
@@ -126,6 +129,7 @@ class Session(ABC, Generic[PlanT]):
             plan = self._plan(key, self._plan_operands(inputs), make=replan)
             if out is not None:
                 self._check_out(plan, out)
+            self._about_to_run(plan)
             self._is_cancelled, self._is_running = False, True
             try:
                 results = self._execute(plan, inputs, out, deadline_ns)
@@ -148,18 +152,17 @@ class Session(ABC, Generic[PlanT]):
     def clone(self, pool: Pool | None = None) -> Session[PlanT]:
         """Another session on the same weights and plans, for another thread; prepared for the same shapes.
 
-        pool: threads that it shares; None: of its own.
+        pool: threads that it shares; None: of its own. A run in progress goes on.
         """
-        with self._exclusive:
-            prepared = [shapes for shapes, operands in self._plans if not operands]
-            twin = self.compiled.open(pool)
-            try:
-                for shapes in prepared:
-                    twin.prepare({s.name: shape for s, shape in zip(self.inputs, shapes, strict=True)})
-            except BaseException:
-                twin.close()
-                raise
-            return twin
+        self._exclusive.check_open()
+        twin = self.compiled.open(pool)
+        try:
+            for shapes in [shapes for shapes, operands in list(self._plans) if not operands]:
+                twin.prepare({s.name: shape for s, shape in zip(self.inputs, shapes, strict=True)})
+        except BaseException:
+            twin.close()
+            raise
+        return twin
 
     def empty_outputs(self) -> dict[str, Array]:
         """Arrays for `run(out=…)`, for the shape that was prepared or run last.
@@ -176,10 +179,14 @@ class Session(ABC, Generic[PlanT]):
             }
 
     def close(self) -> None:
-        """Release everything; a closed session raises on use. Closing twice is fine."""
+        """Release everything; a closed session raises on use. Closing twice is fine.
+
+        What it shares with clones lives as long as the last of them.
+        """
         if self._exclusive.close():
             self._plans.clear()
             self._release()
+            del self.compiled
 
     def __enter__(self: SessionT) -> SessionT:
         return self

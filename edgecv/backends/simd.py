@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -17,12 +16,12 @@ import numpy as np
 from edgecv.backends.base import Array, Backend, Compiled, CompileOptions, Shapes
 from edgecv.backends.session import MAX_PLANS, Key, Session, static_shapes
 from edgecv.errors import (
-    CancelledError,
     InputError,
     PlacementError,
     UnavailableError,
     UnsupportedOperatorError,
 )
+from edgecv.exclusive import Lock
 from edgecv.types import Memory, ModelFacts, Placement, TensorSpec
 from edgecv.version import VERSION
 
@@ -152,8 +151,8 @@ class CompiledNetwork(_SimdCompiled):
     def __init__(self, model: OnnxModel, threads: int) -> None:
         from edgecv import _isa
         from edgecv.engine import claims
+        from edgecv.engine.planned import shape_operands
         from edgecv.engine.weights import Weights
-        from edgecv.graph.passes import shape_operands
 
         self._model = model
         with self._naming_the_model():
@@ -162,7 +161,7 @@ class CompiledNetwork(_SimdCompiled):
         self._operands = tuple(shape_operands(model))
         self._weights = Weights()
         self._plans: OrderedDict[Key, Plan] = OrderedDict()
-        self._lock = allocate_lock()
+        self._lock = Lock()
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -208,7 +207,7 @@ class CompiledNetwork(_SimdCompiled):
             inputs=[TensorSpec(s.name, s.dtype, n) for s, n in zip(facts.inputs, shapes, strict=True)],
             outputs=plan.outputs,
             results=len(facts.outputs),
-            source=os.path.basename(self._model.origin),
+            source=os.path.basename(self._model.origin).encode("ascii", "backslashreplace").decode(),
             threads=self.threads,
             stored=self._model.precision,
             declared=facts,
@@ -239,7 +238,7 @@ class CompiledStage(_SimdCompiled):
         self._shapes = static_shapes(stage.facts.inputs)
         self._network = network if declared is not None else None
         self._others: CompiledNetwork | None = None
-        self._lock = allocate_lock()
+        self._lock = Lock()
         if self._network is None:
             self.other_shapes = (
                 f": {stage.origin} is a plan for its shapes alone; compile {stage.source} for others"
@@ -267,7 +266,7 @@ class SimdSession(Session[_Ready]):
 
             pool = Pool(compiled.threads)
         self._pool = pool
-        self._running: _simd.Context | None = None
+        self._context: _simd.Context | None = None
         self.placement = msgspec.structs.replace(self.placement, threads=pool.threads)
         if not compiled.operands:
             self._prepare_static()
@@ -292,8 +291,12 @@ class SimdSession(Session[_Ready]):
         plan = self.compiled.plan(key, shapes, operands)
         return _Ready(plan, _simd.Context(plan.program))
 
+    def _about_to_run(self, plan: _Ready) -> None:
+        plan.context.reset()
+        self._context = plan.context
+
     def _interrupt(self) -> None:
-        context = self._running
+        context = self._context
         if context is not None:
             context.cancel()
 
@@ -308,26 +311,20 @@ class SimdSession(Session[_Ready]):
     ) -> dict[str, Array]:
         known, outputs = out or {}, plan.plan.outputs
         arrays = [known[o.name] if o.name in known else np.empty(o.shape, o.dtype) for o in outputs]
-        self._pool.begin(deadline_ns)
-        self._running = plan.context
-        try:
-            if self._is_cancelled:
-                raise CancelledError("run: cancelled before it began")
+        with self._pool.turn(deadline_ns, lambda: self._is_cancelled) as threads:
             plan.context.run(
-                self._pool.native,
+                threads,
                 tuple(inputs[spec.name] for spec in self.inputs),
                 tuple(arrays),
                 deadline_ns,
             )
-        finally:
-            self._running = None
-            self._pool.end()
         return {
             o.name: array if o.rows is None else array[: int(arrays[o.rows][0])]
             for o, array in zip(outputs[: len(self.outputs)], arrays, strict=False)
         }
 
     def _release(self) -> None:
+        self._context = None
         if self._owns_pool:
             self._pool.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecv.bench.checks import check_model
 from edgecv.bench.report import (
     END_TO_END,
     BenchConfig,
@@ -23,6 +24,7 @@ __all__ = [
     "Measurement",
     "Progress",
     "Summary",
+    "check_model",
     "measure",
     "parse_cpus",
     "run",

@@ -16,6 +16,9 @@ from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, 
 # Not the colors of the first backends, which other charts use, as far as there are others.
 PART_COLORS = (4, 6, 7, 3, 5, 2, 1, 0)
 
+# Stages that run the same code whatever the backend is: their differences are noise.
+SHARED_STAGES = ("preprocess", "proposals", "postprocess")
+
 # A result that has figures, its name, and the place that gives its color.
 Case = tuple[int, str, BenchResult, dict[str, Summary]]
 
@@ -57,7 +60,7 @@ def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
         total = latency[END_TO_END]
         parts.append(
             f"{name}: {total.p50:.2f} ms in the median and {total.p99:.2f} ms at p99, over {total.n} frames"
-            + (f"; the fastest of {len(cases)}." if len(cases) > 1 else ".")
+            + (f"; the fastest of {len(cases)} by its median." if len(cases) > 1 else ".")
         )
     if failed:
         parts.append(f"Could not be measured: {failed} of {len(report.results)}.")
@@ -94,7 +97,7 @@ def _latency(cases: Sequence[Case]) -> Iterator[Section]:
     )
     whiskers = charts.bars(
         [
-            charts.Bar(name, total.p50, total.min, total.p99, color)
+            charts.Bar(name, total.p50, total.min, total.p99, color, _p50_p99(total))
             for color, name, _, latency in cases
             for total in (latency[END_TO_END],)
         ],
@@ -158,6 +161,10 @@ def _distribution(
     yield Section("Distribution", blocks)
 
 
+def _p50_p99(total: Summary) -> str:
+    return f"p50 {total.p50:.2f}, p99 {total.p99:.2f} ms"
+
+
 def _turn_medians(samples: Sequence[float], turn: int) -> list[float]:
     return [statistics.median_low(samples[i : i + turn]) for i in range(0, len(samples), turn)]
 
@@ -171,7 +178,7 @@ def _stages(cases: Sequence[Case]) -> Iterator[Section]:
             ["Backend", "n", *(Column(name, ".3f") for name in names)],
             [(name, *_cells(latency[stage])) for _, name, _, latency in cases if stage in latency],
             caption=f"{_title(stage)}, milliseconds",
-            best=dict.fromkeys(names, "min"),
+            best=dict.fromkeys(names, "min") if stage not in SHARED_STAGES else {},
         )
         for stage in (*_parts(cases), END_TO_END)
     ]
@@ -206,6 +213,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
         [
             "Backend",
             Column(load, ".0f"),
+            "Plan",
             Column(first, ".0f"),
             Column(peak, ".0f"),
             Column(cpu, ".2f"),
@@ -216,6 +224,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
             (
                 name,
                 result.load_ms,
+                "from the cache" if result.plan_from_cache else "",
                 result.first_frame_ms,
                 None if result.peak_rss_bytes is None else result.peak_rss_bytes / 2**20,
                 result.cpu_ms_per_frame,

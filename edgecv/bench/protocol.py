@@ -60,9 +60,11 @@ class Finish(_Message, frozen=True, kw_only=True):
 
 
 class Loaded(_Message, frozen=True, kw_only=True):
-    """load_ms: of the loader. frames: how many there are. frame_wh: size of the first, pixels."""
+    """load_ms: of the loader. plan_from_cache: whether it compiled nothing. frames: how many there are.
+    frame_wh: size of the first, pixels."""
 
     load_ms: float
+    plan_from_cache: bool
     placement: dict[str, Any] | None
     frames: int
     frame_wh: tuple[int, int]

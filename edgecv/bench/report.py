@@ -105,6 +105,7 @@ class BenchResult(_Struct, frozen=True, kw_only=True):
     backend, threads: as asked for; `placement` says what ran, of one stream. streams: frames that were worked
     on at once. frames_per_s: that all streams finished, per second of their turns. cpus: those it was bound
     to, or None. load_ms: of `load`, imports of the backend's library included, without warm-up.
+    plan_from_cache: whether the plan was found in the cache, and not compiled.
     first_frame_ms: the first call. latency_ms: of each stage in order, then `end_to_end`, all of a frame as
     the caller's clock sees it. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time that
     it took while others were measured; what they lost to it. peak_rss_bytes: of its process. error: one line;
@@ -116,6 +117,7 @@ class BenchResult(_Struct, frozen=True, kw_only=True):
     cpus: tuple[int, ...] | None = None
     placement: dict[str, Any] | None = None
     load_ms: float | None = None
+    plan_from_cache: bool | None = None
     first_frame_ms: float | None = None
     latency_ms: dict[str, Summary] | None = None
     streams: int = 1

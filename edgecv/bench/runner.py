@@ -209,18 +209,19 @@ class Lane:
         """Start the worker, make its detector and warm it up."""
         config = self._config
         with self._recorded_failure():
+            options = msgspec.structs.replace(
+                config.options,
+                backend=self._backend,
+                threads=self._threads if self._streams == 1 else 1,
+                # What the first frame takes is a figure of its own.
+                warmup=False,
+            )
             self._worker = WorkerProcess()
             self._loaded = self._worker.ask(
                 protocol.Load(
                     loader=config.loader,
                     model=config.model,
-                    options=msgspec.structs.replace(
-                        config.options,
-                        backend=self._backend,
-                        threads=self._threads if self._streams == 1 else 1,
-                        # What the first frame takes is a figure of its own.
-                        warmup=False,
-                    ),
+                    options=options,
                     settings=config.settings,
                     streams=self._streams,
                     source=config.source,
@@ -294,6 +295,7 @@ class Lane:
         return BenchResult(
             **asked,
             load_ms=self._loaded.load_ms,
+            plan_from_cache=self._loaded.plan_from_cache,
             first_frame_ms=self._first_frame_ms,
             latency_ms={stage: summarize(self._samples[stage]) for stage in (*stages, END_TO_END)},
             frames_per_s=self.frames_done / self._wall_s,

@@ -70,9 +70,11 @@ def _short(value: float) -> str:
 
 
 def _notes(result: BenchResult) -> list[str]:
-    notes = []
+    placed = result.placement or {}
+    notes = [str(placed[key]) for key in ("version", "engine", "precision") if placed.get(key)]
     if result.load_ms is not None:
-        notes.append(f"load {result.load_ms:.0f} ms")
+        kept = " (plan from the cache)" if result.plan_from_cache else ""
+        notes.append(f"load {result.load_ms:.0f} ms{kept}")
     if result.first_frame_ms is not None:
         notes.append(f"first frame {result.first_frame_ms:.0f} ms")
     if result.peak_rss_bytes is not None:

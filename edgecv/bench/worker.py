@@ -101,6 +101,7 @@ class Worker:
         height, width = self._frames[0].shape[:2]
         return protocol.Loaded(
             load_ms=load_ms,
+            plan_from_cache=getattr(first, "is_from_cache", False),
             placement=None if placement is None else placement.as_dict(),
             frames=len(self._frames),
             frame_wh=(width, height),

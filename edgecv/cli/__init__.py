@@ -29,6 +29,7 @@ VERBS = {
     "verify": "Compare preprocessing and backends with the card's golden tensors, stage by stage.",
     "convert": "Turn a Caffe, Darknet or ONNX network into ONNX with a card.",
     "compile": "Compile a network for the simd engine, and tell what it became.",
+    "scenes": "Render pictures of parts with their truth, a COCO data set.",
     "demo": "Detect parts on a generated belt, on every usable backend, and report.",
     "models": "List, show and pull models.",
     "backends": "Say which backends are usable here, and why the others are not.",
@@ -36,8 +37,19 @@ VERBS = {
 }
 
 
+class _ReaderLeft(Exception):
+    """Nobody reads stdout any more."""
+
+
 class _Verbs(click.Group):
     """Verbs are imported when they are called, so that `edgecv --help` is quick on a small board."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click would end the process with 1.
+            raise _ReaderLeft from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -92,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgecv: interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderLeft):
         # The reader of our output left; what it wanted, it has. Nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

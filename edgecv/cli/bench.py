@@ -13,16 +13,16 @@ import msgspec
 from edgecv.cli import options as spelled
 from edgecv.cli import output
 from edgecv.errors import InputError
-from edgecv.options import LoadOptions
+from edgecv.options import MAX_THREADS, LoadOptions
 
 if TYPE_CHECKING:
     from edgecv.bench import BenchConfig
 
 FRAMES = 500
 # What a whole detector is measured with, and layers are not.
-NOT_FOR_LAYERS = {"source": None, "hint": "latency"}
+NOT_FOR_LAYERS = {"source": None, "hint": "latency", "seconds": 60.0, "warmup": 50}
 # Of the options of `load`, those that --layers reads.
-OF_LAYERS = ("weights", "labels", "mean", "imgsz", "cache")
+OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 
 
 @click.command(name="bench")
@@ -94,7 +94,7 @@ def command(
     config = bench.BenchConfig(
         model=model,
         backends=names or tuple(usable()) or (None,),
-        threads=tuple(spelled.split_counts("--threads", threads)),
+        threads=tuple(spelled.split_counts("--threads", threads, MAX_THREADS)),
         options=options,
         settings=settings,
         hint=hint,
@@ -122,6 +122,7 @@ def _check_layers(parameters: dict[str, Any], options: LoadOptions, settings: di
 def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) -> int:
     from edgecv import bench
 
+    bench.check_model(config)
     with output.progress_bar("measuring") as bar:
         measured = bench.measure(config, progress=bar.update)
     report = measured.report
@@ -129,10 +130,9 @@ def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) 
         output.write_json(json_path, report.as_dict())
     if html_path:
         from edgecv.bench.page import to_page
-        from edgecv.report import write_html
 
         page = to_page(report, command=output.command_line(), samples_ms=measured.samples_ms)
-        write_html(html_path, page)
+        output.write_page(html_path, page)
     if json_path != "-":
         if any(result.latency_ms for result in report.results):
             output.print_table(bench.to_table(report))
@@ -148,7 +148,7 @@ def _layers(config: BenchConfig, out: str | None, json_path: str | None, html_pa
     from edgecv.bench import layer_views as views
     from edgecv.bench.layers import measure_layers
     from edgecv.media import atomic
-    from edgecv.report import write_html, write_svg
+    from edgecv.report import write_svg
 
     if out is not None:
         if Path(out).suffix != ".svg":
@@ -163,10 +163,11 @@ def _layers(config: BenchConfig, out: str | None, json_path: str | None, html_pa
         # Of several stages the one that counts.
         slowest = max(report.networks, key=lambda network: network.ms)
         write_svg(out, views.layers_chart(report, slowest))
+        output.tell_written(out)
     if json_path:
         output.write_json(json_path, report.as_dict())
     if html_path:
-        write_html(html_path, views.layers_page(report, command=output.command_line()))
+        output.write_page(html_path, views.layers_page(report, command=output.command_line()))
     if json_path != "-":
         for network in report.networks:
             output.print_table(views.layers_table(network, output.width()))

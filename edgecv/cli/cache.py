@@ -21,7 +21,10 @@ def command() -> None:
 @command.command("list")
 @options.json_option
 def list_entries(json_path: str | None) -> int:
-    """List what is kept, what was used last first: what it was made from, for which backend, its size."""
+    """List what is kept, what was used last first.
+
+    Tells what each was made from, for which backend, and its size.
+    """
     cache = _cache()
     rows = _rows(cache)
     total = sum(row["bytes"] for row in rows)

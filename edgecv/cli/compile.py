@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,16 @@ if TYPE_CHECKING:
     from edgecv.engine.explain import Explanation, StepFacts
     from edgecv.options import LoadOptions
 
-# Runs of which --time takes each step's least time.
-REPEATS = 50
 # Of a list in the text; all of it stands in the JSON.
 MOST_FORMS, MOST_MISSED = 4, 12
 # Columns that a node's name gets however narrow the terminal is.
 LEAST_NODE = 12
-# The table's column of nodes.
+# Headings of the table, and whether numbers stand below.
+_COLUMNS = (
+    *(("#", True), ("node", False), ("step", False), ("result", False)),
+    *(("MFLOP", True), ("KB", True), ("of work", True)),
+)
+# The column of nodes.
 _NODE = 1
 
 
@@ -41,7 +43,6 @@ _NODE = 1
     help="Write the plan, which loads in no time and without ONNX, and runs on simd.",
 )
 @click.option("--explain", is_flag=True, help="Tell every pass, fusion, step, layout and size.")
-@click.option("--time", "is_timed", is_flag=True, help="Run it too, on noise, and tell what each step takes.")
 @options.json_option
 def command(
     model: str,
@@ -49,7 +50,6 @@ def command(
     isa: str | None,
     out: str | None,
     explain: bool,
-    is_timed: bool,
     json_path: str | None,
 ) -> int:
     """Compile MODEL for the simd engine, tell what it became, and keep it with --out.
@@ -57,8 +57,8 @@ def command(
     MODEL: a card's name, a card, or any network file that is read, whatever its outputs mean.
 
     --explain shows what was fused, and why something was not; for every step its kernel, how its result
-    lies, its work and the bytes that it moves; and the graph before and after. --time adds to the steps the
-    least time of each in 50 runs.
+    lies, its work and the bytes that it moves; and the graph before and after. `edgecv bench --layers` tells
+    what each step takes.
 
     A plan that is kept holds all of the model's networks, their weights packed for one instruction set and
     their steps cut for so many --threads, and its card. It is for one size of input, and for the engine of
@@ -66,11 +66,10 @@ def command(
     """
     from edgecv.explain import explain_model
 
-    repeats = REPEATS if is_timed else 0
     path = None if out is None else Path(out)
-    found = explain_model(model, options, isa=isa, repeats=repeats, out=path)
+    found = explain_model(model, options, isa=isa, out=path)
     if path is not None:
-        click.echo(f"edgecv: wrote {path}, {_mega(path.stat().st_size)}", err=True)
+        output.tell_written(path, _mega(path.stat().st_size))
     if json_path:
         networks = [{"stage": stage, **explanation.as_dict()} for stage, explanation in found.items()]
         output.write_json(json_path, {"model": model, "networks": networks})
@@ -81,10 +80,8 @@ def command(
         click.echo(("\n" if i else "") + "\n".join([name, *_summary(explanation)]))
         if explain:
             click.echo("\n" + "\n".join(_passes(explanation)))
-        if explain or is_timed:
             output.print_table(to_table(explanation, output.width()))
             click.echo(f"b{explanation.lanes}: in blocks of {explanation.lanes} channels; else row-major")
-        if explain:
             for when in ("before", "after"):
                 counts = explanation.before if when == "before" else explanation.after
                 click.echo(f"\nthe graph {when}: {_counted(counts)}")
@@ -115,9 +112,6 @@ def _summary(explanation: Explanation) -> list[str]:
         ),
         ("", f"the arena's values side by side would take {_mega(explanation.values_bytes)}"),
     ]
-    if explanation.ns is not None:
-        rate = explanation.flops / max(explanation.ns, 1.0)
-        lines.append(("time", f"{explanation.ns / 1e6:.3f} ms, {rate:.1f} GFLOP/s"))
     return [f"  {what:10} {text}" for what, text in lines]
 
 
@@ -147,13 +141,11 @@ def to_table(explanation: Explanation, width: int) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    total = explanation.flops if explanation.ns is None else explanation.ns
-    columns = list(_columns(explanation.ns is not None))
-    rows = [_row(i, step, total) for i, step in enumerate(explanation.steps)]
-    used = [max(len(heading), *(len(row[c]) for row in rows)) for c, (heading, _) in enumerate(columns)]
+    rows = [_row(i, step, explanation.flops) for i, step in enumerate(explanation.steps)]
+    used = [max(len(heading), *(len(row[c]) for row in rows)) for c, (heading, _) in enumerate(_COLUMNS)]
     room = max(width - sum(used) + used[_NODE] - 2 * len(used), LEAST_NODE)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading, is_number in columns:
+    for heading, is_number in _COLUMNS:
         side = "right" if is_number else "left"
         table.add_column(heading, justify=side, no_wrap=heading != "step")  # type: ignore[arg-type]
     for row in rows:
@@ -162,9 +154,8 @@ def to_table(explanation: Explanation, width: int) -> Table:
     return table
 
 
-def _row(number: int, step: StepFacts, total: float) -> list[str]:
+def _row(number: int, step: StepFacts, flops: float) -> list[str]:
     shape = step.result[1:] if step.result[:1] == (1,) else step.result
-    part = step.flops if step.ns is None else step.ns
     return [
         str(number),
         step.label,
@@ -172,16 +163,8 @@ def _row(number: int, step: StepFacts, total: float) -> list[str]:
         _times(shape) + (f" b{step.blocks}" if step.blocks else ""),
         f"{step.flops / 1e6:.2f}",
         f"{step.bytes / 1e3:.1f}",
-        *([] if step.ns is None else [f"{step.ns / 1e3:.1f}"]),
-        f"{part / total:.1%}" if total else "-",
+        f"{step.flops / flops:.1%}" if flops else "-",
     ]
-
-
-def _columns(is_timed: bool) -> Iterable[tuple[str, bool]]:
-    """Headings, and whether numbers stand below."""
-    yield from (("#", True), ("node", False), ("step", False), ("result", False))
-    yield from (("MFLOP", True), ("KB", True))
-    yield from ((("us", True), ("of time", True)) if is_timed else (("of work", True),))
 
 
 def _cut(name: str, room: int) -> str:

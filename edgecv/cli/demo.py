@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecv.cli import options, output
+from edgecv.errors import InputError
 
 if TYPE_CHECKING:
     from edgecv.options import LoadOptions
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command(name="demo")
 @click.option("--out", metavar="FOLDER", default="demo", show_default=True, help="What is written goes here.")
-@click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt.")
+@click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt, 1 to 1000.")
 @click.option("--seed", type=int, default=5, show_default=True, help="Another seed is another belt.")
 @click.option("--backend", metavar="A,B", help="Backends to run, each by itself. Default: every usable one.")
 @options.load_options(only=("device", "threads", "precision", "cache"))
@@ -31,12 +32,14 @@ def command(
     """Detect parts on a generated belt, on every usable backend, and report.
 
     Needs no camera, no network and no model of your own. Writes belt/ (the frames and their truth, a
-    COCO data set), annotated/, latency.svg and report.html into the folder.
+    COCO data set), annotated/, latency.svg and report.html into the folder, in place of an earlier demo's.
     """
     from edgecv.backends import parse_names
     from edgecv.demo import cell, page
     from edgecv.report import write_html, write_svg
 
+    if out in ("", "-"):
+        raise InputError(f"--out: expected the name of a folder, got {out!r}")
     config = cell.DemoConfig(
         out=Path(out),
         frames=frames,
@@ -56,4 +59,8 @@ def command(
     if json_path != "-":
         output.print_table(page.to_table(report))
         click.echo("\n".join([*page.to_lines(report), f"report: {config.out / 'report.html'}"]))
+    else:
+        for outcome in report.outcomes:
+            if outcome.problem:
+                click.echo(f"edgecv: {outcome.backend}: {outcome.problem}", err=True)
     return report.exit_code

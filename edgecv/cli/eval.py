@@ -49,13 +49,13 @@ def command(
         output.write_json(json_path, {"model": model, **report.as_dict()})
     if html_path:
         from edgecv.evaluate.page import to_page
-        from edgecv.report import write_html
 
-        write_html(html_path, to_page(report, model=model, command=output.command_line()))
+        output.write_page(html_path, to_page(report, model=model, command=output.command_line()))
     if json_path != "-":
         output.print_table(evaluate.to_table(report))
         if per_class:
             output.print_table(evaluate.to_class_table(report))
+        click.echo(str(detector.placement), err=True)
     for failure in report.failures:
         click.echo(f"edgecv: {failure.error}", err=True)
     return report.exit_code

@@ -18,7 +18,10 @@ def command() -> None:
 @command.command("list")
 @options.json_option
 def list_models(json_path: str | None) -> int:
-    """List the models that edgecv has cards for, and whether their files are here."""
+    """List the models, and which of them are here.
+
+    Of all that edgecv has cards for, tells whether their files are here.
+    """
     from edgecv import zoo
 
     rows = [_row(entry) for entry in zoo.entries().values()]
@@ -72,7 +75,10 @@ def show_model(model: str, json_path: str | None) -> int:
 @click.argument("models", nargs=-1, required=True)
 @options.json_option
 def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
-    """Bring the files of MODELS here, checked against their cards; those that are here stay."""
+    """Bring the files of MODELS here, and check them.
+
+    They are checked against their cards; those that are here already stay.
+    """
     from edgecv import zoo
 
     entries = [zoo.find(name) for name in models]

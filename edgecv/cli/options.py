@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
 
-from edgecv.errors import InputError
-from edgecv.options import LoadOptions
+from edgecv.errors import InputError, OutputError
+from edgecv.options import MAX_THREADS, LoadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +44,11 @@ def output_options(function: F) -> F:
 def json_option(function: F) -> F:
     """--json: where the data goes."""
     return click.option(
-        "--json", "json_path", metavar="FILE|-", help="Write JSON to a file, or to stdout with -."
+        "--json",
+        "json_path",
+        metavar="FILE|-",
+        callback=lambda *given: _check_json(*given),
+        help="Write JSON to a file, or to stdout with -.",
     )(function)
 
 
@@ -58,17 +63,29 @@ def _split_classes(_: click.Context, __: click.Parameter, text: str | None) -> t
     """The ids or names in "0,2" or "person,car"."""
     if text is None:
         return None
-    return tuple(int(part) if part.strip().isdigit() else part.strip() for part in text.split(","))
+    for part in text.split(","):
+        if part.strip().isdigit() and not part.strip().isdecimal():
+            raise InputError(f"--classes: expected ids or names, got {part!r}")
+    return tuple(int(part) if part.strip().isdecimal() else part.strip() for part in text.split(","))
 
 
 def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    width, _x, height = text.lower().partition("x")
-    try:
-        return int(width), int(height or width)
-    except ValueError:
-        raise InputError(f"--imgsz: expected a size such as 416 or 640x480, got {text!r}") from None
+    return split_size("--imgsz", text)
+
+
+def _check_device(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not text.isascii():
+        raise InputError(f"--device: expected a name such as cpu, cuda or cuda:1, got {text!r}")
+    return text
+
+
+def _check_json(_: click.Context, __: click.Parameter, path: str | None) -> str | None:
+    # Python has no stream where the shell closed it. (mypy holds that it always has.)
+    if path == "-" and getattr(sys, "stdout", None) is None:
+        raise OutputError("--json: stdout is closed")
+    return path
 
 
 def _parse_mean(_: click.Context, __: click.Parameter, text: str | None) -> str | tuple[float, ...] | None:
@@ -89,11 +106,14 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
         "as far as they are usable.",
     ),
     "device": click.option(
-        "--device", metavar="NAME", help="cpu, cuda, cuda:1, … Default: where the backend runs."
+        "--device",
+        metavar="NAME",
+        callback=_check_device,
+        help="cpu, cuda, cuda:1, … Default: where the backend runs.",
     ),
     "threads": click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MAX_THREADS),
         help="Threads of one run. Default: the smaller of affinity and cgroup quota.",
     ),
     "precision": click.option(
@@ -200,12 +220,25 @@ def _record(own: dict[str, Any]) -> LoadOptions:
 
 
 def _given(own: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in own.items() if value not in (None, False)}
+    # 0 is a value, though it equals False.
+    return {name: value for name, value in own.items() if value is not None and value is not False}
 
 
-def split_counts(option: str, text: str) -> list[int]:
+def split_counts(option: str, text: str, most: int | None = None) -> list[int]:
     """The numbers in "1,2". Raises InputError."""
     try:
-        return [int(part) for part in text.split(",")]
+        counts = [int(part) for part in text.split(",")]
     except ValueError:
         raise InputError(f"{option}: expected numbers such as 1,2, got {text!r}") from None
+    if most is not None and max(counts) > most:
+        raise InputError(f"{option}: expected at most {most}, got {max(counts)}")
+    return counts
+
+
+def split_size(option: str, text: str) -> tuple[int, int]:
+    """Width and height in "640x480"; "416" is both. Raises InputError."""
+    width, _x, height = text.lower().partition("x")
+    try:
+        return int(width), int(height or width)
+    except ValueError:
+        raise InputError(f"{option}: expected a size such as 416 or 640x480, got {text!r}") from None

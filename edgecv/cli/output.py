@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from edgecv.errors import InputError
+from edgecv.errors import InputError, OutputError
 from edgecv.settings import ISA, MODELS
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+    from edgecv.report import Page
 
 
 @cache
@@ -96,6 +98,19 @@ def check_html(path: str | None, inputs: Iterable[str]) -> None:
     check_writable(Path(path))
 
 
+def tell_written(path: Path | str, more: str = "") -> None:
+    """A remark on stderr. more: of the file, such as its size."""
+    click.echo(f"edgecv: wrote {path}{f', {more}' if more else ''}", err=True)
+
+
+def write_page(path: str, page: Page) -> None:
+    """A page with charts to a file, and a remark that says so. Raises OutputError."""
+    from edgecv.report import write_html
+
+    write_html(path, page)
+    tell_written(path)
+
+
 def command_line() -> str:
     """What was typed, without passwords, for a shell; what the environment adds goes in front."""
     from edgecv.media.live import without_password
@@ -106,12 +121,25 @@ def command_line() -> str:
     return " ".join([*assigned, shlex.join(["edgecv", *words])])
 
 
+def forget_stdout() -> None:
+    """What is left for stdout goes nowhere, so that nothing fails once more when the interpreter ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
 def write_json(path: str, value: Any) -> None:
     """One JSON document to a file, whole or not at all, or to stdout with "-"."""
     text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
     if path == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            forget_stdout()
+            raise OutputError(f"stdout: cannot be written: {error.strerror or error}") from error
         return
     from edgecv.media.atomic import write_whole
 

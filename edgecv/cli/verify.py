@@ -19,20 +19,24 @@ _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped"
 @options.model_argument
 @click.argument("source", required=False)
 @click.option("--backend", metavar="NAME[,NAME]", help="Backends to compare. Default: every usable one.")
-@options.load_options(without=("backend",))
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of one run."
+)
+@options.load_options(without=("backend", "threads", "cache", "warmup"))
 @options.json_option
 def command(
     model: str,
     source: str | None,
     backend: str | None,
+    threads: int,
     options: LoadOptions,
     json_path: str | None,
 ) -> int:
     """Compare MODEL's blob with a plain NumPy reference and the card's golden hash, then raw outputs,
     candidates and detections, or classes, across backends, and name the first stage that diverges.
 
-    SOURCE: an image in place of the card's golden frame. --threads is 1 unless it is given. What is
-    compared is compiled anew, whatever --cache says, and never warmed up.
+    SOURCE: an image in place of the card's golden frame. What is compared is compiled anew, and not
+    warmed up.
     """
     from edgecv.verify import verify
 
@@ -44,7 +48,7 @@ def command(
     with output.stderr().status("verifying …") as status:
         report = verify(
             model,
-            msgspec.structs.replace(options, backend=backend),
+            msgspec.structs.replace(options, backend=backend, threads=threads),
             frame=frame,
             frame_name=source or "",
             progress=lambda step: status.update(f"verifying … {step}"),

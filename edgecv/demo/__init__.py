@@ -1,1 +1,1 @@
-"""The demo cell: generated scenes of nuts, bolts and washers, and what is shown with them."""
+"""The demo cell: a generated belt, every usable backend, and what is shown of it."""

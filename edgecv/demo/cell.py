@@ -13,11 +13,10 @@ from typing import Any
 
 import msgspec
 
-from edgecv import bench, evaluate, loop
+from edgecv import bench, evaluate, loop, scenes
 from edgecv.api import load_with
 from edgecv.backends import BACKENDS, usable
 from edgecv.bench import BenchConfig, BenchReport, Measurement
-from edgecv.demo import scenes
 from edgecv.demo.tally import Tally, tally
 from edgecv.errors import (
     BackendError,
@@ -28,6 +27,7 @@ from edgecv.errors import (
 )
 from edgecv.evaluate import EvalReport
 from edgecv.media import Failure, Frame, draw, open_sink, open_source
+from edgecv.media.atomic import cannot_write
 from edgecv.options import LoadOptions
 from edgecv.types import Detections
 
@@ -39,8 +39,7 @@ LEAST_FOUND = 0.9
 MOST_FALSE = 0.1
 # The backends compute the same network; their figures differ by ties alone.
 LARGEST_AP_DIFFERENCE = 0.005
-FRAME_WH = (640, 480)
-STEP_MM = 10.0
+BELT = scenes.BeltSpec(size_wh=(640, 480), step_mm=10.0)
 MAX_FRAMES = 1000
 
 # What is done, how much of it, of how much; None where nobody knows.
@@ -104,7 +103,10 @@ class DemoReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """0 done; 1 a backend failed, or found something else than the truth or the other backends."""
+        """0 done; 1 a backend failed, or found something else than the truth or the other backends; where
+        none ran, as `edgecv bench` has it."""
+        if all(outcome.found is None for outcome in self.outcomes):
+            return self.latency.exit_code or 1
         failed = any(outcome.problem for outcome in self.outcomes)
         return 1 if failed or self.latency.exit_code else 0
 
@@ -125,6 +127,8 @@ class Demo:
 def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
     """Run the demo and write its folder: `belt/` (a COCO data set), `annotated/`.
 
+    Pictures of an earlier demo in these two are removed; other files stay.
+
     Raises InputError for a config that makes no sense, BackendUnavailableError where no backend is
     usable, OutputError where the folder cannot be written.
     """
@@ -136,12 +140,13 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in unusable.items())
         raise BackendUnavailableError(f"no backend is usable here: {reasons}")
     belt = config.out / "belt"
-    annotations = scenes.write_coco(
+    _remove_pictures(config.out / "annotated")
+    written = scenes.write_coco(
         belt,
-        scenes.make_belt(config.seed, config.frames, FRAME_WH, STEP_MM),
+        scenes.make_belt(config.seed, config.frames, BELT),
         progress=lambda done: step("rendering the belt", done, config.frames),
     )
-    dataset = evaluate.open_dataset(str(annotations))
+    dataset = evaluate.open_dataset(written.annotations)
     missing = _why_no_ap()
     outcomes: list[BackendOutcome] = []
     for name in names:
@@ -166,9 +171,24 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         unusable=unusable,
         no_AP=missing,
         latency=measurement.report,
-        files={"dataset": str(annotations), "annotated": str(config.out / "annotated")},
+        files={"dataset": written.annotations, "annotated": str(config.out / "annotated")},
     )
     return Demo(report, measurement)
+
+
+def _remove_pictures(folder: Path) -> None:
+    """What an earlier demo left, by the names that a demo gives: 000000.png to 000999.png.
+
+    Raises OutputError.
+    """
+    for index in range(MAX_FRAMES):
+        path = folder / f"{index:06d}.png"
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return  # writing says what is wrong
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
 
 def _why_no_ap() -> str | None:

@@ -7,10 +7,11 @@ newest one, which is the one that is meant here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgecv.engine.planned import SIZES_ONLY
 from edgecv.errors import UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
 
@@ -194,25 +195,26 @@ REWRITTEN: dict[str, str] = {
     "If": "the branch that is taken, where the condition is known before the run",
 }
 
-# What tells the size of its input, whatever that holds.
-_SIZES_ONLY = ("Shape", "Size")
-
 
 def check_operators(nodes: Iterable[onnx_ir.Node]) -> None:
     """Raise UnsupportedOperatorError for the first operator that is none of the table."""
     for node in nodes:
-        name = _name(node)
+        name = name_of(node)
         if name not in CLAIMS and name not in REWRITTEN:
             raise _unknown(node.name or "", name)
 
 
-def _name(node: onnx_ir.Node) -> str:
+def name_of(node: onnx_ir.Node) -> str:
+    """What an operator is called here: "Conv", or "edgecv::Conv"."""
     return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
-def check(node: Node, item: onnx_ir.Node) -> None:
-    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed."""
-    name = _name(item)
+def check(node: Node, item: onnx_ir.Node, counted: Collection[str] = ()) -> None:
+    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed.
+
+    counted: names of values whose length is known only at run time, which no operator takes.
+    """
+    name = name_of(item)
     claim = CLAIMS.get(name)
     given = _given(node)
     if claim is None:
@@ -225,6 +227,12 @@ def check(node: Node, item: onnx_ir.Node) -> None:
     for limit in claim.limits:
         if not limit.allows(node):
             raise node.unsupported(f"expected {limit.about}, got {given}", "form not claimed")
+    for value in item.inputs:
+        if value is not None and value.name in counted:
+            raise node.unsupported(
+                f"the length of its input {value.name!r} depends on data: expected a known one",
+                "data-dependent shape",
+            )
 
 
 def check_model(model: OnnxModel) -> None:
@@ -237,7 +245,7 @@ def check_model(model: OnnxModel) -> None:
     known = {tensor.name for tensor in graph.initializer}
     for node in graph.node:
         is_random = node.op_type.startswith("Random")
-        is_known = node.op_type in _SIZES_ONLY or (_reads(node) <= known and not is_random)
+        is_known = node.op_type in SIZES_ONLY or (_reads(node) <= known and not is_random)
         if is_known:
             known.update(node.output)
         elif (node.domain, node.op_type) not in local and not _is_claimed(node):

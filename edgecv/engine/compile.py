@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from edgecv import _simd
 from edgecv.engine import claims
 from edgecv.engine.bands import LIMITS, Limits, join_bands
-from edgecv.engine.lower import Lowering, Node, Tensor, lowering_of
+from edgecv.engine.lower import LOWERINGS, Lowering, Node, Tensor
 from edgecv.engine.outputs import Output
+from edgecv.engine.pipeline import optimize
 from edgecv.engine.program import Encoded, Program, Step, Storage
 from edgecv.engine.targets import share_targets
 from edgecv.engine.views import Shape, Strided
 from edgecv.engine.weights import Weights
 from edgecv.errors import InputError, UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import Report, optimize
+from edgecv.graph.rewrite import Report
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -93,14 +94,9 @@ def compile_model(
     outputs = _declare_outputs(lowering, graph.graph)
     for item in graph.graph:
         node = _node(lowering, item)
-        claims.check(node, item)
-        for name in lowering.counts.keys() & {value.name for value in item.inputs if value is not None}:
-            raise node.unsupported(
-                f"the length of its input {name!r} depends on data: expected a known one",
-                "data-dependent shape",
-            )
+        claims.check(node, item, lowering.counts)
         _check_pixels(node)
-        lowering_of(item)(lowering, node)
+        LOWERINGS[claims.name_of(item)](lowering, node)
     counts = _write_outputs(lowering, outputs)
     if bands is not None:
         join_bands(program, threads, bands)

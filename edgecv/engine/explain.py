@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecv import _isa, _simd, machine
+from edgecv.engine.claims import name_of
 from edgecv.engine.compile import Compiled
 from edgecv.engine.program import Step, lanes_of
 from edgecv.engine.views import Shape
@@ -60,7 +61,6 @@ class StepFacts:
             "blocks": self.blocks,
             "flops": self.flops,
             "bytes": self.bytes,
-            "ns": self.ns,
         }
 
 
@@ -147,9 +147,10 @@ def explain(
 
     shapes, threads: that it was compiled for. repeats: runs on noise of which each step's least time is told.
     """
-    from edgecv.graph.passes import load, to_text
+    from edgecv.engine.text import to_text
+    from edgecv.graph.ir import to_ir
 
-    before = load(model, shapes)
+    before = to_ir(model, shapes)
     code = compiled.encoded
     # The runtime examines what it can run; scratch is what it says.
     plan = compiled.plan if code.isa in _isa.usable() else None
@@ -199,11 +200,7 @@ def _step_times(
 
 
 def _operators(nodes: onnx_ir.Graph) -> dict[str, int]:
-    return dict(sorted(Counter(_operator(node) for node in nodes).items()))
-
-
-def _operator(node: onnx_ir.Node) -> str:
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+    return dict(sorted(Counter(name_of(node) for node in nodes).items()))
 
 
 class _Facts:
@@ -235,7 +232,7 @@ class _Facts:
     def views(self) -> dict[str, int]:
         """Operators that no step is for."""
         free = [
-            _operator(node)
+            name_of(node)
             for node in self._nodes.values()
             if node.name not in self._labels and self._labels.isdisjoint(value.name for value in node.outputs)
         ]

@@ -33,6 +33,7 @@ from edgecv import _isa, _simd, container, planfile
 from edgecv.container import Bytes, Container
 from edgecv.engine.outputs import Output
 from edgecv.errors import InputError, ModelFileError, UnavailableError
+from edgecv.options import MAX_THREADS
 from edgecv.planfile import Told
 from edgecv.settings import ISA
 from edgecv.types import ModelFacts, TensorSpec
@@ -54,7 +55,6 @@ _PARTS = (PLAN, "program", "constants", "weights")
 # A thousand times what networks in use have.
 MAX_PROGRAM_BYTES = 256 << 20
 MAX_TENSORS = 1024
-MAX_STAGES = 16
 # A longer one helps nobody who reads a list.
 MAX_SOURCE = 4096
 # Of all stages; all pages of an arena are touched when it is made.
@@ -220,12 +220,14 @@ _AGAIN = planfile.AGAIN
 def check_stages(names: Iterable[str]) -> None:
     """Raise InputError unless a plan can have stages of these names."""
     names = tuple(names)
-    if not 1 <= len(names) <= MAX_STAGES:
-        raise InputError(f"stages: a plan has 1 to {MAX_STAGES} of them, got {len(names)}")
+    if not 1 <= len(names) <= planfile.MAX_STAGES:
+        raise InputError(f"stages: a plan has 1 to {planfile.MAX_STAGES} of them, got {len(names)}")
     for name in names:
-        if not container.is_name(name) or "." in name or len(name) > 32:
+        if not planfile.STAGE_NAME.fullmatch(name):
             raise InputError(
-                f"stages: {name[:40]!r}: expected at most 32 lower case letters, digits, '_' and '-'"
+                f"stages: {name[:40]!r}: expected 1 to 32 lower case letters, digits, '_' and '-', a "
+                "letter "
+                "or a digit first"
             )
 
 
@@ -254,7 +256,7 @@ def to_bytes(
     threads = max(stage.threads for stage in stages.values())
     about = {"isa": isa, "engine": fingerprint(), planfile.THREADS: str(threads)}
     if origin:
-        about[planfile.SOURCE] = origin[:MAX_SOURCE]
+        about[planfile.SOURCE] = origin.encode("ascii", "backslashreplace").decode()[:MAX_SOURCE]
     return container.to_bytes(KIND, members, about, BACKEND)
 
 
@@ -307,6 +309,7 @@ def _facts_of(stage: StageToSave) -> bytes:
         if stage.declared is None
         else _Declared(_specs(stage.declared.inputs), _specs(stage.declared.outputs)),
     )
+    _check_facts(plan)
     return msgspec.json.encode(plan)
 
 
@@ -432,8 +435,8 @@ def _check_facts(plan: _Plan) -> None:
         count = plan.outputs[tensor.rows]
         if (count.dtype, count.shape, count.rows) != ("int64", (1,), None):
             raise ValueError(f"`outputs`: {count.name[:40]!r} is no count of rows")
-    if not 1 <= plan.threads <= 256:
-        raise ValueError(f"`threads`: expected 1 to 256, got {plan.threads}")
+    if not 1 <= plan.threads <= MAX_THREADS:
+        raise ValueError(f"`threads`: expected 1 to {MAX_THREADS}, got {plan.threads}")
     if min(plan.state_bytes, plan.arena_bytes) < 0 or plan.state_bytes + plan.arena_bytes > MAX_WORK_BYTES:
         raise ValueError(
             f"`arena_bytes`, `state_bytes`: expected at most {MAX_WORK_BYTES}, got {plan.arena_bytes} and "

@@ -33,13 +33,13 @@ def open_yolo(source: Path, images: Path, labels: Path, names: Path | None) -> D
     classes = read_names(names or _find_names(images, labels))
     pictures = _pictures(images)
     rows: list[tuple[float, ...]] = []
-    labelled = 0
+    labeled = 0
     for number, picture in enumerate(pictures, 1):
         label = (labels / picture.relative_to(images)).with_suffix(".txt")
         if label.is_file():
-            labelled += 1
+            labeled += 1
             rows.extend((number, *row) for row in _objects(label, len(classes)))
-    if not labelled and any(_label_files(labels)):
+    if not labeled and any(_label_files(labels)):
         raise DatasetError(f"{labels}: none of its text files is named as an image in {images} is")
     table = np.array(rows, np.float64).reshape(-1, 6)
     xywh = table[:, 2:].copy()

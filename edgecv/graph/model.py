@@ -16,7 +16,7 @@ from edgecv.errors import InputError, ModelFileError
 from edgecv.types import ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 # Protobuf's own limit on one message.
 MAX_MODEL_BYTES = (2 << 30) - 1
@@ -27,8 +27,12 @@ _FLOAT_PRECISIONS: dict[int, str] = {
     onnx.TensorProto.BFLOAT16: "bf16",
 }
 
-
-# DequantizeLinear alone: only the weights are stored in integers.
+# Of weights: those of 4 bits count as the next wider one.
+_INTEGERS = frozenset(
+    getattr(onnx.TensorProto, name)
+    for name in ("INT8", "UINT8", "INT4", "UINT4")
+    if hasattr(onnx.TensorProto, name)
+)
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 )
@@ -83,15 +87,39 @@ class OnnxModel:
 
     @cached_property
     def precision(self) -> str:
-        """What most weights are: "fp32", "fp16", "bf16"; "int8" where the graph is quantized."""
-        if any(n.op_type in _QUANTIZED or n.op_type.startswith("QLinear") for n in self.proto.graph.node):
-            return "int8"
-        sizes: dict[str, int] = {}
+        """What most weights are stored in: "int8", "fp32", "fp16" or "bf16".
+
+        Floats that a QuantizeLinear of the graph takes are int8.
+        """
+        sizes = {"int8": 0, "fp32": 0, "fp16": 0, "bf16": 0}
+        quantized = {n.input[0] for n in _nodes(self.proto.graph) if n.op_type == "QuantizeLinear"}
         for tensor in _tensors(self.proto.graph):
-            name = _FLOAT_PRECISIONS.get(tensor.data_type)
-            if name:
-                sizes[name] = sizes.get(name, 0) + int(np.prod(tensor.dims, dtype=np.int64))
-        return max(sizes, key=lambda name: sizes[name], default="fp32")
+            is_integer = tensor.data_type in _INTEGERS or tensor.name in quantized
+            name = "int8" if is_integer else _FLOAT_PRECISIONS.get(tensor.data_type)
+            # Biases, scales and sizes are vectors.
+            if name and len(tensor.dims) >= 2:
+                sizes[name] += int(np.prod(tensor.dims, dtype=np.int64))
+        if any(sizes.values()):
+            return max(sizes, key=lambda name: sizes[name])
+        return self._precision_of_operators()
+
+    def _precision_of_operators(self) -> str:
+        """Of a graph without weights, or with vectors alone."""
+        if self.has_integer_operators:
+            return "int8"
+        found = [_FLOAT_PRECISIONS.get(t.data_type) for t in _tensors(self.proto.graph)]
+        return next((name for name in found if name), "fp32")
+
+    @cached_property
+    def has_integer_operators(self) -> bool:
+        """Whether some of it is quantized, subgraphs and vendors' operators included."""
+        return any(
+            n.op_type in _QUANTIZED
+            or n.op_type.startswith("QLinear")
+            or "Quantize" in n.op_type
+            or "NBits" in n.op_type
+            for n in _nodes(self.proto.graph)
+        )
 
     @property
     def weight_bytes(self) -> int:
@@ -193,11 +221,29 @@ def _check(proto: ModelProto, origin: str) -> None:
 
 
 def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
+    """Those of a graph and of its subgraphs."""
+    for part in _graphs(graph):
+        yield from part.initializer
+        for node in part.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+
+
+def _nodes(graph: GraphProto) -> Iterable[NodeProto]:
+    for part in _graphs(graph):
+        yield from part.node
+
+
+def _graphs(graph: GraphProto) -> Iterable[GraphProto]:
+    """A graph and all within it."""
+    waiting = [graph]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        for node in part.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def _load_external(proto: ModelProto, origin: str, folder: Path | None) -> None:

@@ -61,7 +61,7 @@ def params_from(mapping: Mapping[str, Any]) -> tuple[Head[Any], HeadParams]:
         raise CardError(f"head ({type}): {problem}; fields of {type}: {known}") from error
 
 
-def recognise(facts: ModelFacts) -> list[tuple[str, HeadParams]]:
+def recognize(facts: ModelFacts) -> list[tuple[str, HeadParams]]:
     """Every head that a model can have, with its parameters; one leaves no doubt, several or none do."""
-    found = [(type, head.recognise(facts)) for type, head in HEADS.items()]
+    found = [(type, head.recognize(facts)) for type, head in HEADS.items()]
     return [(type, params) for type, params in found if params is not None]

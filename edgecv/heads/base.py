@@ -90,7 +90,7 @@ class Head(Protocol[P_co]):
     @property
     def CONVENTIONAL_INPUT(self) -> Mapping[str, Any] | None: ...  # noqa: N802
 
-    def recognise(self, facts: ModelFacts) -> P_co | None:
+    def recognize(self, facts: ModelFacts) -> P_co | None:
         """The parameters, where shapes, names and metadata speak for this head and not against it."""
 
 

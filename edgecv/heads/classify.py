@@ -26,7 +26,7 @@ class Params(HeadParams, frozen=True):
     is_probability: bool = False
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Never: a row of numbers may be classes, an embedding, or anything else."""
     return None
 

@@ -39,7 +39,7 @@ class Params(HeadParams, frozen=True):
     softmax: bool = False
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Never: a vector may be anything."""
     return None
 

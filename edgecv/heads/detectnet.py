@@ -35,7 +35,7 @@ class Params(HeadParams, frozen=True):
     min_height: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Never: the names are any that a network's author chose."""
     return None
 

@@ -83,7 +83,7 @@ class Params(HeadParams, frozen=True):
                 raise ValueError(f"`anchors[{number}]`: expected left < right and top < bottom")
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Never: anchors and the pooling stand in no file of the network."""
     return None
 

@@ -33,7 +33,7 @@ class Params(HeadParams, frozen=True):
     stride: PositiveInt = _STRIDE
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """(1, 85, H, W) at stride 16; with another number of classes it could be a segmentation network."""
     output = sole_output(facts, rank=4)
     if output is None or facts.image_wh is None:

@@ -58,14 +58,14 @@ class Params(HeadParams, frozen=True):
             )
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Two outputs a stride of 8, 16 and 32, or one of strides 8 to 64 (NanoDet-Plus); 8 bins a side.
 
     One output for strides 8, 16, 32 is in doubt: versions of NanoDet differ in `cell_offset`.
     """
     output = sole_output(facts, rank=3)
     if output is None:
-        return _recognise_levels(facts)
+        return _recognize_levels(facts)
     rows, columns = output.shape[1:]
     if not isinstance(columns, int) or columns <= _BINS or not is_cells(rows, facts, P6):
         return None
@@ -74,7 +74,7 @@ def recognise(facts: ModelFacts) -> Params | None:
     return Params(output=output.name, strides=P6, cell_offset=0.0)
 
 
-def _recognise_levels(facts: ModelFacts) -> Params | None:
+def _recognize_levels(facts: ModelFacts) -> Params | None:
     if facts.image_wh is None or len(facts.outputs) != 2 * len(P5):
         return None
     names = {spec.shape[1:]: spec.name for spec in facts.outputs}

@@ -1,4 +1,4 @@
-"""Evidence that recognise() weighs: how many cells a model has, and which exporter named its tensors.
+"""Evidence that recognize() weighs: how many cells a model has, and which exporter named its tensors.
 
 Several heads share the shape (1, N, columns), so each claims a model only where nothing speaks for
 another; what stays open is claimed by all that it could be, and the caller reports the doubt.

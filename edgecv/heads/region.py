@@ -40,7 +40,7 @@ class Params(HeadParams, frozen=True):
     background: bool = False
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Never: anchors are in the cfg alone."""
     return None
 

@@ -139,7 +139,7 @@ ULTRAFACE_PRIORS = (
 )
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """UltraFace by its names, its two classes and its number of priors.
 
     It is exported with and without the decoding of boxes, under the same names and shapes: the

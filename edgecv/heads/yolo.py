@@ -45,7 +45,7 @@ class Params(HeadParams, frozen=True):
     classes: PositiveInt
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Never: anchors are in the cfg alone."""
     return None
 

@@ -29,7 +29,7 @@ class Params(HeadParams, frozen=True):
     output: str = "output0"
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """(1, N, 6), where N does not count cells, and metadata, where there is any, allows it.
 
     Two classes and no word of `end2end` could also be an RT-DETR: 4 + classes columns.

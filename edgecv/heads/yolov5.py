@@ -55,7 +55,7 @@ class Params(HeadParams, frozen=True):
             )
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """The decoded output, (1, N, 5 + classes), with three rows a cell; raw outputs may lie beside it.
 
     Raw outputs alone are in doubt: their anchors are not in the file.

@@ -39,7 +39,7 @@ class Params(HeadParams, frozen=True):
     transposed: bool = False
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """(1, 4 + classes, N) with one column a cell; metadata must speak of detection.
 
     The transpose is also the shape of a YOLOX and a NanoDet, whose export scripts' names rule it out.

@@ -38,7 +38,7 @@ class Params(HeadParams, frozen=True):
     decoded: bool = False
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """(1, N, 5 + classes) with one row a cell; decoded where the graph has a decoder's exponential."""
     output = sole_output(facts, rank=3)
     if output is None:

@@ -50,7 +50,7 @@ class Params(HeadParams, frozen=True):
                 raise ValueError(f"`{role}` has {given} names for {len(self.strides)} strides")
 
 
-def recognise(facts: ModelFacts) -> Params | None:
+def recognize(facts: ModelFacts) -> Params | None:
     """Outputs by the exporter's names, with the right columns and one row a cell."""
     shapes = {spec.name: spec.shape for spec in facts.outputs}
     roles = {(role, stride): f"{role}_{stride}" for role in _COLUMNS for stride in P5}

@@ -42,7 +42,7 @@ def draft_card(model: OnnxModel, stem: str) -> Imported:
     stem: the file's name without suffix, for the card's name. Raises HeadError that lists the candidates
     where the head, or how it wants its input, is in doubt.
     """
-    matches = heads.recognise(model.facts)
+    matches = heads.recognize(model.facts)
     if len(matches) != 1:
         outputs = "; ".join(str(spec) for spec in model.facts.outputs[:12])
         found = f"it could be {' or '.join(kind for kind, _ in matches)}" if matches else "no head fits"

@@ -15,7 +15,7 @@ from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelNotFoundError
 from edgecv.graph.model import OnnxModel
 from edgecv.importers import NETWORK, Mean, ModelFiles
-from edgecv.lookup import CARD_SUFFIX, Loaded
+from edgecv.lookup.loaded import CARD_SUFFIX, Loaded
 
 
 def resolve(

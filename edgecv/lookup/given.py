@@ -18,7 +18,6 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -27,9 +26,6 @@ from edgecv import formats
 from edgecv.errors import EdgeCVError, InputError
 from edgecv.hashes import digest_of
 from edgecv.lookup import CARD_SUFFIX, is_plan
-
-if TYPE_CHECKING:
-    pass
 
 ABSENT, UNREADABLE = "absent", "unreadable"
 
@@ -110,11 +106,12 @@ def files_read(
     """
 
     def find(listing: _Listing) -> None:
-        _of_model(listing, os.fspath(model), _path(weights), finds_labels=labels is None)
+        _of_model(listing, _path(model), _path_if_any(weights), finds_labels=labels is None)
         if labels is not None:
-            listing.add(_LABELS, os.fspath(labels))
+            listing.add(_LABELS, _path(labels))
         if isinstance(mean, (str, os.PathLike)):
-            listing.add(f"{_MEAN} {os.path.basename(mean)}", os.fspath(mean))
+            path = _path(mean)
+            listing.add(f"{_MEAN} {os.path.basename(path)}", path)
         elif mean is not None:
             listing.state(_MEAN, [float(value) for value in mean])
 
@@ -127,7 +124,7 @@ def network_files(
     """As `files_read`, of a network alone, without its card: what `importers.read_model` would read."""
 
     def find(listing: _Listing) -> None:
-        _of_network(listing, os.fspath(model), _path(weights))
+        _of_network(listing, _path(model), _path_if_any(weights))
 
     return None if is_plan(model) else _found(find)
 
@@ -142,15 +139,22 @@ def fingerprint(given: Given) -> list[tuple[str, str]]:
     return [(_ascii(name), _ascii(value)) for name, value in (*found, *given.facts)]
 
 
-def _path(path: "str | os.PathLike[str] | None") -> str | None:
-    return None if path is None else os.fspath(path)
+def _path(path: "str | os.PathLike[str]") -> str:
+    """As pathlib spells it: without a last slash, which makes a file's name that of none."""
+    text = os.fspath(path)
+    parts = [part for part in text.split(os.sep) if part not in ("", os.curdir)]
+    return (os.sep if text.startswith(os.sep) else "") + os.sep.join(parts) or os.curdir
+
+
+def _path_if_any(path: "str | os.PathLike[str] | None") -> str | None:
+    return None if path is None else _path(path)
 
 
 def _found(find: Callable[[_Listing], None]) -> Given | None:
     listing = _Listing()
     try:
         find(listing)
-    except (_Refused, EdgeCVError, OSError, ValueError, TypeError):
+    except (_Refused, EdgeCVError, OSError, ValueError):
         return None
     return Given(tuple(listing.files), tuple(listing.facts))
 

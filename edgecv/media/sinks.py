@@ -54,6 +54,8 @@ def open_sink(
     text, target, inputs = str(path), Path(path), tuple(inputs)
     if not text:
         raise InputError("output: expected a file or a folder, got an empty name")
+    if text == "-":
+        raise InputError("output: expected a file or a folder, got -; pictures do not go to stdout")
     suffix = target.suffix.lower()
     if text.endswith("/") or not suffix or _is_folder(target):
         return FolderSink(target, kind=kind, inputs=inputs)

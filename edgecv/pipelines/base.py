@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
@@ -41,6 +42,11 @@ class Settings(msgspec.Struct, frozen=True):
         return cls()
 
 
+def is_whole(value: object) -> bool:
+    """Whether a setting is a whole number, of Python or of numpy."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 class Inspection(msgspec.Struct, frozen=True):
     """What a frame became, stage by stage, for comparisons.
 
@@ -56,7 +62,7 @@ class Pipeline(ABC, Generic[R]):
     """A model of one card, ready to run; a context manager. Belongs to one thread at a time.
 
     card: what it runs. sessions: what it is made of, by the card's stages. settings: what counts as a result.
-    names: class names by class_id.
+    names: class names by class_id. is_from_cache: whether it runs what was compiled and kept before.
 
     A subclass states TASK, the card's word for what it does; Settings; STAGES, whose times a result tells, in
     order; COMPARED, the stages that `inspect` tells behind the raw outputs; NOUN, for messages.
@@ -67,6 +73,8 @@ class Pipeline(ABC, Generic[R]):
     STAGES: ClassVar[tuple[str, ...]]
     COMPARED: ClassVar[tuple[str, ...]]
     NOUN: ClassVar[str] = "pipeline"
+
+    is_from_cache: bool = False
 
     @classmethod
     @abstractmethod
@@ -144,9 +152,14 @@ class Pipeline(ABC, Generic[R]):
             for session in self.sessions.values():
                 session.cancel()
 
-    @abstractmethod
     def inspect(self, frame: Frame) -> Inspection:
-        """What a frame becomes, stage by stage."""
+        """What a frame becomes, stage by stage: the raw outputs, then each of `COMPARED`."""
+        with self._exclusive:
+            return self._inspect(frame)
+
+    @abstractmethod
+    def _inspect(self, frame: Frame) -> Inspection:
+        """See `inspect`."""
 
     @abstractmethod
     def _look(self, frame: Frame, watch: Stopwatch, deadline_ns: int) -> R:
@@ -162,9 +175,14 @@ class Pipeline(ABC, Generic[R]):
 
     def clone(self: PipelineT, pool: Pool | None = None) -> PipelineT:
         """Another one for another thread, on the same weights and plans. pool: threads that it shares."""
-        with self._exclusive:
-            sessions = {name: session.clone(pool) for name, session in self.sessions.items()}
-            return type(self)(sessions, self.card, self.settings, imgsz=self._imgsz)
+        self._exclusive.check_open()
+        with ExitStack() as opened:
+            sessions = {
+                name: opened.enter_context(session.clone(pool)) for name, session in self.sessions.items()
+            }
+            twin = type(self)(sessions, self.card, self.settings, imgsz=self._imgsz)
+            opened.pop_all()
+        return twin
 
     def close(self) -> None:
         """Release what the pipeline runs on; closing twice is fine."""
@@ -186,11 +204,15 @@ class Pipeline(ABC, Generic[R]):
     def _seen(
         self, found: R, watch: Stopwatch, captured_ns: int | None, deadline_ns: int, share: int = 1
     ) -> R:
-        if self._is_cancelled:
-            raise CancelledError(f"{self.NOUN}: cancelled while it ran")
+        self._check_cancelled()
         clock.judge(deadline_ns, self.NOUN)
         seen = Seen(watch.timing(share), self.placement, clock.age_ms(captured_ns))
         return msgspec.structs.replace(found, seen=seen)
+
+    def _check_cancelled(self) -> None:
+        """Raise CancelledError where it was; between stages, since a session ends only its own run."""
+        if self._is_cancelled:
+            raise CancelledError(f"{self.NOUN}: cancelled while it ran")
 
     @staticmethod
     def _captures(frames: Sequence[Frame], captured_ns: Sequence[int | None] | None) -> Sequence[int | None]:

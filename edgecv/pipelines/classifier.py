@@ -10,7 +10,7 @@ import numpy as np
 from edgecv.backends.base import Array
 from edgecv.errors import InputError
 from edgecv.heads.base import HeadParams
-from edgecv.pipelines.base import Frame, Inspection, Settings
+from edgecv.pipelines.base import Frame, Inspection, Settings, is_whole
 from edgecv.pipelines.single_shot import SingleShot
 from edgecv.types import Classification, FloatArray, FrameTransform, IntArray
 
@@ -27,8 +27,8 @@ class ClassifierSettings(Settings, frozen=True):
     def for_card(self, card: ModelCard) -> ClassifierSettings:
         """The settings with everything stated. Raises InputError for a number below 1."""
         top = 5 if self.top is None else self.top
-        if top < 1:
-            raise InputError(f"top: expected at least 1, got {top}")
+        if not is_whole(top) or top < 1:
+            raise InputError(f"top: expected at least 1, got {top!r}")
         return ClassifierSettings(top)
 
 
@@ -73,7 +73,7 @@ class Classifier(SingleShot[Classification]):
         class_id = top_classes(found, self.settings.top)
         return Classification(class_id, found[class_id], names=self.names)
 
-    def inspect(self, frame: Frame) -> Inspection:
+    def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs, and the probability of every class."""
         self.preprocess(frame)
         outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}

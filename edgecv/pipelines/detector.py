@@ -11,7 +11,7 @@ from edgecv.backends.base import Array
 from edgecv.errors import InputError
 from edgecv.heads.base import HeadParams, Query
 from edgecv.pipelines import selection
-from edgecv.pipelines.base import Frame, Inspection, Settings
+from edgecv.pipelines.base import Frame, Inspection, Settings, is_whole
 from edgecv.pipelines.single_shot import SingleShot
 from edgecv.types import Candidates, Detections, FloatArray, FrameTransform
 
@@ -38,11 +38,18 @@ class DetectorSettings(Settings, frozen=True):
     def for_card(self, card: ModelCard) -> DetectorSettings:
         """The settings with everything stated, classes by id. Raises InputError for what does not fit."""
         for name, value in (("conf", self.conf), ("iou", self.iou)):
-            values = np.atleast_1d(np.asarray(0.0 if value is None else value, np.float64))
-            if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):
+            try:
+                values = np.atleast_1d(np.asarray(0.0 if value is None else value, np.float64))
+            except (TypeError, ValueError):
+                values = np.full(1, np.nan)
+            if values.ndim != 1 or isinstance(value, bool) or not np.all((values >= 0) & (values <= 1)):
                 raise InputError(f"{name}: expected 0 to 1, got {value}")
-        if self.max_det is not None and self.max_det < 1:
-            raise InputError(f"max_det: expected at least 1, got {self.max_det}")
+        if self.max_det is not None and (not is_whole(self.max_det) or self.max_det < 1):
+            raise InputError(f"max_det: expected at least 1, got {self.max_det!r}")
+        if self.classes is not None and (
+            isinstance(self.classes, str) or not hasattr(self.classes, "__iter__")
+        ):
+            raise InputError(f"classes: expected a list of ids or names, got {self.classes!r}")
         defaults = card.thresholds
         return DetectorSettings(
             conf=_conf(card, defaults.conf if self.conf is None else self.conf),
@@ -112,7 +119,7 @@ class Detector(SingleShot[Detections]):
         kept = selection.take(found, selection.suppress(found, self.settings))
         return selection.to_detections(kept, transform, self.names)
 
-    def inspect(self, frame: Frame) -> Inspection:
+    def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs, candidates and detections."""
         transform = self.preprocess(frame)
         outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}
@@ -131,7 +138,7 @@ def class_count(card: ModelCard) -> int | None:
 
 
 def _conf(card: ModelCard, conf: float | Sequence[float]) -> float | tuple[float, ...]:
-    if isinstance(conf, int | float):
+    if isinstance(conf, int | float | np.number):
         return float(conf)
     if card.labels and len(conf) != len(card.labels):
         raise InputError(f"conf: expected one number or {len(card.labels)}, one a class; got {len(conf)}")
@@ -139,10 +146,12 @@ def _conf(card: ModelCard, conf: float | Sequence[float]) -> float | tuple[float
 
 
 def _class_id(card: ModelCard, wanted: int | str) -> int:
-    if isinstance(wanted, str) and not wanted.isdigit():
+    if isinstance(wanted, str) and not (wanted.isascii() and wanted.isdigit()):
         if wanted not in card.labels:
             raise InputError(f"classes: {card.name} has no class {wanted!r}; it has {', '.join(card.labels)}")
         return card.labels.index(wanted)
+    if not isinstance(wanted, str) and not is_whole(wanted):
+        raise InputError(f"classes: expected ids or names, got {wanted!r}")
     number = int(wanted)
     if number < 0 or (card.labels and number >= len(card.labels)):
         raise InputError(f"classes: expected 0 to {len(card.labels) - 1}, got {number}")

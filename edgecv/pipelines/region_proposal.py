@@ -11,7 +11,7 @@ import numpy as np
 from edgecv import rois
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
-from edgecv.errors import CancelledError, CardError, PlacementError
+from edgecv.errors import CardError, PlacementError
 from edgecv.heads import faster_rcnn
 from edgecv.heads.base import Query, take
 from edgecv.pipelines import selection
@@ -70,7 +70,7 @@ class RegionProposal(Pipeline[Detections]):
         assert card.head is not None
         assert isinstance(card.head.params, faster_rcnn.Params)
         self.trunk, self.roi = sessions[TRUNK], sessions[ROI]
-        if self.trunk.placement != self.roi.placement:
+        if _where(self.trunk) != _where(self.roi):
             raise PlacementError(
                 f"{card.name}: its stages would run apart, {TRUNK} with {self.trunk.placement}, {ROI} with "
                 f"{self.roi.placement}; name one backend that runs both"
@@ -132,7 +132,7 @@ class RegionProposal(Pipeline[Detections]):
         kept = selection.take(found, selection.suppress(whole, self.settings))
         return selection.to_detections(kept, place, self.names)
 
-    def inspect(self, frame: Frame) -> Inspection:
+    def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs of `trunk`, candidates and detections.
 
         What `roi` makes of proposals hangs on their order: only the trunk's outputs compare number by number.
@@ -148,6 +148,7 @@ class RegionProposal(Pipeline[Detections]):
     def _look(self, frame: Frame, watch: Stopwatch, deadline_ns: int) -> Detections:
         place = self.eye.preprocess(frame)
         watch.lap("preprocess")
+        self._check_cancelled()
         of_image = {name: array[0] for name, array in self._infer(deadline_ns).items()}
         watch.lap("trunk")
         proposals = self.propose(of_image, place)
@@ -172,8 +173,7 @@ class RegionProposal(Pipeline[Detections]):
         size, name = len(self._pooled), self.roi.inputs[0].name
         parts = []
         for start in range(0, max(len(proposals), 1), size):
-            if self._is_cancelled:
-                raise CancelledError(f"detector: cancelled at proposal {start} of {len(proposals)}")
+            self._check_cancelled()
             some = proposals[start : start + size]
             rois.pool(
                 features,
@@ -225,6 +225,10 @@ class RegionProposal(Pipeline[Detections]):
         raise CardError(
             f"{self.card.name}: how many channels are pooled? {TRUNK} gives {features}, {ROI} takes {pooled}"
         )
+
+
+def _where(session: Session[Any]) -> tuple[str, str, int]:
+    return session.placement.backend, session.placement.device, session.placement.threads
 
 
 PIPELINE = RegionProposal

@@ -91,6 +91,7 @@ class SingleShot(Pipeline[R]):
     def _look(self, frame: Frame, watch: Stopwatch, deadline_ns: int) -> R:
         transform = self.preprocess(frame)
         watch.lap("preprocess")
+        self._check_cancelled()
         outputs = self.infer(self.eye.blob, deadline_ns)
         watch.lap("inference")
         found = self.postprocess({name: array[0] for name, array in outputs.items()}, transform)
@@ -108,6 +109,7 @@ class SingleShot(Pipeline[R]):
         watch.lap("preprocess")
         if size != len(self.eye.blob):
             self.session.prepare({self.eye.name: blob.shape})
+        self._check_cancelled()
         outputs = self.infer(blob, deadline_ns)
         watch.lap("inference")
         found = [

@@ -14,7 +14,7 @@ constexpr int kRowSlack = 64;
 // Pixels of a resampled row, and blocks, are computed in groups of so many; tables are padded to whole ones.
 constexpr int kRowGroup = 16;
 
-// A block is 4 pairs of bytes, each a channel of a pixel and of its right neighbour: of one pixel, or of 4
+// A block is 4 pairs of bytes, each a channel of a pixel and of its right neighbor: of one pixel, or of 4
 // gray ones. Block i takes the bytes order[i] of the 16 from window[i / 2] on, and sums its pairs by
 // weights[i].
 struct BlockTable {

@@ -210,13 +210,13 @@ void fill_blocks(Plan& p) {
     memset(p.order, kNoByte, static_cast<size_t>(whole_groups(p.block_count)) * 16);
     for (int i = 0; i < p.width; ++i) {
         const Tap tap = column_tap(p, i);
-        const int neighbour = at_most(tap.first + 1, s.frame_w - 1);
+        const int neighbor = at_most(tap.first + 1, s.frame_w - 1);
         if (p.gathers) {
             p.column_offset[2 * i] = tap.first * s.pixel_stride;
-            p.column_offset[2 * i + 1] = neighbour * s.pixel_stride;
+            p.column_offset[2 * i + 1] = neighbor * s.pixel_stride;
         }
         const int first = (p.gathers ? 2 * i : tap.first) * channels;
-        const int second = (p.gathers ? 2 * i + 1 : neighbour) * channels;
+        const int second = (p.gathers ? 2 * i + 1 : neighbor) * channels;
         const int block = i / per_block;
         int32_t* window = p.window + block / 2;
         if (i % (2 * per_block) == 0)

@@ -5,7 +5,7 @@
 
 namespace ecv {
 
-// Two neighbours: first and first + 1, the latter with `weight` of 1 << bits.
+// Two neighbors: first and first + 1, the latter with `weight` of 1 << bits.
 struct Tap {
     int first;
     int weight;

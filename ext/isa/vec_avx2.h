@@ -90,7 +90,7 @@ inline VecF f_of_bits(__m256i v) { return _mm256_castsi256_ps(v); }
 
 constexpr int kShortLanes = 16;
 constexpr int kIntLanes = 8;
-// A block is 8 shorts: a pixel and its right neighbour.
+// A block is 8 shorts: a pixel and its right neighbor.
 constexpr int kBlocks = 2;
 
 using VecI16 = __m256i;
@@ -120,7 +120,7 @@ inline VecI32 u32_shift_right(VecI32 v) {
 inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }
 inline VecF f_from_i32(VecI32 v) { return _mm256_cvtepi32_ps(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return v; }
-// Sums of two products of neighbouring shorts.
+// Sums of two products of neighboring shorts.
 inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) { return _mm256_madd_epi16(a, b); }
 // kIntLanes pairs of shorts, each from its own place.
 inline VecI16 i16_load_pairs(const int16_t* row, const int32_t* offset) {
@@ -176,7 +176,7 @@ inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) {
     };
     return _mm256_inserti128_si256(_mm256_castsi128_si256(block(0)), block(1), 1);
 }
-// For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.
+// For each block sum[c] += pixel[c] w0 + neighbor[c] w1; weights: w0, w1 four times for each block.
 template <int channels>
 inline VecI32 blocks_add(VecI32 sum, VecI16 blocks, const int16_t* weights) {
     const __m128i order = channels == 3 ? _mm_setr_epi8(0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13, 14, 15)

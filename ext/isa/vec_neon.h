@@ -95,7 +95,7 @@ inline VecF f_of_bits(int32x4_t v) { return vreinterpretq_f32_s32(v); }
 
 constexpr int kShortLanes = 8;
 constexpr int kIntLanes = 4;
-// A block is 8 shorts: a pixel and its right neighbour.
+// A block is 8 shorts: a pixel and its right neighbor.
 constexpr int kBlocks = 1;
 
 using VecI16 = int16x8_t;
@@ -131,7 +131,7 @@ inline VecI32 u32_shift_right(VecI32 v, int n) {
 }
 inline VecF f_from_i32(VecI32 v) { return vcvtq_f32_s32(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return vreinterpretq_s16_s32(v); }
-// Sums of two products of neighbouring shorts.
+// Sums of two products of neighboring shorts.
 inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) {
     return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
 }
@@ -180,12 +180,12 @@ inline VecI16 mix(VecI16 a, VecI16 weight_a, VecI16 b, VecI16 weight_b) {
 }
 // kBlocks blocks, each from its own place.
 inline VecI16 blocks_load(const int16_t* row, const int32_t* offset) { return vld1q_s16(row + offset[0]); }
-// For each block sum[c] += pixel[c] w0 + neighbour[c] w1; weights: w0, w1 four times for each block.
+// For each block sum[c] += pixel[c] w0 + neighbor[c] w1; weights: w0, w1 four times for each block.
 template <int channels>
 inline VecI32 blocks_add(VecI32 sum, VecI16 blocks, const int16_t* weights) {
     const int16x4_t w = vld1_s16(weights);
-    const int16x4_t neighbour = vget_low_s16(vextq_s16(blocks, blocks, channels));
-    return vmlal_lane_s16(vmlal_lane_s16(sum, vget_low_s16(blocks), w, 0), neighbour, w, 1);
+    const int16x4_t neighbor = vget_low_s16(vextq_s16(blocks, blocks, channels));
+    return vmlal_lane_s16(vmlal_lane_s16(sum, vget_low_s16(blocks), w, 0), neighbor, w, 1);
 }
 // Bytes of u16_narrow(blocks 0, blocks 1) and u16_narrow(blocks 2, blocks 3), all below 256, in order.
 inline void blocks_store(uint32_t* p, VecI16 first, VecI16 second) {

@@ -93,7 +93,7 @@ void f32_max_quads(const float* cells, size_t height, size_t width, size_t chann
         const float* above = cells + y * width * channels;
         const float* below = above + width * channels;
         float* out = quads + y * width * channels;
-        // The right neighbour of element i is element i + channels.
+        // The right neighbor of element i is element i + channels.
         for (size_t i = 0; i < (width - 1) * channels; i += kLanes) {
             const VecF first = f_max(f_load(above + i + channels), f_max(f_load(above + i), lowest));
             f_store(out + i, f_max(f_load(below + i + channels), f_max(f_load(below + i), first)));

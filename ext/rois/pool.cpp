@@ -54,7 +54,7 @@ int32_t cell_of(float coordinate, float scale) {
 }
 
 // From first to last cell, `bins` parts of equal length; each begins in the cell in which it begins and ends
-// with the one in which it ends, so that neighbours overlap.
+// with the one in which it ends, so that neighbors overlap.
 void split(int32_t first, int32_t last, size_t bins, size_t cells, int32_t* edges) {
     const int32_t length = last - first + 1 > 1 ? last - first + 1 : 1;
     const float bin = static_cast<float>(length) / static_cast<float>(bins);

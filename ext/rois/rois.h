@@ -59,7 +59,7 @@ struct BinEdges {
 // those
 //   whose score or a delta is not finite.
 // f32_transpose: out[j][i] = in[i][j] for all i < rows, j < columns; strides in elements, from row to row.
-// f32_max_quads: quads[y][x] = the largest of cells[y][x] and of its neighbours to the right, below and both,
+// f32_max_quads: quads[y][x] = the largest of cells[y][x] and of its neighbors to the right, below and both,
 //   -FLT_MAX if all are NaN or less; y < height - 1, x < width - 1. Both are [height][width][channels].
 // f32_max_bins: for each bin and channel the largest of its cells, -FLT_MAX if all are NaN or less, 0 where
 // the

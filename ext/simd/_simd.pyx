@@ -21,20 +21,21 @@ from simd cimport (
     Names,
     NativeContext,
     NativePlan,
-    NativePool,
+    NativeThreads,
     PlanProblem,
     PlanSpec,
     PlanStatus,
-    PoolStatus,
     RunResult,
     RunStatus,
     StepStatus,
+    ThreadsStatus,
     choice_names,
     context_begin,
     context_cancel,
     context_create,
     context_end,
     context_free,
+    context_reset,
     context_run,
     isa_facts,
     kAlignment,
@@ -47,13 +48,13 @@ from simd cimport (
     plan_free,
     plan_scratch_bytes,
     plan_steps,
-    pool_begin,
-    pool_close,
-    pool_create,
-    pool_end,
-    pool_free,
     reduce_nd_supported,
     simd_lanes,
+    threads_begin,
+    threads_close,
+    threads_create,
+    threads_end,
+    threads_free,
     usable_cpus,
 )
 
@@ -144,12 +145,12 @@ cdef class Pool:
     thread, which stays where it is. A pool serves one run at a time, of any context.
     """
 
-    cdef NativePool* pool
+    cdef NativeThreads* native
     cdef readonly int threads
     cdef readonly tuple cpus
 
     def __cinit__(self, threads, *, budget=None, cpus=None):
-        cdef PoolStatus status
+        cdef ThreadsStatus status
         cdef int most = usable_cpus()
         cdef int[::1] places
         cdef int n_places = 0
@@ -165,29 +166,29 @@ cdef class Pool:
                 raise InputError("cpus: expected at least one processor, got none; None lets workers run anywhere")
             first = &places[0]
         with nogil:
-            status = pool_create(self.threads, most, first, n_places, &self.pool)
+            status = threads_create(self.threads, most, first, n_places, &self.native)
         self._check(status)
 
     def __dealloc__(self):
-        pool_free(self.pool)
+        threads_free(self.native)
 
     def close(self):
         """End the workers. A closed pool runs nothing any more; closing it again does nothing."""
-        cdef PoolStatus status
+        cdef ThreadsStatus status
         with nogil:
-            status = pool_close(self.pool)
+            status = threads_close(self.native)
         self._check(status)
 
-    cdef int _check(self, PoolStatus status) except -1:
-        if status == PoolStatus.busy:
+    cdef int _check(self, ThreadsStatus status) except -1:
+        if status == ThreadsStatus.busy:
             raise SessionBusyError("pool: another thread is running on this one; make one for each thread")
-        if status == PoolStatus.closed:
+        if status == ThreadsStatus.closed:
             raise BackendError("pool: it is closed; make a new one")
-        if status == PoolStatus.out_of_memory:
+        if status == ThreadsStatus.out_of_memory:
             raise MemoryError("pool: no memory for the threads' scratch")
-        if status == PoolStatus.no_threads:
+        if status == ThreadsStatus.no_threads:
             raise BackendError(f"pool: the system does not start {self.threads - 1} threads; ask for fewer")
-        if status == PoolStatus.no_cpu:
+        if status == ThreadsStatus.no_cpu:
             raise InputError(
                 f"cpus: expected processors that this process may run on, got {', '.join(map(str, self.cpus))}"
             )
@@ -327,7 +328,7 @@ cdef class Context:
         try:
             self._take(inputs, outputs)
             with nogil:
-                result = context_run(self.context, pool.pool, self.io, deadline, NULL)
+                result = context_run(self.context, pool.native, self.io, deadline, NULL)
         finally:
             self._end(pool)
         self._check(result)
@@ -345,7 +346,7 @@ cdef class Context:
             self._take(inputs, outputs)
             with nogil:
                 for i in range(runs):
-                    result = context_run(self.context, pool.pool, self.io, 0, &view[0])
+                    result = context_run(self.context, pool.native, self.io, 0, &view[0])
                     if result.status != RunStatus.ok:
                         break
         finally:
@@ -353,19 +354,22 @@ cdef class Context:
         self._check(result)
         return times[:steps]
 
-    def cancel(self):
-        """End the run in progress, if there is one, before its next step; it raises CancelledError.
+    def reset(self):
+        """Forget a cancel that no run has met."""
+        context_reset(self.context)
 
-        From any thread.
+    def cancel(self):
+        """End the run in progress before its next step, else the next run before its first; it raises
+        CancelledError. From any thread.
         """
         context_cancel(self.context)
 
     cdef int _begin(self, Pool pool) except -1:
-        cdef PoolStatus status
+        cdef ThreadsStatus status
         if not context_begin(self.context):
             raise SessionBusyError("context: another thread is running this one; make one for each thread")
-        status = pool_begin(pool.pool, plan_scratch_bytes(self.plan.plan))
-        if status != PoolStatus.ok:
+        status = threads_begin(pool.native, plan_scratch_bytes(self.plan.plan))
+        if status != ThreadsStatus.ok:
             context_end(self.context)
             pool._check(status)
         return 0
@@ -375,7 +379,7 @@ cdef class Context:
         for i in range(self.taken):
             PyBuffer_Release(&self.views[i])
         self.taken = 0
-        pool_end(pool.pool)
+        threads_end(pool.native)
         context_end(self.context)
         return 0
 

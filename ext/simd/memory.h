@@ -1,4 +1,4 @@
-// Memory that lives as long as a plan or a pool, taken once.
+// Memory that lives as long as a plan or the threads, taken once.
 #pragma once
 
 #include <stdint.h>

@@ -102,7 +102,7 @@
     F(chunk_blocks)
 
 // Copies planes of float32 between layouts. places: Ref[n][2]: source (0 writes zeros), destination. A
-// plane is [h][w]; distances in floats. Neighbouring rows of the table that are lanes of one block on one side
+// plane is [h][w]; distances in floats. Neighboring rows of the table that are lanes of one block on one side
 // (Refs 4 bytes apart) and planes or lanes on the other are where it must be fast.
 #define ECV_PLANES_FIELDS(F)                                                                                 \
     F(places) F(n_places) F(h) F(w) F(x_row) F(x_pixel) F(y_row) F(y_pixel) F(chunk_places)

@@ -45,8 +45,6 @@ struct Step {
     int64_t chunks;
 };
 
-enum Phase : int { kIdle, kRunning, kCancelled };
-
 struct Free {
     void operator()(void* data) const { free(data); }
 };
@@ -75,7 +73,7 @@ struct NativeContext {
     std::vector<char*> bases;
     Memory memory = {};
     Buffer state, arena;
-    std::atomic<int> phase{kIdle};
+    std::atomic<bool> busy{false}, cancelled{false};
     uint32_t forks_seen = 0;
 };
 
@@ -246,24 +244,25 @@ NativeContext* context_create(const NativePlan* plan) {
 
 void context_free(NativeContext* context) { delete context; }
 
+void context_reset(NativeContext* context) { context->cancelled.store(false, std::memory_order_relaxed); }
+
 bool context_begin(NativeContext* context) {
     // A run that was in progress when the process was forked did not come along.
     if (context->forks_seen != fork_count()) {
         context->forks_seen = fork_count();
-        context->phase.store(kIdle, std::memory_order_relaxed);
+        context->busy.store(false, std::memory_order_relaxed);
     }
-    int idle = kIdle;
-    return context->phase.compare_exchange_strong(idle, kRunning, std::memory_order_acquire);
+    return !context->busy.exchange(true, std::memory_order_acquire);
 }
 
-void context_end(NativeContext* context) { context->phase.store(kIdle, std::memory_order_release); }
-
-void context_cancel(NativeContext* context) {
-    int running = kRunning;
-    context->phase.compare_exchange_strong(running, kCancelled, std::memory_order_relaxed);
+void context_end(NativeContext* context) {
+    context_reset(context);
+    context->busy.store(false, std::memory_order_release);
 }
 
-RunResult context_run(NativeContext* context, NativePool* pool, char* const* io, int64_t deadline_ns,
+void context_cancel(NativeContext* context) { context->cancelled.store(true, std::memory_order_relaxed); }
+
+RunResult context_run(NativeContext* context, NativeThreads* threads, char* const* io, int64_t deadline_ns,
                       double* times) {
     const FlushDenormals mode;
     for (int64_t i = kFirstInput; i < context->memory.n_slots; ++i)
@@ -271,12 +270,13 @@ RunResult context_run(NativeContext* context, NativePool* pool, char* const* io,
     const NativePlan& plan = *context->plan;
     const int64_t n = plan_steps(&plan);
     for (int64_t i = 0; i < n; ++i) {
-        if (context->phase.load(std::memory_order_relaxed) == kCancelled)
+        if (context->cancelled.load(std::memory_order_relaxed))
             return {RunStatus::cancelled, i, StepStatus::ok};
         const int64_t start = deadline_ns || times ? now_ns() : 0;
         if (deadline_ns && start >= deadline_ns) return {RunStatus::late, i, StepStatus::ok};
         const Step& step = plan.steps[static_cast<size_t>(i)];
-        const StepStatus answer = pool_run(pool, {step.run, step.fields, &context->memory, step.chunks});
+        const StepStatus answer =
+            threads_run(threads, {step.run, step.fields, &context->memory, step.chunks});
         if (answer != StepStatus::ok) return {RunStatus::failed, i, answer};
         if (times) {
             const double spent = static_cast<double>(now_ns() - start);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ops.h"
-#include "pool.h"
+#include "threads.h"
 
 namespace ecv {
 
@@ -34,7 +34,7 @@ PlanStatus plan_create(const PlanSpec& spec, NativePlan** plan, PlanProblem* pro
 void plan_free(NativePlan* plan);
 
 int64_t plan_steps(const NativePlan* plan);
-// Scratch of one thread; a pool has as much for each of its own.
+// Scratch of one thread; each has as much of its own.
 int64_t plan_scratch_bytes(const NativePlan* plan);
 
 enum class RunStatus : int { ok, failed, cancelled, late };
@@ -51,17 +51,21 @@ struct NativeContext;
 NativeContext* context_create(const NativePlan* plan);
 void context_free(NativeContext* context);
 
+// Forgets a cancel that no run has met.
+void context_reset(NativeContext* context);
+
 // A run holds the context from begin to end. False where another one does.
 bool context_begin(NativeContext* context);
 void context_end(NativeContext* context);
 
 // io: where the inputs, then the outputs lie. deadline_ns: of CLOCK_MONOTONIC, 0 for none. times: nullptr, or
 // for each step the least time seen so far in ns, of which this run makes the least. The caller holds the
-// context and the pool.
-RunResult context_run(NativeContext* context, NativePool* pool, char* const* io, int64_t deadline_ns,
+// context and the threads.
+RunResult context_run(NativeContext* context, NativeThreads* threads, char* const* io, int64_t deadline_ns,
                       double* times);
 
-// The run in progress, if there is one, ends before its next step. From any thread.
+// The run in progress ends before its next step, and else the next one before its first, until a reset. From
+// any thread.
 void context_cancel(NativeContext* context);
 
 }  // namespace ecv

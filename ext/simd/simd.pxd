@@ -32,23 +32,23 @@ cdef extern from "steps.h" namespace "ecv" nogil:
 cdef extern from "memory.h" namespace "ecv" nogil:
     const int64_t kAlignment
 
-cdef extern from "pool.h" namespace "ecv" nogil:
+cdef extern from "threads.h" namespace "ecv" nogil:
     const int kMostThreads
     const int kMostCpus
-    cdef enum class PoolStatus(int):
+    cdef enum class ThreadsStatus(int):
         ok
         busy
         closed
         out_of_memory
         no_threads
         no_cpu
-    cdef struct NativePool:
+    cdef struct NativeThreads:
         pass
-    PoolStatus pool_create(int threads, int budget, const int* cpus, int n_cpus, NativePool** pool)
-    PoolStatus pool_close(NativePool* pool)
-    void pool_free(NativePool* pool)
-    PoolStatus pool_begin(NativePool* pool, int64_t scratch_bytes)
-    void pool_end(NativePool* pool)
+    ThreadsStatus threads_create(int count, int budget, const int* cpus, int n_cpus, NativeThreads** threads)
+    ThreadsStatus threads_close(NativeThreads* threads)
+    void threads_free(NativeThreads* threads)
+    ThreadsStatus threads_begin(NativeThreads* threads, int64_t scratch_bytes)
+    void threads_end(NativeThreads* threads)
     int usable_cpus()
 
 cdef extern from "plan.h" namespace "ecv" nogil:
@@ -91,11 +91,12 @@ cdef extern from "plan.h" namespace "ecv" nogil:
         pass
     NativeContext* context_create(const NativePlan* plan)
     void context_free(NativeContext* context)
+    void context_reset(NativeContext* context)
     bint context_begin(NativeContext* context)
     void context_end(NativeContext* context)
     RunResult context_run(
         NativeContext* context,
-        NativePool* pool,
+        NativeThreads* threads,
         char* const* io,
         int64_t deadline_ns,
         double* times,  # in ns

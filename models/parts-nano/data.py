@@ -19,7 +19,7 @@ from loss import Truth
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgecv.demo import scenes
+from edgecv import scenes
 
 SPEC = scenes.SceneSpec()
 SIDE = SPEC.size_wh[0]

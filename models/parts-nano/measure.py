@@ -12,10 +12,9 @@ from typing import Any
 from data import workers
 
 import edgecv
-from edgecv import evaluate
-from edgecv.demo import scenes
-from edgecv.demo.scenes import Scene, SceneSpec
+from edgecv import evaluate, scenes
 from edgecv.evaluate import EvalReport
+from edgecv.scenes import Scene, SceneSpec
 
 CARD = Path(__file__).parent / "model.json"
 # Far from each other and from the training's seeds, which count from 0.

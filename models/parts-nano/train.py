@@ -33,8 +33,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from edgecv import machine
-from edgecv.demo.scenes import CLASSES
 from edgecv.report import Chart, Page, Section, charts, write_html, write_svg
+from edgecv.scenes import CLASSES
 
 TRAIN_SEED = 0
 GRADIENT_NORM = 10.0

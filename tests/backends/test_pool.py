@@ -13,7 +13,7 @@ import pytest
 
 import edgecv
 from edgecv.backends import Session
-from edgecv.errors import BackendError, DeadlineError, InputError
+from edgecv.errors import BackendError, CancelledError, DeadlineError, InputError, SessionBusyError
 from tests.networks import photo, tiny_classifier, tiny_yolov8
 
 
@@ -54,13 +54,59 @@ def test_networks_that_share_a_pool_give_what_they_give_alone(threads: int) -> N
 
 def test_a_turn_is_waited_for_until_the_deadline() -> None:
     with edgecv.Pool(1) as pool, opened(pool) as session:
-        pool.begin()
+        taken, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with pool.turn():
+                taken.set()
+                done.wait(60)
+
+        threading.Thread(target=hold).start()
+        taken.wait(60)
         started = time.monotonic()
         with pytest.raises(DeadlineError, match="another run had its threads until the deadline"):
             session.run(BLOB, deadline_ns=time.monotonic_ns() + 100_000_000)
         assert time.monotonic() - started >= 0.1
-        threading.Timer(0.1, pool.end).start()
+        threading.Timer(0.1, done.set).start()
         session.run(BLOB, deadline_ns=time.monotonic_ns() + 60_000_000_000)
+
+
+def test_a_run_that_waits_for_its_turn_can_be_cancelled() -> None:
+    with edgecv.Pool(1) as pool, opened(pool) as session, pool.turn():
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                session.run(BLOB)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not session._is_running:
+            time.sleep(0.001)
+        session.cancel()
+        thread.join(60)
+    assert [type(error) for error in errors] == [CancelledError]
+
+
+def test_a_pool_that_this_thread_runs_on_does_not_wait_for_itself() -> None:
+    with edgecv.Pool(1) as pool, pool.turn(), pytest.raises(SessionBusyError, match="this very thread"):
+        pool.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_has_a_pool_that_nobody_holds() -> None:
+    with edgecv.Pool(2) as pool, opened(pool) as session, pool.turn():
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                session.run(BLOB, deadline_ns=time.monotonic_ns() + 30_000_000_000)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_session_that_closes_leaves_the_pool_to_the_others() -> None:

@@ -92,7 +92,26 @@ def test_the_fastest_leads(mixed: bench.Measurement) -> None:
     changed = msgspec.structs.replace(mixed.report, results=tuple(results))
     lead = to_page(changed, command="").lead
     assert lead.startswith(f"{fast.backend}, 1 thread: ")
-    assert "the fastest of 2" in lead
+    assert "the fastest of 2 by its median" in lead
+
+
+def test_figures_that_the_backend_does_not_decide_are_not_marked(mixed: bench.Measurement) -> None:
+    sections = {each.title: each for each in to_page(mixed.report, command="").sections}
+    marked = {table.caption: bool(table.best) for table in tables(sections["Stages"])}
+    of = "{}, milliseconds".format
+    assert marked == {
+        of("Preprocess"): False,
+        of("Inference"): True,
+        of("Postprocess"): False,
+        of("End to end"): True,
+    }
+
+
+def test_a_label_behind_a_whisker_names_its_figures(mixed: bench.Measurement) -> None:
+    result = mixed.report.results[0]
+    assert result.latency_ms is not None
+    total = result.latency_ms[END_TO_END]
+    assert f"p50 {total.p50:.2f}, p99 {total.p99:.2f} ms" in texts(page(mixed), "text")
 
 
 def test_without_samples_there_are_no_distributions(mixed: bench.Measurement) -> None:

@@ -119,6 +119,16 @@ BAD = {
     "unknown head": (["detect", "CARD:head", "PHOTO"], 2, "crystal-ball"),
     "checksum mismatch": (["detect", "CARD:sha256", "PHOTO"], 2, "expected sha256"),
     "wrong size": (["detect", "CARD:bytes", "PHOTO"], 2, "expected 7 bytes"),
+    "classes of no decimal digits": (["detect", "MODEL", "PHOTO", "--classes", "²"], 2, "²"),
+    "device of no digit": (["detect", "MODEL", "PHOTO", "--device", "cpu:²"], 2, "--device: expected"),
+    "too many threads": (["detect", "MODEL", "PHOTO", "--threads", "300"], 2, "300"),
+    "threads of verify": (["verify", "MODEL", "--threads", "300"], 2, "300"),
+    "threads of bench": (["bench", "MODEL", "--threads", "300"], 2, "at most 256"),
+    "bench of another task": (["bench", "MODEL", "--top", "3"], 2, "takes no top"),
+    "bench of a bad card": (["bench", "CARD:flavor"], 2, "flavor"),
+    "pictures to stdout": (["detect", "MODEL", "PHOTO", "--out", "-"], 2, "do not go to stdout"),
+    "demo to stdout": (["demo", "--out", "-"], 2, "--out: expected"),
+    "device of verify": (["verify", "MODEL", "--device", "cuda:9", "--json", "-"], 3, "cuda"),
     "no verb": (["detekt"], 2, "detekt"),
     "no argument": (["detect"], 2, "MODEL"),
 }
@@ -227,3 +237,41 @@ def test_reader_that_leaves(network: Path, folder: Path) -> None:
     assert process.wait(30) in (0, 1)
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+def test_reader_of_text_that_leaves(network: Path, folder: Path) -> None:
+    (folder / "3.jpg").unlink()
+    process = start("detect", network, folder, "--threads", 1)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(30) == 0
+    assert "Traceback" not in err
+
+
+def test_a_name_that_is_not_utf8(edgecv: Run, network: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "3.jpg").unlink()
+    (folder / "2.jpg").rename(folder / os.fsdecode(b"\xff.jpg"))
+    out = tmp_path / "lines.jsonl"
+    result = edgecv("detect", network, folder, "--json", out, "--threads", 1, "--limit", 3)
+    assert result.code == 0, result.err
+    names = [Path(json.loads(line)["source"]).name for line in out.read_text().splitlines()]
+    assert sorted(names) == ["1.jpg", "10.jpg", "\\xff.jpg"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_stdout() -> None:
+    command = [sys.executable, "-m", "edgecv", "backends", "--json", "-"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("edgecv: stdout: cannot be written")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_closed_stdout() -> None:
+    command = f"{sys.executable} -m edgecv backends --json - >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (2, "edgecv: --json: stdout is closed\n")

@@ -43,6 +43,7 @@ def test_eval(edgecv: Run, network: Path, dataset: Path, tmp_path: Path) -> None
     assert result.code == 1, "a picture is damaged, and the page is written"
     report = result.json
     assert len(report["curves"]) == 3
+    assert f"edgecv: wrote {out}\n" in result.err
     found = page(out)
     assert f"Accuracy of {network}" in texts(found, "h1")
     assert f"{report['AP']:.4f}" in texts(found, "td")
@@ -54,6 +55,7 @@ def test_bench(edgecv: Run, network: Path, tmp_path: Path) -> None:
     out = tmp_path / "latency.html"
     result = edgecv("bench", network, *QUICK, "--backend", "onnxruntime", "--json", "-", "--html", out)
     assert result.code == 0, result.err
+    assert f"edgecv: wrote {out}\n" in result.err
     found = page(out)
     total = result.json["results"][0]["latency_ms"]["end_to_end"]
     assert f"{total['p50']:.2f}" in texts(found, "td")
@@ -70,7 +72,7 @@ def test_stdout_is_as_without(edgecv: Run, network: Path, dataset: Path, tmp_pat
         return [line for line in text.splitlines() if " s, hotcoco" not in line]
 
     assert without_seconds(plain.out) == without_seconds(with_page.out)
-    assert plain.err == with_page.err
+    assert f"edgecv: wrote {tmp_path / 'a.html'}\n{plain.err}" == with_page.err
 
 
 def test_bench_where_everything_fails(edgecv: Run, network: Path, tmp_path: Path) -> None:

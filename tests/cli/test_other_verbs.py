@@ -21,6 +21,11 @@ def test_help(edgecv: Run, verb: str) -> None:
     assert "Usage: edgecv" in result.out
 
 
+@pytest.mark.parametrize("group", ["models", "cache"])
+def test_short_helps_are_whole(edgecv: Run, group: str) -> None:
+    assert "..." not in edgecv(group, "--help").out.split("Commands:")[1]
+
+
 def test_top_help_and_version(edgecv: Run) -> None:
     result = edgecv("--help")
     assert all(verb in result.out for verb in cli.VERBS)
@@ -95,6 +100,13 @@ def test_bench(edgecv: Run, network: Path) -> None:
         assert row["peak_rss_bytes"] > 0
         assert row["load_ms"] > 0
     assert result.json["machine"]
+
+
+def test_bench_tells_a_plan_that_was_found(edgecv: Run, network: Path) -> None:
+    given = ("bench", network, "--backend", "simd", "--frames", 2, "--warmup", 1)
+    found = [edgecv(*given, "--json", "-").json["results"][0]["plan_from_cache"] for _ in range(2)]
+    assert found == [False, True]
+    assert "(plan from the cache)" in edgecv(*given).out
 
 
 def test_bench_of_an_unknown_backend(edgecv: Run, network: Path) -> None:

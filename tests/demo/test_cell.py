@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgecv import api, backends, evaluate
-from edgecv.demo import cell, page, scenes
+from edgecv import api, backends, evaluate, scenes
+from edgecv.demo import cell, page
 from edgecv.demo.cell import BackendOutcome, Demo, DemoConfig
-from edgecv.errors import BackendError, InputError, MediaError, MissingExtraError
+from edgecv.errors import BackendError, InputError, MediaError, MissingExtraError, OutputError
 from edgecv.options import LoadOptions
 from edgecv.report import to_html
 
@@ -149,10 +149,10 @@ def test_a_picture_of_the_belt_that_cannot_be_read_ends_the_demo(
 ) -> None:
     write = scenes.write_coco
 
-    def write_badly(folder: Path, *others: Any, **named: Any) -> Path:
-        annotations = write(folder, *others, **named)
+    def write_badly(folder: Path, *others: Any, **named: Any) -> scenes.CocoReport:
+        written = write(folder, *others, **named)
         (folder / "000001.png").write_bytes(b"not a picture")
-        return annotations
+        return written
 
     monkeypatch.setattr(scenes, "write_coco", write_badly)
     with pytest.raises(MediaError, match=r"000001\.png"):
@@ -160,6 +160,10 @@ def test_a_picture_of_the_belt_that_cannot_be_read_ends_the_demo(
 
 
 def test_fewer_frames_than_before_in_the_same_folder(tmp_path: Path) -> None:
+    others = [tmp_path / "annotated" / name for name in ("1.png", "001000.png")]
+    for other in others:
+        other.parent.mkdir(exist_ok=True)
+        other.write_bytes(b"of somebody else")
     for frames in (3, 1):
         config = DemoConfig(
             out=tmp_path, frames=frames, backends=(backends.usable()[0],), options=ONE_THREAD, seconds=0.2
@@ -168,6 +172,15 @@ def test_fewer_frames_than_before_in_the_same_folder(tmp_path: Path) -> None:
         outcome = done.report.outcomes[0]
         assert outcome.problem is None
         assert outcome.evaluation is None or outcome.evaluation.images == frames
+        written = [*tmp_path.glob("belt/*.png"), *tmp_path.glob("annotated/*.png")]
+        assert len(written) == 2 * frames + 2
+    assert all(other.read_bytes() == b"of somebody else" for other in others)
+
+
+def test_a_folder_that_cannot_be_cleared(tmp_path: Path) -> None:
+    (tmp_path / "belt" / "000002.png").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"000002\.png"):
+        cell.run(DemoConfig(out=tmp_path, frames=1))
 
 
 def test_without_the_scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 What a block is follows from the word behind its fence:
 
 - `python`: run in one namespace a page, like a notebook; `sh`: run by `bash -euo pipefail`;
-- `text`: what the block before it printed, see `expected_pattern`;
+- `text`: what the block before it printed, see `expected_pattern`; `text exact`: to the last figure;
 - `json`: parsed; with a `schema` it is a model card, with a `type` alone a card's head;
 - any of them with `title="file"`: written to that file instead.
 
@@ -93,7 +93,7 @@ class Run:
         elif block.kind == "text":
             if self._printed is None:
                 raise BlockError("the block before it was not run: nothing printed this")
-            compare(block.text, self._printed)
+            compare(block.text, self._printed, exact="exact" in block.info.split())
         elif block.kind == "python":
             if self._notebook is None:
                 self._notebook = Notebook(self.folder, self._env, self._log, self._timeout_s)
@@ -207,13 +207,13 @@ def check_json(text: str) -> None:
         heads.params_from(value)
 
 
-def compare(shown: str, printed: str) -> None:
-    """Raise BlockError unless a block printed what the page shows."""
-    if re.fullmatch(expected_pattern(shown), normalized(printed)):
+def compare(shown: str, printed: str, *, exact: bool = False) -> None:
+    """Raise BlockError unless a block printed what the page shows. exact: its figures too."""
+    if re.fullmatch(expected_pattern(shown, exact=exact), normalized(printed, exact=exact)):
         return
     lines = difflib.unified_diff(
-        normalized(shown).splitlines(),
-        normalized(printed).splitlines(),
+        normalized(shown, exact=exact).splitlines(),
+        normalized(printed, exact=exact).splitlines(),
         "shown on the page",
         "printed by the block before",
         lineterm="",
@@ -221,22 +221,27 @@ def compare(shown: str, printed: str) -> None:
     raise BlockError("\n".join(lines) + f"\n--- printed ---\n{printed}")
 
 
-def expected_pattern(shown: str) -> str:
+def expected_pattern(shown: str, *, exact: bool = False) -> str:
     """A pattern for `normalized` output.
 
-    Figures count as equal, and so do rows of spaces and of lines, which a table draws to fit its figures. An
-    … in a line is any text, a line that is … alone any lines; a page may not show nothing else.
+    Figures count as equal, unless `exact`, and so do rows of spaces and of lines, which a table draws to fit
+    its figures. An … in a line is any text, a line that is … alone any lines; a page may not show nothing
+    else.
     """
-    lines = normalized(shown).splitlines()
+    lines = normalized(shown, exact=exact).splitlines()
     if not any(re.search(r"\w", line.replace("…", "")) for line in lines):
         raise BlockError("this shows no word that could be compared")
     any_lines = r"(?:.*\n)*?"
     return "".join(any_lines if line == "…" else re.escape(line).replace("…", ".*?") + "\n" for line in lines)
 
 
-def normalized(text: str) -> str:
-    """Text without what differs from run to run: colors, figures, widths of columns, blank lines."""
-    text = _NUMBER.sub("#", _ANSI.sub("", text))
+def normalized(text: str, *, exact: bool = False) -> str:
+    """Text without what differs from run to run: colors, figures, widths of columns, blank lines.
+
+    exact: figures stay.
+    """
+    text = _ANSI.sub("", text)
+    text = text if exact else _NUMBER.sub("#", text)
     text = re.sub(r"[─━═]+", "─", text)
     lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
     return "".join(f"{line}\n" for line in lines if line)

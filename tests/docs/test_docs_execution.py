@@ -168,6 +168,13 @@ def test_other_output(shown: str, printed: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_figures_of_an_exact_block() -> None:
+    compare("nut  9 …\n", "nut 9 at 12\n", exact=True)
+    compare("nut 8", "nut 9")
+    with pytest.raises(BlockError, match="-nut 8"):
+        compare("nut 8", "nut 9", exact=True)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -275,7 +275,7 @@ def test_every_module_is_in_the_table_of_the_house() -> None:
         pytest.param("edgecv --verbose eval MODEL DATASET --conf 0.1", None, id="option of all verbs"),
         pytest.param("edgecv models pull NAME", None, id="verb of a group"),
         pytest.param("edgecv find x", "there is no verb 'find'", id="verb"),
-        pytest.param("edgecv detect MODEL 0 --colour", "edgecv detect has no --colour", id="option"),
+        pytest.param("edgecv detect MODEL 0 --hue", "edgecv detect has no --hue", id="option"),
     ],
 )
 def test_wrong_commands_are_found(code: str, problem: str | None) -> None:

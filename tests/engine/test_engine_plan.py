@@ -388,10 +388,15 @@ def test_cancel_ends_the_run_in_progress() -> None:
     assert "the run was cancelled before it" in str(run.error)
 
 
-def test_cancel_without_a_run_does_nothing() -> None:
+def test_a_cancel_without_a_run_stays_for_the_next_one_unless_it_is_forgotten() -> None:
     program, array = copies(steps=1)
     context = program.context()
     context.cancel()
+    with pytest.raises(CancelledError, match="step 0"):
+        program.run(context=context)
+    assert np.array_equal(program.run(context=context)[0], array)
+    context.cancel()
+    context.reset()
     assert np.array_equal(program.run(context=context)[0], array)
 
 

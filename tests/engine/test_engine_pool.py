@@ -255,8 +255,10 @@ def test_workers_stay_on_the_processors_that_are_named() -> None:
         ([-1], "expected a whole number from 0 to 1023"),
         ([1024], "expected a whole number from 0 to 1023"),
         ([1023], "expected processors that this process may run on, got 1023"),
+        ([0, 1023], "expected processors that this process may run on, got 0, 1023"),
     ],
 )
-def test_processors_that_there_are_not(cpus: list[int], message: str) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_processors_that_there_are_not(threads: int, cpus: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        _simd.Pool(2, cpus=cpus)
+        _simd.Pool(threads, cpus=cpus)

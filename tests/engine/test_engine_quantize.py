@@ -57,7 +57,7 @@ def test_parameters_of_the_run(blocked: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [3, 4, 5])
-def test_neighbouring_channels(size: int) -> None:
+def test_neighboring_channels(size: int) -> None:
     x = 5 * random(2, 7, 4, 5)
     below, above = (size - 1) // 2, size // 2
     squares = np.stack([(x[:, max(c - below, 0) : c + above + 1] ** 2).sum(1) for c in range(7)], 1)

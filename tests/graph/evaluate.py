@@ -1,6 +1,6 @@
 """Runs graphs that hold operators of domain "edgecv": by onnx.reference, or by ONNX Runtime.
 
-Both get the operators of ONNX that such a node stands for, as edgecv/graph/passes/fused.py says.
+Both get the operators of ONNX that such a node stands for, as edgecv/engine/fuse/fused.py says.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from onnx import NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from edgecv.graph.passes.base import DOMAIN, NEWEST_OPSET
-from edgecv.graph.passes.fused import FUSABLE
+from edgecv.engine.fuse.fused import DOMAIN, FUSABLE
+from edgecv.graph.rewrite import NEWEST_OPSET
 
 Array = np.ndarray
 

@@ -1,4 +1,4 @@
-"""Little graphs for the tests of passes, and what every rewritten graph has to fulfil."""
+"""Little graphs for the tests of passes, and what every rewritten graph has to fulfill."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
+from edgecv.engine.pipeline import optimize
+from edgecv.graph.ir import to_ir
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.passes import Pass, Report, load, optimize
-from edgecv.graph.passes.opsets import UPGRADE
+from edgecv.graph.normal.opsets import UPGRADE
+from edgecv.graph.rewrite import Pass, Report
 from tests.graph.evaluate import run_proto, run_reference, run_runtime
 
 Array = np.ndarray
@@ -86,7 +88,7 @@ def feeds_of(model: OnnxModel, shapes: Mapping[str, tuple[int, ...]] | None = No
 
 def alone(model: OnnxModel, *passes: Pass, rounds: int = 3) -> tuple[ir.Model, Report]:
     """The graph after some passes and no others, and what they said; it computes what the model does."""
-    graph, report = load(model), Report()
+    graph, report = to_ir(model), Report()
     UPGRADE.run(graph, report)
     for _ in range(rounds):
         for one in passes:

@@ -95,4 +95,4 @@ def test_wrong_cards_name_the_field(changes: dict[str, Any], message: str) -> No
 
 
 def test_no_bare_network_is_one() -> None:
-    assert faster_rcnn.recognise(ModelFacts(inputs=(), outputs=())) is None
+    assert faster_rcnn.recognize(ModelFacts(inputs=(), outputs=())) is None

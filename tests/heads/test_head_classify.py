@@ -75,7 +75,7 @@ def test_a_bare_network_is_never_taken_for_a_classifier() -> None:
         TensorSpec("data", np.dtype(np.float32), (1, 3, 8, 8)),
         TensorSpec("prob", np.dtype(np.float32), (1, 1000)),
     )
-    assert classify.recognise(ModelFacts(specs[:1], specs[1:])) is None
+    assert classify.recognize(ModelFacts(specs[:1], specs[1:])) is None
 
 
 def test_each_head_belongs_to_one_task() -> None:

@@ -1,4 +1,4 @@
-"""recognise(): which head a model's shapes, names and metadata speak for, and where doubt is left."""
+"""recognize(): which head a model's shapes, names and metadata speak for, and where doubt is left."""
 
 from __future__ import annotations
 
@@ -222,19 +222,19 @@ NO_HEAD: dict[str, ModelFacts] = {
 
 @pytest.mark.parametrize(("model", "params"), ONE_HEAD.values(), ids=ONE_HEAD)
 def test_one_head(model: ModelFacts, params: HeadParams) -> None:
-    ((kind, found),) = heads.recognise(model)
+    ((kind, found),) = heads.recognize(model)
     assert found == params
     assert heads.get(kind).Params is type(params)
 
 
 @pytest.mark.parametrize(("model", "kinds"), SEVERAL_HEADS.values(), ids=SEVERAL_HEADS)
 def test_doubt_lists_every_candidate(model: ModelFacts, kinds: set[str]) -> None:
-    assert {kind for kind, _ in heads.recognise(model)} == kinds
+    assert {kind for kind, _ in heads.recognize(model)} == kinds
 
 
 @pytest.mark.parametrize("model", NO_HEAD.values(), ids=NO_HEAD)
 def test_no_head(model: ModelFacts) -> None:
-    assert heads.recognise(model) == []
+    assert heads.recognize(model) == []
 
 
 BAD_METADATA: dict[str, Any] = {
@@ -251,4 +251,4 @@ def test_unreadable_metadata_never_crashes(
     model: ModelFacts, params: HeadParams, metadata: dict[str, str]
 ) -> None:
     hostile = ModelFacts(model.inputs, model.outputs, metadata, model.image_wh, model.operators)
-    assert isinstance(heads.recognise(hostile), list)
+    assert isinstance(heads.recognize(hostile), list)

@@ -13,7 +13,7 @@ from edgecv.engine.lower import (
     reduction,
     resizing,
 )
-from edgecv.engine.lower.base import LOWERINGS, Lowering, Node, Tensor, lowering_of
+from edgecv.engine.lower.base import LOWERINGS, Lowering, Node, Tensor
 
 __all__ = [
     "LOWERINGS",
@@ -24,7 +24,6 @@ __all__ = [
     "data",
     "einsum",
     "elementwise",
-    "lowering_of",
     "matrix",
     "movement",
     "normalization",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from edgecv.engine.program import Program, Ref, Storage
 from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved, walk
 from edgecv.engine.views import Joined, Planes, Shape, Strided, View
 from edgecv.errors import UnsupportedOperatorError
-
-if TYPE_CHECKING:
-    import onnx_ir
 
 Array = NDArray[Any]
 MAX_RANK = 8
@@ -83,6 +80,15 @@ class Node:
     def optional(self, index: int) -> Tensor | None:
         """An operand that may be left out."""
         return self.inputs[index] if index < len(self.inputs) else None
+
+    def numbers(self, index: int, dtype: Any = np.int64) -> Array:
+        """The numbers of an operand that must be known before the run, flattened."""
+        tensor = self.input(index)
+        if tensor.constant is None:
+            raise self.unsupported(
+                f"input {index} ({tensor.name!r}) is computed in the run: expected a constant"
+            )
+        return np.asarray(tensor.constant, dtype).reshape(-1)
 
     def unsupported(self, why: str, reason: str = "form") -> UnsupportedOperatorError:
         """The error that names this node."""
@@ -425,11 +431,3 @@ def _pixel_strides(view: Planes, strides: list[int]) -> tuple[int, int] | None:
     if sizes == (view.h, view.w):
         return steps[0], steps[1]
     return None
-
-
-def lowering_of(node: onnx_ir.Node) -> Lowered:
-    """The function for a node. Raises UnsupportedOperatorError where there is none."""
-    name = f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
-    if name not in LOWERINGS:
-        raise UnsupportedOperatorError(f"node {node.name!r} ({name}): an operator that it does not have")
-    return LOWERINGS[name]

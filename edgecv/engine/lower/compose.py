@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, blocks_of
+from edgecv.engine.lower.base import Lowering, Node, Tensor, blocks_of
 from edgecv.engine.lower.maps import Activation, emit, scalar
 from edgecv.engine.lower.movement import reshaped
 from edgecv.engine.refs import Ints, in_lanes, moved
@@ -92,11 +92,3 @@ def blockwise(lowering: Lowering, image: Planes, h: int, w: int, name: str) -> t
         pairs.append(np.stack([blocks, made], 1))
         results.append(moved(made[block_of], in_lanes(refs, lanes)[1]))
     return lowering.in_blocks(np.stack(results), h, w), np.concatenate(pairs)
-
-
-def vector(node: Node, index: int) -> Array:
-    """A constant operand of whole numbers, flattened."""
-    tensor = node.input(index)
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return np.asarray(tensor.constant, np.int64).reshape(-1)

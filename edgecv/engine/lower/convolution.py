@@ -208,7 +208,7 @@ def _image_of(lowering: Lowering, node: Node, x: Tensor) -> Planes:
 
 
 def _readable(lowering: Lowering, x: Tensor, image: Planes, grid: Grid) -> Planes:
-    """The image where a convolution can read it: blocks, or planes whose pixels are neighbours."""
+    """The image where a convolution can read it: blocks, or planes whose pixels are neighbors."""
     is_together = lowering.program.are_together(image.refs)
     is_plain = image.lanes or image.pixel == 1 or not grid.reaches_out(image.h, image.w)
     is_forward = image.row >= 0 and image.pixel >= 0

@@ -1,4 +1,4 @@
-"""Operators that read or write at places which the data of the run tell."""
+"""Operators that read or write at places which indices tell, known or of the run."""
 
 from __future__ import annotations
 
@@ -6,15 +6,62 @@ import math
 
 import numpy as np
 
-from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, ref_of
-from edgecv.engine.lower.compose import known, shaped, step, vector
+from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, choice, lowers, ref_of
+from edgecv.engine.lower.compose import known, shaped, step
 from edgecv.engine.lower.maps import DTYPES, emit_strided
-from edgecv.engine.lower.movement import set_view
+from edgecv.engine.lower.movement import reshaped, set_view
 from edgecv.engine.lower.quantize import dtype_of
-from edgecv.engine.views import Shape, Strided
+from edgecv.engine.views import Joined, Planes, Shape, Strided, View
 
 
-def gather_at_run(lowering: Lowering, node: Node) -> None:
+@lowers("Gather")
+def gather(lowering: Lowering, node: Node) -> None:
+    """Entries of one axis: where the indices are known, planes are only listed."""
+    x, indices = node.input(0), node.input(1)
+    axis = node.attribute("axis", 0) % len(x.shape)
+    if indices.constant is None:
+        _gather_at_run(lowering, node)
+        return
+    take = np.asarray(indices.constant, np.int64)
+    size = x.shape[axis]
+    if take.size and (take.min() < -size or take.max() >= size):
+        raise node.unsupported(f"indices from {take.min()} to {take.max()}: the axis has {size} entries")
+    take = np.where(take < 0, take + size, take)
+    view = x.view
+    moved: View | None = view.index(axis, take) if isinstance(view, Planes) else None
+    if isinstance(moved, Planes) and take.ndim != 1:
+        # A number takes the axis away, and more axes than one come in its place.
+        own = axis if axis < moved.at else axis - len(moved.spatial)
+        at = moved.at + (take.ndim - 1 if own < moved.at else 0)
+        moved = Planes(moved.refs, moved.spatial, at, moved.h, moved.w, moved.row, moved.pixel, moved.lanes)
+    if moved is None:
+        moved = _gathered(lowering, node, x, axis, take)
+    set_view(lowering, node, moved, x.dtype)
+
+
+def _gathered(lowering: Lowering, node: Node, x: Tensor, axis: int, take: Array) -> View:
+    strided = lowering.as_strided(x)
+    flat = take.reshape(-1)
+    steps = np.unique(np.diff(flat)) if flat.size > 1 else np.ones(1, np.int64)
+    if flat.size and len(steps) == 1:
+        # An even walk is a slice, whichever way it goes.
+        stride, first = int(steps[0]), int(flat[0])
+        if stride == 0:
+            one = strided.index(axis, slice(first, first + 1))
+            shape = (*one.shape[:axis], flat.size, *one.shape[axis + 1 :])
+            part: View = one.broadcast(shape)
+        else:
+            end = int(flat[-1]) + (1 if stride > 0 else -1)
+            part = strided.index(axis, slice(first, None if end < 0 else end, stride))
+    else:
+        part = Joined(tuple(strided.index(axis, slice(i, i + 1)) for i in flat.tolist()), axis)
+    if take.ndim == 1:
+        return part
+    shape = x.shape[:axis] + take.shape + x.shape[axis + 1 :]
+    return reshaped(lowering, Tensor(f"{node.name} (gathered)", part.shape, x.dtype, view=part), shape)
+
+
+def _gather_at_run(lowering: Lowering, node: Node) -> None:
     """Gather by indices that are not known before the run."""
     x, indices = node.input(0), node.input(1)
     axis = node.attribute("axis", 0) % len(x.shape)
@@ -152,7 +199,7 @@ def _whole_numbers(lowering: Lowering, node: Node, tensor: Tensor) -> Strided:
 def one_hot(lowering: Lowering, node: Node) -> None:
     """values[1] where an index is met, values[0] elsewhere; an index outside is met nowhere."""
     indices, values = node.input(0), node.input(2)
-    depth = int(vector(node, 1)[0])
+    depth = int(node.numbers(1)[0])
     if indices.dtype.name not in DTYPES or values.dtype.name not in DTYPES:
         raise node.unsupported(f"indices of {indices.dtype}, values of {values.dtype}")
     rank = len(indices.shape) + 1
@@ -180,7 +227,7 @@ def one_hot(lowering: Lowering, node: Node) -> None:
 def triangle(lowering: Lowering, node: Node) -> None:
     """The upper or the lower triangle of matrices, zeros elsewhere."""
     x = node.input(0)
-    k = int(vector(node, 1)[0]) if node.optional(1) is not None else 0
+    k = int(node.numbers(1)[0]) if node.optional(1) is not None else 0
     ones = np.ones(x.shape[-2:], np.bool_)
     mask = np.triu(ones, k) if node.attribute("upper", 1) else np.tril(ones, k)
     step(lowering, node, "where", [known(mask), x, known(np.zeros((), x.dtype))], x.dtype, node.outputs[0])
@@ -204,7 +251,7 @@ def constant_of_shape(lowering: Lowering, node: Node) -> None:
     one = lowering.as_strided(known(array)).reshape(())
     if one is None:
         raise AssertionError("one value")
-    set_view(lowering, node, one.broadcast(tuple(vector(node, 0).tolist())), array.dtype)
+    set_view(lowering, node, one.broadcast(tuple(node.numbers(0).tolist())), array.dtype)
 
 
 @lowers("NonMaxSuppression")
@@ -214,7 +261,7 @@ def non_max_suppression(lowering: Lowering, node: Node) -> None:
     if boxes.dtype != np.float32 or scores.dtype != np.float32:
         raise node.unsupported(f"boxes of {boxes.dtype}: expected float32")
     batches, classes, n = scores.shape
-    most = int(vector(node, 2)[0]) if node.optional(2) is not None else 0
+    most = int(node.numbers(2)[0]) if node.optional(2) is not None else 0
     most = min(max(most, 0), n)
     iou, score = _threshold(node, 3), _threshold(node, 4)
     capacity = batches * classes * most
@@ -243,9 +290,4 @@ def non_max_suppression(lowering: Lowering, node: Node) -> None:
 
 
 def _threshold(node: Node, index: int) -> float | None:
-    tensor = node.optional(index)
-    if tensor is None:
-        return None
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return float(np.asarray(tensor.constant).reshape(-1)[0])
+    return None if node.optional(index) is None else float(node.numbers(index, np.float32)[0])

@@ -149,7 +149,7 @@ def is_infinite(lowering: Lowering, node: Node) -> None:
 
 @lowers("edgecv::Activation")
 def lone_activation(lowering: Lowering, node: Node) -> None:
-    """An activation that a pass has recognised."""
+    """An activation that a pass has recognized."""
     emit(lowering, node, "first", [node.input(0)], np.dtype(np.float32), activation_of(node))
 
 

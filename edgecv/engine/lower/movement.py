@@ -11,14 +11,6 @@ from edgecv.engine.lower.base import MAX_RANK, Array, Lowering, Node, Tensor, lo
 from edgecv.engine.views import Joined, Planes, Shape, Strided, View
 
 
-def constant_of(node: Node, index: int) -> Array:
-    """An operand that must be known before the run."""
-    tensor = node.input(index)
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return tensor.constant
-
-
 def reshaped(lowering: Lowering, tensor: Tensor, shape: Shape) -> View:
     """The same elements in the same order under other axes."""
     if len(shape) > MAX_RANK:
@@ -103,9 +95,9 @@ def split(lowering: Lowering, node: Node) -> None:
 def slice_(lowering: Lowering, node: Node) -> None:
     """Ranges along axes, forwards or backwards."""
     x = node.input(0)
-    starts, ends = constant_of(node, 1).tolist(), constant_of(node, 2).tolist()
-    axes = constant_of(node, 3).tolist() if node.optional(3) else list(range(len(starts)))
-    steps = constant_of(node, 4).tolist() if node.optional(4) else [1] * len(starts)
+    starts, ends = node.numbers(1).tolist(), node.numbers(2).tolist()
+    axes = node.numbers(3).tolist() if node.optional(3) else list(range(len(starts)))
+    steps = node.numbers(4).tolist() if node.optional(4) else [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis %= len(x.shape)
         take = _range_of(start, end, step, x.shape[axis])
@@ -216,7 +208,7 @@ def expand(lowering: Lowering, node: Node) -> None:
 def tile(lowering: Lowering, node: Node) -> None:
     """Repeats along any axis: an axis of repeats before each, then one copy."""
     x = node.input(0)
-    repeats = constant_of(node, 1).tolist()
+    repeats = node.numbers(1).tolist()
     if all(n == 1 for n in repeats):
         set_view(lowering, node, reshaped(lowering, x, x.shape), x.dtype)
         return
@@ -235,55 +227,6 @@ def tile(lowering: Lowering, node: Node) -> None:
         raise AssertionError("a contiguous tensor takes any shape")
     lowering.copy(Strided(view.ref, view.dtype, shape, strides), split_target, node.name)
     lowering.set(node.outputs[0], target, x.dtype)
-
-
-@lowers("Gather")
-def gather(lowering: Lowering, node: Node) -> None:
-    """Entries of one axis, by indices that are known: planes are only listed."""
-    x, indices = node.input(0), node.input(1)
-    axis = node.attribute("axis", 0) % len(x.shape)
-    if indices.constant is None:
-        from edgecv.engine.lower.data import gather_at_run
-
-        gather_at_run(lowering, node)
-        return
-    take = np.asarray(indices.constant, np.int64)
-    size = x.shape[axis]
-    if take.size and (take.min() < -size or take.max() >= size):
-        raise node.unsupported(f"indices from {take.min()} to {take.max()}: the axis has {size} entries")
-    take = np.where(take < 0, take + size, take)
-    view = x.view
-    moved: View | None = view.index(axis, take) if isinstance(view, Planes) else None
-    if isinstance(moved, Planes) and take.ndim != 1:
-        # A number takes the axis away, and more axes than one come in its place.
-        own = axis if axis < moved.at else axis - len(moved.spatial)
-        at = moved.at + (take.ndim - 1 if own < moved.at else 0)
-        moved = Planes(moved.refs, moved.spatial, at, moved.h, moved.w, moved.row, moved.pixel, moved.lanes)
-    if moved is None:
-        moved = _gathered(lowering, node, x, axis, take)
-    set_view(lowering, node, moved, x.dtype)
-
-
-def _gathered(lowering: Lowering, node: Node, x: Tensor, axis: int, take: Array) -> View:
-    strided = lowering.as_strided(x)
-    flat = take.reshape(-1)
-    steps = np.unique(np.diff(flat)) if flat.size > 1 else np.ones(1, np.int64)
-    if flat.size and len(steps) == 1:
-        # An even walk is a slice, whichever way it goes.
-        step, first = int(steps[0]), int(flat[0])
-        if step == 0:
-            one = strided.index(axis, slice(first, first + 1))
-            shape = (*one.shape[:axis], flat.size, *one.shape[axis + 1 :])
-            part: View = one.broadcast(shape)
-        else:
-            end = int(flat[-1]) + (1 if step > 0 else -1)
-            part = strided.index(axis, slice(first, None if end < 0 else end, step))
-    else:
-        part = Joined(tuple(strided.index(axis, slice(i, i + 1)) for i in flat.tolist()), axis)
-    if take.ndim == 1:
-        return part
-    shape = x.shape[:axis] + take.shape + x.shape[axis + 1 :]
-    return reshaped(lowering, Tensor(f"{node.name} (gathered)", part.shape, x.dtype, view=part), shape)
 
 
 @lowers("DepthToSpace")
@@ -334,8 +277,8 @@ def _reorder(
 def pad(lowering: Lowering, node: Node) -> None:
     """Constant, edge, reflected or wrapped borders; a negative pad cuts."""
     x = node.input(0)
-    pads = constant_of(node, 1).tolist()
-    axes = constant_of(node, 3).tolist() if node.optional(3) else list(range(len(x.shape)))
+    pads = node.numbers(1).tolist()
+    axes = node.numbers(3).tolist() if node.optional(3) else list(range(len(x.shape)))
     begin, end = [0] * len(x.shape), [0] * len(x.shape)
     for i, axis in enumerate(axes):
         begin[axis], end[axis] = pads[i], pads[i + len(axes)]

@@ -11,7 +11,7 @@ from edgecv.engine.lower.base import Lowering, Node, lowers, ref_of
 
 @lowers("LRN")
 def local_response(lowering: Lowering, node: Node) -> None:
-    """Each element by the squares of its neighbours in other channels."""
+    """Each element by the squares of its neighbors in other channels."""
     x = node.input(0)
     if x.dtype != np.float32:
         raise node.unsupported(f"input of {x.dtype}: expected float32")

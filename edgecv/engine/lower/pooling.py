@@ -10,7 +10,6 @@ import numpy as np
 from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, ref_of
 from edgecv.engine.lower.compose import FLOAT, blockwise, cast, shaped
 from edgecv.engine.lower.movement import set_view
-from edgecv.engine.refs import Ints
 from edgecv.engine.rows import of_blocks
 from edgecv.engine.views import Shape, Strided
 
@@ -191,7 +190,7 @@ def max_unpool(lowering: Lowering, node: Node) -> None:
     )
     shape: Shape = inner
     if node.optional(2) is not None:
-        shape = tuple(int(n) for n in _sizes(node))
+        shape = tuple(int(n) for n in node.numbers(2))
     # The indices count in the shape that the attributes tell; a larger one has it in its corner.
     name = node.outputs[0]
     small = lowering.new_strided(name if shape == inner else "", inner, x.dtype)
@@ -205,13 +204,6 @@ def max_unpool(lowering: Lowering, node: Node) -> None:
         y_n=small.size,
     )
     lowering.set(name, small if shape == inner else _in_corner(lowering, node, small, shape))
-
-
-def _sizes(node: Node) -> Ints:
-    operand = node.input(2)
-    if operand.constant is None:
-        raise node.unsupported(f"input 2 ({operand.name!r}) is computed in the run: expected a constant")
-    return np.asarray(operand.constant, np.int64).reshape(-1)
 
 
 def _in_corner(lowering: Lowering, node: Node, small: Strided, shape: Shape) -> Strided:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, collapsed, lowers, ref_of
-from edgecv.engine.lower.compose import blockwise, new_like, shaped, step, vector
+from edgecv.engine.lower.compose import blockwise, new_like, shaped, step
 from edgecv.engine.lower.maps import DTYPES
 from edgecv.engine.lower.movement import set_view
 from edgecv.engine.views import Planes, Shape, Strided
@@ -34,7 +34,7 @@ def reduction(lowering: Lowering, node: Node) -> None:
     """A reduction along any axes."""
     x = node.input(0)
     rank = len(x.shape)
-    listed = vector(node, 1).tolist() if node.optional(1) is not None else []
+    listed = node.numbers(1).tolist() if node.optional(1) is not None else []
     kind = REDUCTIONS[node.op]
     if not listed and node.attribute("noop_with_empty_axes", 0):
         axes: Sequence[int] = ()
@@ -204,7 +204,7 @@ def cumulative_sum(lowering: Lowering, node: Node) -> None:
     x = node.input(0)
     if x.dtype.name not in DTYPES or x.dtype == np.bool_:
         raise node.unsupported(f"input of {x.dtype}")
-    axis = int(vector(node, 1)[0]) % len(x.shape)
+    axis = int(node.numbers(1)[0]) % len(x.shape)
     target = lowering.new_strided(node.outputs[0], x.shape, x.dtype)
     if target.size:
         lowering.program.add(
@@ -230,7 +230,7 @@ def top_k(lowering: Lowering, node: Node) -> None:
         raise node.unsupported(f"input of {x.dtype}")
     rank = len(x.shape)
     axis = node.attribute("axis", -1) % rank
-    k = int(vector(node, 1)[0])
+    k = int(node.numbers(1)[0])
     if not 0 <= k <= x.shape[axis]:
         raise node.unsupported(f"k {k}: the axis has {x.shape[axis]} elements")
     order = [*(i for i in range(rank) if i != axis), axis]

@@ -89,13 +89,11 @@ def _numbers(node: Node, index: int) -> np.ndarray | None:
     tensor = node.optional(index)
     if tensor is None or tensor.size == 0:
         return None
-    if tensor.constant is None:
-        raise node.unsupported(f"input {index} ({tensor.name!r}) is computed in the run: expected a constant")
-    return np.asarray(tensor.constant, np.float64).reshape(-1)
+    return node.numbers(index, np.float64)
 
 
 def _along(lowering: Lowering, node: Node, x: Tensor, y: int, column: int, tables: dict[int, Taps]) -> Tensor:
-    """Resize two neighbouring axes (the first of them -1: only one), which stand as h and w."""
+    """Resize two neighboring axes (the first of them -1: only one), which stand as h and w."""
     whole = x.shape
     start = max(y, 0)
     h = whole[y] if y >= 0 else 1

@@ -180,7 +180,7 @@ def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: in
             packed[where] = bias
         return lowering.program.constant(packed, f"{name} (bias)")
     storage = lowering.program.state(size * FLOAT_BYTES, f"{name} (bias)")
-    # Runs of outputs that are neighbours in the blocks too.
+    # Runs of outputs that are neighbors in the blocks too.
     edges = [0, *(np.flatnonzero(np.diff(where) != 1) + 1).tolist(), len(where)]
     for low, high in itertools.pairwise(edges):
         target = Strided(moved(storage.ref, int(where[low])), bias.dtype, (high - low,), (1,))

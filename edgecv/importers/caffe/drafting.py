@@ -95,7 +95,7 @@ def _static(spec: TensorSpec) -> Shape:
 def _head(converted: Converted, model: OnnxModel, entry: InputEntry) -> tuple[Task, HeadSpec | None]:
     if converted.end:
         return "detect", HeadSpec(converted.end.head, converted.end.params)
-    matches = heads.recognise(model.facts)
+    matches = heads.recognize(model.facts)
     if len(matches) == 1:
         return "detect", HeadSpec(*matches[0])
     if len(model.facts.outputs) != 1:

@@ -30,13 +30,17 @@ BAR = 15.0
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar. low, high: ends of its whisker, both or none. color: index of the series' color."""
+    """One bar. low, high: ends of its whisker, both or none. color: index of the series' color.
+
+    words: what stands behind it, and behind its whisker; None: its value.
+    """
 
     label: str
     value: float | None
     low: float | None = None
     high: float | None = None
     color: int = 0
+    words: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def _bar_row(bar: Bar, unit: str, spec: str) -> _Row:
         return [tag("g", *elements, class_=series_class(bar.color))]
 
     reach = max(0.0, *(float(end) for end in (value, bar.low, bar.high) if is_plottable(end)))
-    return _Row(bar.label, words, reach, hint, draw)
+    return _Row(bar.label, words if bar.words is None else bar.words, reach, hint, draw)
 
 
 def _stack_row(stack: Stack, styles: Sequence[tuple[int, str]], unit: str, spec: str) -> _Row:

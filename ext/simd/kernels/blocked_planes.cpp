@@ -1,5 +1,5 @@
 // Planes of float32 from one layout to another: planar, channel-last or blocked on either side. Rows of the
-// table that are neighbours in memory form groups, which move as vectors.
+// table that are neighbors in memory form groups, which move as vectors.
 #include "blocked.h"
 #include "kernels.h"
 #include "vec.h"
@@ -50,7 +50,7 @@ PlaneGroup group_of(const PlaneRef* places, int64_t n, const Walk& walk) {
     else
         sources = 0;
 
-    // Planes whose pixels are neighbours are planar, even where lanes would fit as well.
+    // Planes whose pixels are neighbors are planar, even where lanes would fit as well.
     if (targets > 1 && walk.x_pixel == 1 && walk.w > 1) return {0, targets, 0, kPlanesToLanes};
     int32_t loaded = sources < targets ? sources : targets, count = loaded;
     while (count < targets && !places[count].source) ++count;

@@ -100,7 +100,7 @@ inline __attribute__((always_inline)) void add_row_to_pair(const float* x, const
     }
 }
 
-// Of neighbouring pixels and `columns` neighbouring taps a row.
+// Of neighboring pixels and `columns` neighboring taps a row.
 template <int pixels, int columns, int stride>
 void run_dense_strip(const Strip& t) {
     VecF sum[pixels];
@@ -215,7 +215,7 @@ struct Axis {
         return end < taps ? end : taps;
     }
     bool sees_all(int64_t position) const { return first_tap(position) == 0 && end_tap(position) == taps; }
-    // [first, last) positions that see all taps: they are neighbours.
+    // [first, last) positions that see all taps: they are neighbors.
     void inside(int64_t* first, int64_t* last) const {
         for (*first = 0; *first < out && !sees_all(*first);) ++*first;
         for (*last = out; *last > *first && !sees_all(*last - 1);) --*last;

@@ -33,8 +33,8 @@ WRONG_TEXT = {
     "no-text": ("\x00\x01\x02", r"line 1: .*expected the text file of a Caffe network"),
     "unclosed": (f"{INPUT}\n{CONV[:-1]}", r"line 2: .*Expected"),
     "unknown-field": (
-        f'{INPUT}\nlayer {{ name: "x"\n colour: 3 }}',
-        r"line 3: unknown field 'colour' in LayerParameter: a typing error, or of a fork",
+        f'{INPUT}\nlayer {{ name: "x"\n hue: 3 }}',
+        r"line 3: unknown field 'hue' in LayerParameter: a typing error, or of a fork",
     ),
     "unknown-inner-field": (
         conv("num_output: 4\nkernel_sise: 3"),
