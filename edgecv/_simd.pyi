@@ -1,11 +1,20 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 OPS: dict[str, tuple[str, ...]]
 CHOICES: dict[str, tuple[str, ...]]
+
+class IsaFacts(NamedTuple):
+    lanes: int
+    registers: int
+    pairs: bool
+    tile_blocks: int
+    tile_pixels: tuple[int, ...]
+
+ISA_FACTS: dict[str, IsaFacts]
 
 def lanes(isa: str) -> int: ...
 def map_supported(op: str, dtype: str, y_dtype: str) -> bool: ...

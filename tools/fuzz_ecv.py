@@ -34,6 +34,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from edgecv.engine.refs import ref_to
+
 ROOT = Path(__file__).resolve().parent.parent
 # Of operators that the detector beside it does not have: lookups, sorting, sums, strided copies.
 GRAPH = """
@@ -113,7 +115,7 @@ STAGED: dict[str, Any] = {
 NUMBERS = (
     *(0, 1, 2, 3, 4, 7, 8, 15, 16, 31, 63, 64, 65, 127, 255, 256, 4095, 4096, 65535, 65536),
     *(2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**47, 2**48 - 1, 2**48, 2**62, 2**63 - 1),
-    *(slot << 48 | offset for slot in range(10) for offset in (0, 4, 64, 4096)),
+    *(ref_to(slot, address) for slot in range(10) for address in (0, 4, 64, 4096)),
 )
 TEXTS = ("", "x", "../../x", "\0", "ü" * 50, "float32", "int64", "object", "a" * 1000)
 

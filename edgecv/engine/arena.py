@@ -19,30 +19,30 @@ class Span:
 
 
 def pack(spans: Mapping[int, Span], aliases: Iterable[tuple[int, int]] = ()) -> tuple[dict[int, int], int]:
-    """Offsets in bytes for spans of memory, and the size of the whole.
+    """Addresses for spans of memory, and the size of the whole.
 
-    Largest first, each at the lowest place that nothing alive at the same time covers. aliases: (result,
+    Largest first, each at the lowest one that nothing alive at the same time covers. aliases: (result,
     source): the result may lie where the source does, if the source is not needed after the step that makes
     the result.
     """
     merged, members = _merge(spans, aliases)
-    offsets: dict[int, int] = {}
+    addresses: dict[int, int] = {}
     total = 0
     for key in sorted(merged, key=lambda k: (-merged[k].bytes, merged[k].first, k)):
         span = merged[key]
         busy = sorted(
-            (offsets[other], offsets[other] + _padded(merged[other].bytes))
-            for other in offsets
+            (addresses[other], addresses[other] + _padded(merged[other].bytes))
+            for other in addresses
             if merged[other].first <= span.last and span.first <= merged[other].last
         )
-        place = 0
+        address = 0
         for start, end in busy:
-            if place + _padded(span.bytes) <= start:
+            if address + _padded(span.bytes) <= start:
                 break
-            place = max(place, end)
-        offsets[key] = place
-        total = max(total, place + _padded(span.bytes))
-    return {number: offsets[key] for key, numbers in members.items() for number in numbers}, total
+            address = max(address, end)
+        addresses[key] = address
+        total = max(total, address + _padded(span.bytes))
+    return {number: addresses[key] for key, numbers in members.items() for number in numbers}, total
 
 
 def _merge(

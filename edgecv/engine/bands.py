@@ -8,12 +8,14 @@ and the map needs no more memory than the rows of it that are at work.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecv.engine.program import OFFSET_BITS, OFFSET_MASK, Ints, Place, Program, Step, Storage
+from edgecv.engine.program import Program, Ref, Step, Storage
+from edgecv.engine.refs import FLOAT_BYTES, Ints
+from edgecv.engine.rows import Points, Rows
 
 
 @dataclass(frozen=True)
@@ -114,108 +116,19 @@ def _link(program: Program, users: Counter[int], first: Step, second: Step, limi
         for n in first.storages & second.storages
         if program.storages[n].space == "arena" and users[n] == 2
     ]
-    if len(shared) != 1 or shared[0].bytes < limits.least:
+    if len(shared) != 1 or shared[0].bytes < limits.least or first.rows is None or second.rows is None:
         return None
-    made = _made(program, first, shared[0])
-    return None if made is None else _read(program, second, shared[0], *made)
-
-
-def _numbers(step: Step) -> dict[str, int]:
-    return {name: value for name, value in step.fields.items() if isinstance(value, int)}
-
-
-def _places(step: Step, name: str) -> Ints:
-    place = step.fields[name]
-    if not isinstance(place, Place) or place.table is None:
-        return np.zeros(0, np.int64)
-    return place.table.places
-
-
-def _is_in(step: Step, name: str, storage: Storage) -> bool:
-    place = step.fields[name]
-    return isinstance(place, Place) and place.value >> OFFSET_BITS == storage.number
-
-
-def _made(program: Program, step: Step, storage: Storage) -> tuple[int, int, int] | None:
-    """Blocks, pixels of a block and of a row of what a step makes; a row of 0: of any. None: not by rows."""
-    number, lanes = _numbers(step), program.lanes
-    if step.op in ("depthwise", "pool"):
-        places = _places(step, "blocks").reshape(-1, 2)
-        pixels = number["out_h"] * number["out_w"]
-        made = storage.place + np.arange(len(places)) * pixels * lanes * 4
-        if not np.array_equal(places[:, 1], made):
-            return None
-        return len(places), pixels, number["out_w"]
-    if step.op != "conv" or not _is_in(step, "y", storage) or _is_set(step, "residual"):
+    (storage,) = shared
+    made, reads = first.rows.writes, second.rows.reads
+    if made is None or reads is None or storage.number in second.rows.others:
         return None
-    pixels = number["runs"] * number["pixels"]
-    blocks = storage.bytes // (pixels * lanes * 4)
-    place = step.fields["y"]
-    is_dense = number["y_pixel"] == lanes and number["y_block"] == pixels * lanes
-    is_whole = isinstance(place, Place) and place.value == storage.place
-    if not is_dense or not is_whole or storage.bytes != blocks * pixels * lanes * 4:
+    if not made.fills(storage.ref, storage.bytes, program.lanes):
         return None
-    if number["runs"] == 1:
-        return None if number["n_planes"] else (blocks, pixels, 0)
-    return (blocks, pixels, number["pixels"]) if number["y_run"] == number["pixels"] * lanes else None
-
-
-def _is_set(step: Step, name: str) -> bool:
-    value = step.fields[name]
-    return bool(value.value if isinstance(value, Place) else value)
-
-
-def _read(
-    program: Program, step: Step, storage: Storage, blocks: int, pixels: int, width: int
-) -> Link | None:
-    """What a step reads of a map of so many blocks and pixels; None where it does not go by rows."""
-    number, lanes = _numbers(step), program.lanes
-    if step.op in ("depthwise", "pool"):
-        if (_places(step, "blocks").reshape(-1, 2)[:, 1] >> OFFSET_BITS == storage.number).any():
-            return None
-        h, w = number["in_h"], number["in_w"]
-        if step.op == "pool":
-            first, end = _windows(program, step)
-        else:
-            first = np.arange(number["out_h"]) * number["stride_y"] - number["pad_top"]
-            end = first + (number["kernel_h"] - 1) * number["dilation_y"] + 1
-    elif step.op != "conv" or _is_in(step, "y", storage) or _is_in(step, "residual", storage):
+    needed = reads.of(made, storage.number, program.lanes)
+    # What is made once is never made again.
+    if needed is None or not (np.diff(needed.first) >= 0).all():
         return None
-    elif number["n_planes"]:
-        if number["plane_lanes"] != lanes or number["plane_row"] != number["in_w"] * lanes:
-            return None
-        if number["runs"] == 1:
-            return None
-        h, w = number["in_h"], number["in_w"]
-        first = np.arange(number["runs"]) * number["stride_y"] - number["pad_top"]
-        end = first + number["extent_y"]
-    else:
-        # Of one pixel of every block.
-        places = _places(step, "offsets")
-        is_point = (places >> OFFSET_BITS == storage.number).all()
-        is_point &= ((places & OFFSET_MASK) % (pixels * lanes * 4) < lanes * 4).all()
-        if not is_point or not width:
-            return None
-        h, w = pixels // width, width
-        if number["runs"] == 1:
-            if number["x_pixel"] != lanes or number["pixels"] != pixels:
-                return None
-            first = np.arange(h)
-        elif number["x_run"] % (width * lanes) or (number["pixels"] - 1) * number["x_pixel"] >= width * lanes:
-            return None
-        else:
-            first = np.arange(number["runs"]) * (number["x_run"] // (width * lanes))
-        end = first + 1
-    if h * w != pixels or width not in (0, w):
-        return None
-    link = Link(storage, blocks, h, w, np.clip(first, 0, h), np.clip(end, 0, h))
-    return link if (np.diff(link.first) >= 0).all() else None
-
-
-def _windows(program: Program, step: Step) -> tuple[Ints, Ints]:
-    table = program.value_of(_place(step, "rows")).reshape(-1, 3).astype(np.int64)
-    is_empty = table[:, 0] >= table[:, 1]
-    return np.where(is_empty, 0, table[:, 0]), np.where(is_empty, 0, table[:, 1])
+    return Link(storage, len(made.refs), *needed)
 
 
 # ---- How they are cut
@@ -223,7 +136,7 @@ def _windows(program: Program, step: Step) -> tuple[Ints, Ints]:
 
 def _chain(start: int, links: Sequence[Link], lanes: int, threads: int, limits: Limits) -> Chain | None:
     """The most rows in a turn for which the strips are small enough; None where they never are."""
-    rooms = [limits.strips // len(links) // (link.blocks * link.w * lanes * 4) for link in links]
+    rooms = [limits.strips // len(links) // (link.blocks * link.w * lanes * FLOAT_BYTES) for link in links]
     made_rows = len(links[-1].first)
     other_rows = limits.other_rows if threads == 1 else limits.shared_rows
     for last in limits.last_rows:
@@ -251,28 +164,23 @@ def _rows_needed(link: Link, read: int, made: int) -> int:
 
 def _band(program: Program, steps: Sequence[Step], chain: Chain, threads: int) -> Step:
     strips = []
-    members = list(steps)
     for index, (link, rows) in enumerate(zip(chain.links, chain.rows, strict=True)):
         row = link.w * program.lanes
         strips.append((link.blocks, rows, row))
-        program.to_strip(link.storage, link.h * row * 4, rows * row * 4, index)
-        members[index] = _with_output(members[index], rows * row, chain.turns[index], link.w)
-        members[index + 1] = _with_input(program, members[index + 1], link.storage)
-    width = _out_width(steps[-1], len(chain.links[-1].first))
-    members[-1] = _with_chunks(members[-1], chain.turns[-1], width)
-    members = [_with_window(program, old, new) for old, new in zip(steps, members, strict=True)]
+        program.to_strip(link.storage, link.h * row * FLOAT_BYTES, rows * row * FLOAT_BYTES, index)
+    members = [_member(program, step, chain, index) for index, step in enumerate(steps)]
     # The last step writes before the first one has read all.
     storages = frozenset[int]().union(*(step.storages for step in steps))
     program.keep_apart(storages, frozenset[int]().union(*(step.storages for step in steps[:-1])))
     turns = -(-len(chain.links[-1].first) // chain.turns[-1])
-    fields: dict[str, int | Place] = {
+    fields: dict[str, int | Ref] = {
         "n_steps": len(steps),
-        "strips": Place(program.constant(np.array(strips, np.int64)).place),
+        "strips": Ref(program.constant(np.array(strips, np.int64)).ref),
         "chunk": share_of_turns(turns, threads),
     }
     moved = sum(step.bytes for step in steps) - 2 * chain.bytes
     label = " > ".join(step.label for step in steps)
-    return Step("band", label, fields, storages, sum(s.flops for s in steps), moved, tuple(members))
+    return Step("band", label, fields, storages, sum(s.flops for s in steps), moved, members=tuple(members))
 
 
 def share_of_turns(turns: int, threads: int) -> int:
@@ -288,62 +196,44 @@ def share_of_turns(turns: int, threads: int) -> int:
     return min(range(1, most + 1), key=lambda chunk: (end(chunk), -chunk))
 
 
-def _with_input(program: Program, step: Step, storage: Storage) -> Step:
-    """The step with its input in a strip."""
-    if step.op != "conv":
-        return step
-    if step.fields["n_planes"]:
+def _member(program: Program, step: Step, chain: Chain, index: int) -> Step:
+    """The step in chunks of whole rows, read of the strip before it and written to the one after it."""
+    if step.rows is None:
+        raise AssertionError(f"{step.label} has no rows")
+    cut, is_last = step.rows.cut, index == len(chain.links)
+    width = cut.most // len(chain.links[-1].first) if is_last else chain.links[index].w
+    fields = dict(step.fields)
+    fields.update(cut.fields(chain.turns[index], width))
+    if index > 0:
+        _read_strip(program, step.rows, chain.links[index - 1].storage, fields)
+    if not is_last and step.rows.writes is not None and step.rows.writes.pitch:
+        fields[step.rows.writes.pitch] = chain.rows[index] * width * program.lanes
+    if cut.window is not None:
+        offsets = program.value_of(_ref(step, cut.window.offsets)).astype(np.int64)
+        table = cut.window.moved(offsets, _number(step.fields, cut.chunk), _number(fields, cut.chunk))
+        fields[cut.window.offsets] = Ref(program.constant(table.astype(np.int32)).ref)
+    return replace(step, fields=fields)
+
+
+def _read_strip(program: Program, rows: Rows, strip: Storage, fields: dict[str, int | Ref]) -> None:
+    if isinstance(rows.reads, Points):
+        fields[rows.reads.base] = Ref(strip.ref)
+    elif rows.reads is not None:
         # Of a strip, rows are at other distances than of a map: all that is read of it is gathered.
-        inner = ("x", "inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels")
-        program.drop_table(step.fields["inner"])
-        return replace(step, fields=step.fields | dict.fromkeys(inner, 0))
-    return replace(step, fields=step.fields | {"x": Place(storage.place)})
+        for name in rows.reads.besides:
+            program.drop_table(fields[name])
+            fields[name] = 0
 
 
-def _with_output(step: Step, block: int, rows: int, width: int) -> Step:
-    """The step with its output in a strip, blocks so many floats apart."""
-    if step.op == "conv":
-        step = replace(step, fields=step.fields | {"y_block": block})
-    return _with_chunks(step, rows, width)
+def _ref(step: Step, name: str) -> Ref:
+    ref = step.fields[name]
+    if not isinstance(ref, Ref):
+        raise AssertionError(f"{name} is a Ref")
+    return ref
 
 
-def _out_width(step: Step, rows: int) -> int:
-    number = _numbers(step)
-    if step.op != "conv":
-        return number["out_w"]
-    return number["pixels"] if number["runs"] > 1 else number["pixels"] // rows
-
-
-def _with_chunks(step: Step, rows: int, width: int) -> Step:
-    """The step cut into chunks of so many of its rows. width: pixels of a row."""
-    number = _numbers(step)
-    cut: dict[str, int | Place]
-    if step.op != "conv":
-        cut = {"chunk_blocks": number["n_blocks"], "chunk_rows": min(rows, number["out_h"])}
-    elif number["runs"] == 1:
-        cut = {"chunk_tiles": number["n_tiles"], "chunk_pixels": min(rows * width, number["pixels"])}
-    else:
-        cut = {"chunk_tiles": number["n_tiles"], "chunk_runs": min(rows, number["runs"])}
-    return replace(step, fields=step.fields | cut)
-
-
-def _with_window(program: Program, old: Step, new: Step) -> Step:
-    """The step with offsets for the window of its chunks, whose planes are as far apart as it has rows."""
-    number = _numbers(old)
-    if old.op != "conv" or not number["n_planes"]:
-        return new
-    row = number["window_w"] * number["plane_lanes"]
-    was, now = (
-        row * ((runs - 1) * number["stride_y"] + number["extent_y"])
-        for runs in (number["chunk_runs"], _numbers(new)["chunk_runs"])
-    )
-    planes, within = np.divmod(program.value_of(_place(old, "offsets")).astype(np.int64), was)
-    offsets = program.constant((planes * now + within).astype(np.int32))
-    return replace(new, fields=new.fields | {"offsets": Place(offsets.place)})
-
-
-def _place(step: Step, name: str) -> Place:
-    place = step.fields[name]
-    if not isinstance(place, Place):
-        raise AssertionError(f"{name} is a place")
-    return place
+def _number(fields: Mapping[str, int | Ref], name: str) -> int:
+    number = fields[name]
+    if isinstance(number, Ref):
+        raise AssertionError(f"{name} is a number")
+    return number

@@ -17,7 +17,7 @@ from edgecv.engine.lower import LOWERINGS, Lowering, Node, Tensor
 from edgecv.engine.outputs import Output
 from edgecv.engine.pipeline import optimize
 from edgecv.engine.program import Encoded, Program, Step, Storage
-from edgecv.engine.targets import share_places
+from edgecv.engine.targets import share_targets
 from edgecv.engine.views import Shape, Strided
 from edgecv.engine.weights import Weights
 from edgecv.errors import InputError, UnsupportedOperatorError
@@ -129,7 +129,7 @@ def _declare_inputs(
         shape = tuple(shapes[spec.name])
         size = int(np.prod(shape, dtype=np.int64)) * spec.dtype.itemsize
         storage = lowering.program.input(size, spec.name)
-        view = Strided.contiguous(storage.place, spec.dtype, shape)
+        view = Strided.contiguous(storage.ref, spec.dtype, shape)
         lowering.tensors[spec.name] = Tensor(spec.name, shape, spec.dtype, operands.get(spec.name), view)
 
 
@@ -153,10 +153,10 @@ def _declare_outputs(lowering: Lowering, graph: onnx_ir.Graph) -> list[tuple[onn
         shape, dtype = _static(value)
         storage.bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         if name not in lowering.tensors:
-            lowering.targets.setdefault(name, Strided.contiguous(storage.place, dtype, shape))
+            lowering.targets.setdefault(name, Strided.contiguous(storage.ref, dtype, shape))
         if not value.uses():
             lowering.leaving.add(name)
-    share_places(lowering, graph)
+    share_targets(lowering, graph)
     return declared
 
 
@@ -166,7 +166,7 @@ def _write_outputs(lowering: Lowering, declared: list[tuple[onnx_ir.Value, Stora
     for value, storage in declared:
         name = value.name or ""
         tensor = lowering.tensors[name]
-        target = Strided.contiguous(storage.place, tensor.dtype, tensor.shape)
+        target = Strided.contiguous(storage.ref, tensor.dtype, tensor.shape)
         storage.bytes = tensor.size * tensor.dtype.itemsize
         # What has been written there for others to read is not written again.
         view = tensor.forms.get("strided", tensor.view)
@@ -178,8 +178,8 @@ def _write_outputs(lowering: Lowering, declared: list[tuple[onnx_ir.Value, Stora
         outputs.append(Output(name, tensor.shape, tensor.dtype, rows))
     for count in counts:
         storage = lowering.program.output(8, count.name)
-        source = Strided.contiguous(count.place, np.int64, (1,))
-        lowering.write(source, Strided.contiguous(storage.place, np.int64, (1,)), count.name)
+        source = Strided.contiguous(count.ref, np.int64, (1,))
+        lowering.write(source, Strided.contiguous(storage.ref, np.int64, (1,)), count.name)
         outputs.append(Output(count.name, (1,), np.dtype(np.int64)))
     return tuple(outputs)
 

@@ -1,7 +1,6 @@
 """Program: what the native runtime executes, put together step by step, with memory still symbolic.
 
-A place is an int64: the number of a storage in the bits from 48 on, a byte offset below. `finish` gives every
-storage its address, in the form that `ext/simd/ops.h` tells, and encodes the steps.
+Refs (see `refs`) name storages until `finish` lays memory out; then they name slots, as in `ext/simd/ops.h`.
 """
 
 from __future__ import annotations
@@ -16,29 +15,45 @@ from numpy.typing import NDArray
 
 from edgecv import _simd
 from edgecv.engine.arena import ALIGNMENT, Span, pack
+from edgecv.engine.refs import (
+    ARENA,
+    CONSTANTS,
+    FIRST_INPUT,
+    FLOAT_BYTES,
+    NOWHERE,
+    STATE,
+    WEIGHTS,
+    Ints,
+    address_of,
+    ref_to,
+    storage_of,
+    storages_of,
+)
+from edgecv.engine.rows import Rows
 from edgecv.engine.weights import SHARED_BYTES, Weights
 from edgecv.errors import InputError
 
-Ints = NDArray[np.int64]
 Space = Literal["constant", "state", "arena", "weights", "input", "output", "strip"]
 
-OFFSET_BITS = 48
-OFFSET_MASK = (1 << OFFSET_BITS) - 1
-NOWHERE = 0
-# Of instruction sets that this build may have no kernels for: a program can be made for another machine.
-_LANES = {"sse42": 4, "avx2": 8, "avx512": 16, "neon": 4}
+
+def facts_of(isa: str) -> _simd.IsaFacts:
+    """What `ext/simd/isa_facts.h` has of an instruction set, by its label, be it built here or not.
+
+    Raises InputError for an unknown one.
+    """
+    if isa not in _simd.ISA_FACTS:
+        raise InputError(f"isa: expected one of {', '.join(_simd.ISA_FACTS)}, got {isa!r}")
+    return _simd.ISA_FACTS[isa]
 
 
 def lanes_of(isa: str) -> int:
     """Floats in a vector of an instruction set, by its label. Raises InputError for an unknown one."""
-    if isa not in _LANES:
-        raise InputError(f"isa: expected one of {', '.join(_LANES)}, got {isa!r}")
-    return _LANES[isa]
+    return facts_of(isa).lanes
 
 
 @dataclass
 class Storage:
-    """A piece of memory. number: its place in the program's list. bytes: its size, padding included."""
+    """A piece of memory. number: where it stands in the program's list. bytes: its size, padding included."""
 
     number: int
     space: Space
@@ -48,25 +63,25 @@ class Storage:
     last: int = -1
 
     @property
-    def place(self) -> int:
-        """Its first byte."""
-        return self.number << OFFSET_BITS
+    def ref(self) -> int:
+        """The Ref of its first byte."""
+        return ref_to(self.number)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Places, or distances between places, that are constants of the program once memory is laid out."""
+    """Refs, or distances between Refs, that are constants of the program once memory is laid out."""
 
     storage: Storage
-    places: Ints
+    refs: Ints
     unit: int  # 0: Refs; else distances in this many bytes, as int32
 
 
 @dataclass(frozen=True)
-class Place:
-    """A symbolic address as a field of a step; `storages` are those that the step touches through it."""
+class Ref:
+    """A Ref as a field of a step. table: whose Refs the step follows, where it is the Ref of one."""
 
-    value: int
+    value: int = NOWHERE
     table: Table | None = None
 
 
@@ -87,15 +102,17 @@ class Step:
     """One operation: its name in `_simd.OPS`, its fields, and what it is in the user's graph.
 
     flops: multiplications and additions of the operator, those of padded lanes not counted; 0 for what only
-    moves. bytes: read and written, weights included. members: of a band, the steps that it is made of.
+    moves. bytes: read and written, weights included. rows: what the step says of its rows, None where it has
+    none. members: of a band, the steps that it is made of.
     """
 
     op: str
     label: str
-    fields: dict[str, int | Place]
+    fields: dict[str, int | Ref]
     storages: frozenset[int]
     flops: float
     bytes: int
+    rows: Rows | None = None
     members: tuple[Step, ...] = ()
 
 
@@ -115,12 +132,13 @@ class Encoded:
 
 
 class Program:
-    """Steps over storages. isa: label of the instruction set; lanes: floats in its vectors."""
+    """Steps over storages. isa: label of the instruction set; facts: of it; lanes: floats in its vectors."""
 
     def __init__(self, isa: str, weights: Weights | None = None) -> None:
         self.isa = isa
         self.weights = Weights() if weights is None else weights
-        self.lanes = lanes_of(isa)
+        self.facts = facts_of(isa)
+        self.lanes = self.facts.lanes
         self.steps: list[Step] = []
         nothing = Storage(0, "constant", 0, "nothing")
         self.storages: list[Storage] = [nothing]
@@ -174,38 +192,48 @@ class Program:
         self._weight_offsets[storage.number] = offset
         return storage
 
-    def refs(self, places: Ints) -> Place:
-        """A table of places, row-major."""
-        return self._table(np.ascontiguousarray(places, np.int64), 0)
+    def refs(self, refs: Ints) -> Ref:
+        """A table of Refs, row-major."""
+        return self._table(np.ascontiguousarray(refs, np.int64), 0)
 
-    def distances(self, places: Ints, unit: int = 4) -> tuple[Place, Place]:
+    def distances(self, refs: Ints, unit: int = FLOAT_BYTES) -> tuple[Ref, Ref]:
         """Where to count from, and a table of int32 distances from there in units of `unit` bytes.
 
-        places: all in the arena, or all in one storage.
+        refs: that `are_together`.
         """
-        numbers = np.unique(places >> OFFSET_BITS)
-        if len(numbers) == 1 and self.storages[numbers[0]].space != "arena":
-            base = self.storages[int(numbers[0])]
-        else:
-            if any(self.storages[n].space != "arena" for n in numbers):
-                raise AssertionError("distances between different kinds of memory")
-            base = self.arena_start
-        return Place(base.place), self._table(np.ascontiguousarray(places, np.int64), unit)
+        if not self.are_together(refs):
+            raise AssertionError("distances between different kinds of memory")
+        return Ref(self._base_of(refs).ref), self._table(np.ascontiguousarray(refs, np.int64), unit)
+
+    def are_together(self, refs: Ints) -> bool:
+        """Whether one table of distances reaches all of them: all in the arena, or all in one storage."""
+        numbers = storages_of(refs)
+        return len(numbers) == 1 or all(self.storages[n].space == "arena" for n in numbers)
+
+    def _base_of(self, refs: Ints) -> Storage:
+        """Where distances to Refs that are together count from."""
+        numbers = storages_of(refs)
+        alone = self.storages[numbers[0]] if len(numbers) == 1 else self.arena_start
+        return self.arena_start if alone.space == "arena" else alone
+
+    def storage_at(self, ref: int) -> Storage:
+        """The storage that a Ref points into."""
+        return self.storages[storage_of(ref)]
 
     def may_share(self, result: Storage, source: Storage) -> None:
         """The step that writes `result` reads each element of `source` before it writes over it."""
         if result.bytes == source.bytes and {result.space, source.space} == {"arena"}:
             self._aliases.append((result.number, source.number))
 
-    def value_of(self, place: Place) -> NDArray[Any]:
-        """The constant that a place is the start of."""
-        return self._constants[place.value >> OFFSET_BITS]
+    def value_of(self, ref: Ref) -> NDArray[Any]:
+        """The constant that a Ref is the start of."""
+        return self._constants[storage_of(ref.value)]
 
-    def drop_table(self, place: int | Place) -> None:
-        """Forget a table of places that no step names any more."""
-        if isinstance(place, Place) and place.table is not None:
-            self._tables = [table for table in self._tables if table is not place.table]
-            place.table.storage.bytes = 0
+    def drop_table(self, ref: int | Ref) -> None:
+        """Forget a table of Refs that no step names any more."""
+        if isinstance(ref, Ref) and ref.table is not None:
+            self._tables = [table for table in self._tables if table is not ref.table]
+            ref.table.storage.bytes = 0
 
     # ---- steps
 
@@ -213,35 +241,37 @@ class Program:
         self,
         op: str,
         label: str,
+        rows: Rows | None = None,
         /,
         *,
         flops: float = 0.0,
         moved: int | None = None,
-        **fields: int | float | Place | Storage,
+        **fields: int | float | Ref | Storage,
     ) -> Step:
-        """Append a step. Fields: whole numbers, floats, places; every field of the operation, by name.
+        """Append a step. Fields: whole numbers, floats, Refs; every field of the operation, by name.
 
+        rows: what it says of its rows, where it goes by rows.
         moved: bytes read and written; by default those of all memory that the step touches, tables left out.
         """
         wanted = _simd.OPS[op]
         if set(fields) != set(wanted):
             raise AssertionError(f"{op}: fields {sorted(set(fields) ^ set(wanted))} missing or unknown")
-        encoded: dict[str, int | Place] = {}
+        encoded: dict[str, int | Ref] = {}
         touched: set[int] = set()
         for name in wanted:
             value = fields[name]
             if isinstance(value, Storage):
-                value = Place(value.place)
+                value = Ref(value.ref)
             if isinstance(value, float):
                 value = int.from_bytes(struct.pack("<f", value), "little")
-            if isinstance(value, Place):
-                touched.add(value.value >> OFFSET_BITS)
+            if isinstance(value, Ref):
+                touched.add(storage_of(value.value))
                 if value.table is not None:
-                    touched.update((np.unique(value.table.places >> OFFSET_BITS)).tolist())
-            encoded[name] = value if isinstance(value, Place) else int(value)
+                    touched.update(storages_of(value.table.refs))
+            encoded[name] = value if isinstance(value, Ref) else int(value)
         if moved is None:
             moved = sum(self.storages[n].bytes for n in touched if n not in self._table_numbers)
-        step = Step(op, label, encoded, frozenset(touched), flops, moved)
+        step = Step(op, label, encoded, frozenset(touched), flops, moved, rows)
         index = len(self.steps)
         for number in touched:
             storage = self.storages[number]
@@ -274,28 +304,29 @@ class Program:
                 storage.last = index
 
     def finish(self) -> Encoded:
-        """Lay memory out, resolve every place, encode."""
+        """Lay memory out, let every Ref name a slot, encode."""
+        # Of each storage, the Ref of its first byte in its slot.
         bases = np.zeros(len(self.storages), np.int64)
-        arena_bytes = self._place_arena(bases)
-        state_bytes = self._place_in_order("state", 2, bases)
-        constant_bytes = self._place_in_order("constant", 1, bases)
+        arena_bytes = self._lay_out_arena(bases)
+        state_bytes = self._lay_out_in_order("state", STATE, bases)
+        constant_bytes = self._lay_out_in_order("constant", CONSTANTS, bases)
         for number, offset in self._weight_offsets.items():
-            bases[number] = (4 << OFFSET_BITS) | offset
+            bases[number] = ref_to(WEIGHTS, offset)
         runs: dict[str, list[int]] = {"input": [], "output": []}
-        slot = 5
+        slot = FIRST_INPUT
         for space in ("input", "output"):
             for storage in (s for s in self.storages if s.space == space):
-                bases[storage.number] = slot << OFFSET_BITS
+                bases[storage.number] = ref_to(slot)
                 runs[space].append(storage.bytes)
                 slot += 1
         for number, strip in self._strips.items():
-            bases[number] = slot + strip.slot << OFFSET_BITS
+            bases[number] = ref_to(slot + strip.slot)
         constants = np.zeros(constant_bytes, np.uint8)
         for number, value in self._constants.items():
-            start = int(bases[number] & OFFSET_MASK)
+            start = address_of(int(bases[number]))
             constants[start : start + value.nbytes] = value.reshape(-1).view(np.uint8)
         for table in self._tables:
-            start = int(bases[table.storage.number] & OFFSET_MASK)
+            start = address_of(int(bases[table.storage.number]))
             data = self._resolved_table(table, bases)
             constants[start : start + data.nbytes] = data.view(np.uint8)
         words: list[int] = []
@@ -304,7 +335,7 @@ class Program:
             for part in (step, *step.members):
                 words.append(index_of[part.op])
                 for item in part.fields.values():
-                    words.append(_resolve(item.value, bases) if isinstance(item, Place) else item)
+                    words.append(_resolve(item.value, bases) if isinstance(item, Ref) else item)
         return Encoded(
             isa=self.isa,
             steps=np.array(words, np.int64),
@@ -322,50 +353,46 @@ class Program:
         self.storages.append(storage)
         return storage
 
-    def _table(self, places: Ints, unit: int) -> Place:
-        size = places.size * (4 if unit else 8)
-        table = Table(self._storage("constant", size, "table"), places, unit)
+    def _table(self, refs: Ints, unit: int) -> Ref:
+        size = refs.size * (4 if unit else 8)
+        table = Table(self._storage("constant", size, "table"), refs, unit)
         self._tables.append(table)
         self._table_numbers.add(table.storage.number)
-        return Place(table.storage.place, table)
+        return Ref(table.storage.ref, table)
 
-    def _place_arena(self, bases: Ints) -> int:
+    def _lay_out_arena(self, bases: Ints) -> int:
         used = [s for s in self.storages if s.space == "arena" and s.first >= 0 and s.bytes]
         spans = {s.number: Span(s.bytes, s.first, s.last) for s in used}
         offsets, total = pack(spans, self._aliases)
-        bases[self.arena_start.number] = 3 << OFFSET_BITS
+        bases[self.arena_start.number] = ref_to(ARENA)
         for number, offset in offsets.items():
-            bases[number] = (3 << OFFSET_BITS) | offset
+            bases[number] = ref_to(ARENA, offset)
         return total
 
-    def _place_in_order(self, space: Space, slot: int, bases: Ints) -> int:
+    def _lay_out_in_order(self, space: Space, slot: int, bases: Ints) -> int:
         end = 0
         for storage in self.storages[1:]:
             if storage.space == space:
-                bases[storage.number] = (slot << OFFSET_BITS) | end
+                bases[storage.number] = ref_to(slot, end)
                 end += -(-storage.bytes // ALIGNMENT) * ALIGNMENT
         return end
 
     def _resolved_table(self, table: Table, bases: Ints) -> NDArray[Any]:
-        places = table.places.reshape(-1)
-        for number in self._strips.keys() & set((places >> OFFSET_BITS).tolist()):
+        refs = table.refs.reshape(-1)
+        for number in self._strips.keys() & set(storages_of(refs)):
             strip = self._strips[number]
-            blocks, within = np.divmod(places & OFFSET_MASK, strip.pitch)
-            moved = (number << OFFSET_BITS) + blocks * strip.strip_pitch + within
-            places = np.where(places >> OFFSET_BITS == number, moved, places)
-        full: Ints = bases[places >> OFFSET_BITS] + (places & OFFSET_MASK)
+            blocks, within = np.divmod(address_of(refs), strip.pitch)
+            in_strip = ref_to(number) + blocks * strip.strip_pitch + within
+            refs = np.where(storage_of(refs) == number, in_strip, refs)
+        full: Ints = bases[storage_of(refs)] + address_of(refs)
         if table.unit == 0:
             return full
-        numbers = np.unique(places >> OFFSET_BITS)
-        start = int(bases[self.arena_start.number])
-        if len(numbers) == 1 and self.storages[numbers[0]].space != "arena":
-            start = int(bases[numbers[0]])
-        distances = (full - start) // table.unit
+        distances = (full - bases[self._base_of(refs).number]) // table.unit
         if len(distances) and max(abs(int(distances.min())), abs(int(distances.max()))) >= 1 << 31:
             raise InputError("the network's values take 8 GiB or more: expected smaller inputs")
         narrow: NDArray[np.int32] = distances.astype(np.int32)
         return narrow
 
 
-def _resolve(place: int, bases: Sequence[int] | Ints) -> int:
-    return int(bases[place >> OFFSET_BITS]) + (place & OFFSET_MASK)
+def _resolve(ref: int, bases: Ints) -> int:
+    return int(bases[storage_of(ref)]) + address_of(ref)

@@ -1,4 +1,4 @@
-"""Where results are made: the parts of what a Concat joins at their places in the whole, if they are strided.
+"""Where results are made: the parts of what a Concat joins inside the whole, if they are strided.
 
 Nothing is moved and no step added: lowering functions that make a result with strides ask where to put it.
 Results that lie in blocks are not affected; they are copied when the whole is read. Convolutions ask too, and
@@ -23,8 +23,8 @@ _ONNX = ("", "ai.onnx")
 _ALONG_ANY = ("Softmax", "LogSoftmax", "Hardmax")
 
 
-def share_places(lowering: Lowering, graph: onnx_ir.Graph) -> None:
-    """Tell the places of parts of outputs and of what is joined inside, through reshapes."""
+def share_targets(lowering: Lowering, graph: onnx_ir.Graph) -> None:
+    """Tell parts of outputs, and parts of what is joined inside, where they are to lie, through reshapes."""
     turned: set[str] = set()
     for node in reversed(tuple(graph)):
         value = node.outputs[0] if node.outputs else None
@@ -53,17 +53,17 @@ def _made_by(value: onnx_ir.Value | None, *operators: str, domains: Sequence[str
 
 
 def _whole(lowering: Lowering, value: onnx_ir.Value) -> Strided | None:
-    """The place of a whole: the caller's array, or memory that is only taken if a part is made there."""
+    """Where a whole is to lie: the caller's array, or memory that is only taken if a part is made there."""
     name, shape = value.name or "", _shape(value)
     if name not in lowering.targets and shape is not None and value.dtype is not None:
         dtype = value.dtype.numpy()
         storage = lowering.program.arena(math.prod(shape) * dtype.itemsize, name)
-        lowering.targets[name] = Strided.contiguous(storage.place, dtype, shape)
+        lowering.targets[name] = Strided.contiguous(storage.ref, dtype, shape)
     return lowering.targets.get(name)
 
 
 def _tell_turned(lowering: Lowering, value: onnx_ir.Value, target: Strided, turned: set[str]) -> bool:
-    """A place whose axes stand in another order, for what can write so: see `_ALONG_ANY`, and convolutions.
+    """A target whose axes stand in another order, for what can write so: see `_ALONG_ANY`, and convolutions.
 
     In the caller's array it is told through reshapes and to the parts of what is joined. turned: gets the
     names of wholes whose parts know. Returns whether any step was told.
@@ -78,10 +78,10 @@ def _tell_turned(lowering: Lowering, value: onnx_ir.Value, target: Strided, turn
         return True
     told = False
     if is_wanted and _made_by(value, "Reshape", "Identity") and node.inputs[0] is not None:
-        place = _reshaped(node.inputs[0], target)
-        told = place is not None and _tell_turned(lowering, node.inputs[0], place, turned)
+        reshaped = _reshaped(node.inputs[0], target)
+        told = reshaped is not None and _tell_turned(lowering, node.inputs[0], reshaped, turned)
     elif is_wanted and _made_by(value, "Concat"):
-        tell = [_tell_turned(lowering, part, place, turned) for part, place in _parts(node, target)]
+        tell = [_tell_turned(lowering, part, own, turned) for part, own in _parts(node, target)]
         told = any(tell)
         if told:
             _tell(lowering, value, target)
@@ -90,18 +90,18 @@ def _tell_turned(lowering: Lowering, value: onnx_ir.Value, target: Strided, turn
 
 
 def _reshaped(value: onnx_ir.Value, target: Strided) -> Strided | None:
-    """The place of what is reshaped; None where strides cannot tell it."""
+    """Where what is reshaped is to lie; None where strides cannot tell."""
     shape = _shape(value)
     return None if shape is None else target.reshape(shape)
 
 
 def _tell_parts(lowering: Lowering, node: onnx_ir.Node, whole: Strided | None) -> None:
-    for part, place in [] if whole is None else _parts(node, whole):
-        _tell(lowering, part, place)
+    for part, target in [] if whole is None else _parts(node, whole):
+        _tell(lowering, part, target)
 
 
 def _parts(node: onnx_ir.Node, whole: Strided) -> list[tuple[onnx_ir.Value, Strided]]:
-    """What a Concat joins, up to the first part of unknown size, and the place of each."""
+    """What a Concat joins, up to the first part of unknown size, and the target of each."""
     axis = node.attributes["axis"].as_int() % len(whole.shape)
     found: list[tuple[onnx_ir.Value, Strided]] = []
     start = 0
@@ -120,7 +120,7 @@ def _tell(lowering: Lowering, value: onnx_ir.Value, target: Strided | None) -> N
 
 
 def _may_take(value: onnx_ir.Value, target: Strided) -> bool:
-    """A place with gaps is for values that nothing else reads: others may want theirs in one piece."""
+    """A target with gaps is for values that nothing else reads: others may want theirs in one piece."""
     if value.producer() is None or value.is_graph_output():
         return False
     return target.is_contiguous or len(tuple(value.uses())) == 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from edgecv.engine.program import Ints
+from edgecv.engine.refs import Ints, moved, walk
 
 Shape = tuple[int, ...]
 
@@ -29,7 +29,7 @@ _ANCHOR_ADDRESS: int = _ANCHOR.__array_interface__["data"][0]
 class Planes:
     """float32 planes of h x w pixels, each anywhere.
 
-    refs: the place of each plane's first pixel; its axes are the tensor's axes that are not pixels. spatial:
+    refs: the Ref of each plane's first pixel; its axes are the tensor's axes that are not pixels. spatial:
     the tensor's axes that are (h, w), or the two as one, or any split of them. at: where they stand: the
     tensor's shape is refs.shape[:at] + spatial + refs.shape[at:]. row, pixel: floats from one to the next.
     lanes: floats in a vector where planes are lanes of blocks, [h][w][lanes]; else 0.
@@ -73,6 +73,11 @@ class Planes:
                     return replace(self, refs=refs, spatial=shape[wide[0] : wide[1]], at=wide[0])
         return None
 
+    def pixels(self, refs: Ints, ys: Sequence[int], xs: Sequence[int]) -> Ints:
+        """The Refs of pixels, some maybe outside, of planes that start at refs: (planes, rows x columns)."""
+        rows, columns = np.array(ys, np.int64) * self.row, np.array(xs, np.int64) * self.pixel
+        return moved(refs[:, None], np.add.outer(rows, columns).reshape(-1))
+
     @property
     def is_dense(self) -> bool:
         """Whether pixels follow one another without gaps, lanes between them."""
@@ -96,7 +101,7 @@ class Planes:
         if self.spatial == (self.w,) and self.h > 1:
             return None
         pitch = self.row if is_row else self.pixel
-        refs = self.refs + 4 * first * pitch
+        refs = moved(self.refs, first * pitch)
         if is_row:
             return replace(self, refs=refs, spatial=(count, self.w), h=count, row=step * pitch)
         return replace(self, refs=refs, spatial=(*self.spatial[:-1], count), w=count, pixel=step * pitch)
@@ -133,20 +138,20 @@ class Planes:
 
 @dataclass(frozen=True)
 class Strided:
-    """A tensor as NumPy would have it. place: of its first element. strides: in elements."""
+    """A tensor as NumPy would have it. ref: of its first element. strides: in elements."""
 
-    place: int
+    ref: int
     dtype: np.dtype[Any]
     shape: Shape
     strides: Shape
 
     @classmethod
-    def contiguous(cls, place: int, dtype: Any, shape: Shape) -> Strided:
+    def contiguous(cls, ref: int, dtype: Any, shape: Shape) -> Strided:
         """Row-major, without gaps."""
         strides = [1] * len(shape)
         for axis in range(len(shape) - 1, 0, -1):
             strides[axis - 1] = strides[axis] * max(shape[axis], 1)
-        return cls(place, np.dtype(dtype), tuple(shape), tuple(strides))
+        return cls(ref, np.dtype(dtype), tuple(shape), tuple(strides))
 
     @property
     def size(self) -> int:
@@ -156,13 +161,13 @@ class Strided:
     @property
     def is_contiguous(self) -> bool:
         """Whether it is row-major without gaps."""
-        plain = Strided.contiguous(self.place, self.dtype, self.shape)
+        plain = Strided.contiguous(self.ref, self.dtype, self.shape)
         pairs = zip(self.shape, self.strides, plain.strides, strict=True)
         return all(n == 1 or mine == wanted for n, mine, wanted in pairs)
 
     def lies_as(self, other: Strided) -> bool:
         """Whether each element is where the other has it."""
-        same = (self.place, self.dtype, self.shape) == (other.place, other.dtype, other.shape)
+        same = (self.ref, self.dtype, self.shape) == (other.ref, other.dtype, other.shape)
         steps = zip(self.shape, self.strides, other.strides, strict=True)
         return same and all(n == 1 or mine == theirs for n, mine, theirs in steps)
 
@@ -170,9 +175,16 @@ class Strided:
         """What an operation of NumPy that makes a view does to it."""
         seen = index(as_strided(_ANCHOR, self.shape, self.strides))
         offset = seen.__array_interface__["data"][0] - _ANCHOR_ADDRESS if seen.size else 0
-        return replace(
-            self, place=self.place + offset * self.dtype.itemsize, shape=seen.shape, strides=seen.strides
-        )
+        ref = moved(self.ref, offset, self.dtype.itemsize)
+        return replace(self, ref=ref, shape=seen.shape, strides=seen.strides)
+
+    def refs(self) -> Ints:
+        """The Ref of each element."""
+        return walk(self.ref, self.shape, self.strides, self.dtype.itemsize)
+
+    def along(self, axis: int) -> Ints:
+        """The Refs of the elements along one axis that are the first along the others."""
+        return replace(self, shape=(self.shape[axis],), strides=(self.strides[axis],)).refs()
 
     def transpose(self, order: Sequence[int]) -> Strided:
         """The axes in another order."""
@@ -197,10 +209,7 @@ class Strided:
             return None
         spatial = 2 if len(self.shape) > 3 else 1
         lead = self.shape[:-spatial]
-        refs = np.full(lead, self.place, np.int64)
-        for axis, (n, stride) in enumerate(zip(lead, self.strides, strict=False)):
-            steps = np.arange(n, dtype=np.int64) * stride * 4
-            refs += steps.reshape((-1,) + (1,) * (len(lead) - axis - 1))
+        refs = replace(self, shape=lead, strides=self.strides[:-spatial]).refs()
         h = self.shape[-2] if spatial == 2 else 1
         row = self.strides[-2] if spatial == 2 else self.shape[-1] * self.strides[-1]
         tail = self.shape[-spatial:]

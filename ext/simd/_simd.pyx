@@ -17,6 +17,7 @@ from libc.stdlib cimport calloc, free
 
 from isa cimport isa_from_label, isa_is_supported
 from simd cimport (
+    IsaFacts as NativeFacts,
     Names,
     NativeContext,
     NativePlan,
@@ -36,9 +37,11 @@ from simd cimport (
     context_free,
     context_reset,
     context_run,
+    isa_facts,
     kAlignment,
     kMostCpus,
     kMostThreads,
+    kMostTileBlocks,
     map_nd_supported,
     op_names,
     plan_create,
@@ -54,6 +57,8 @@ from simd cimport (
     threads_free,
     usable_cpus,
 )
+
+from collections import namedtuple
 
 import numpy as np
 
@@ -83,6 +88,24 @@ cdef dict _catalog(Names (*names_at)(int) noexcept nogil):
 
 OPS = _catalog(&op_names)
 CHOICES = _catalog(&choice_names)
+
+IsaFacts = namedtuple("IsaFacts", ("lanes", "registers", "pairs", "tile_blocks", "tile_pixels"))
+
+
+cdef dict _facts():
+    cdef const NativeFacts* facts = isa_facts(0)
+    cdef int i
+    found = {}
+    while facts != NULL:
+        pixels = tuple([facts.tile_pixels[i] for i in range(kMostTileBlocks)])
+        found[facts.name.decode()] = IsaFacts(
+            facts.lanes, facts.registers, bool(facts.pairs), facts.tile_blocks, pixels
+        )
+        facts = isa_facts(len(found))
+    return found
+
+
+ISA_FACTS = _facts()
 
 
 cdef int _isa_index(object label) except -1:

@@ -8,14 +8,9 @@
 namespace ecv {
 namespace {
 
-enum class OpCode : int64_t {
-#define X(name) name,
-    ECV_SIMD_OPS(X)
-#undef X
-};
-
 constexpr int64_t kMostRows = 1 << 20;
-constexpr int64_t kTileFields = 4;
+// Strides and counts of rows are no larger, so that products of two, and sums of those, fit.
+constexpr int64_t kMost = int64_t{1} << 30;
 constexpr int64_t kStripFields = 3;
 constexpr int64_t kFloat = sizeof(float);
 
@@ -27,21 +22,19 @@ Examined unsound(const char* problem) { return {problem, 0, 0}; }
 // one.
 class Ends {
   public:
-    Ends(const Band& band, const Memory& memory, int64_t lanes, int64_t index)
-        : memory(memory),
-          lanes(lanes),
+    Ends(const Band& band, int64_t lanes, int64_t index)
+        : lanes(lanes),
           in(index > 0 ? &band.strips[index - 1] : nullptr),
           out(index + 1 < band.step.n_steps ? &band.strips[index] : nullptr),
           first_slot_(band.first_slot),
           out_slot_(band.first_slot + index) {}
 
-    const Memory& memory;
     const int64_t lanes;
     const BandStrip* const in;
     const BandStrip* const out;
 
     // For what strips are not for: weights, residuals.
-    bool is_outside(int64_t ref) const { return ref_slot(ref) < first_slot_; }
+    bool is_outside(int64_t ref) const { return ref >= 0 && ref_slot(ref) < first_slot_; }
     bool is_input(int64_t ref) const { return in && ref_slot(ref) == out_slot_ - 1; }
     // Whether a block that starts at the Ref lies outside all strips, or with all the rows that are there at
     // a time inside the right one.
@@ -52,7 +45,7 @@ class Ends {
 
   private:
     static bool has_block(const BandStrip& strip, int64_t ref) {
-        return ref_offset(ref) <= (strip.blocks - 1) * strip.rows * strip.row * kFloat;
+        return ref_address(ref) <= (strip.blocks - 1) * strip.rows * strip.row * kFloat;
     }
 
     const int64_t first_slot_, out_slot_;
@@ -61,91 +54,60 @@ class Ends {
 constexpr char kLeaves[] = "it touches what is not of its strips";
 constexpr char kNoRows[] = "its rows are none of its strips";
 
-// Of steps with tables of blocks. Also tells of the strip that it writes what its chunks make.
-template <typename T>
-const char* check_blocks(const T& s, const Ends& ends, BandStrip* made) {
-    if (s.chunk_blocks < s.n_blocks) return "a chunk of it has not all blocks";
-    if ((ends.in && s.in_w != ends.in->row / ends.lanes) || (made && s.out_w != made->row / ends.lanes))
-        return kNoRows;
-    const auto* blocks = at<const int64_t>(ends.memory, s.blocks);
-    for (int64_t i = 0; i < s.n_blocks; ++i)
-        if (!ends.can_read(blocks[2 * i]) || !ends.can_write(blocks[2 * i + 1])) return kLeaves;
-    if (made) {
-        made->chunk_rows = s.chunk_rows;
-        made->all_rows = s.out_h;
-    }
-    return nullptr;
-}
+bool is_distance(int64_t n) { return is_count(n, 0, INT32_MAX); }
 
-const char* check_input(const ConvStep& s, const Ends& ends) {
-    if (s.n_planes > 0) {
-        if (ends.in && (s.runs < 2 || s.plane_lanes != ends.lanes || s.plane_row != ends.in->row ||
-                        s.in_w > ends.in->row / ends.lanes))
+const char* check_windows(const RowWindows& reads, const Ends& ends) {
+    if (ends.in) {
+        if (reads.pixel != ends.lanes || reads.row != ends.in->row || reads.floats > ends.in->row)
             return kNoRows;
-        // Of a strip, rows are at other distances than of a plane.
-        if (s.inner_runs > 0 && (ends.in || !ends.is_outside(s.x))) return kLeaves;
-        const auto* planes = at<const int64_t>(ends.memory, s.planes);
-        for (int64_t i = 0; i < s.n_planes; ++i)
-            if (!ends.can_read(planes[i])) return kLeaves;
-        return nullptr;
+        if (!is_distance(reads.h) || !is_count(reads.first, -kMost, kMost) ||
+            !is_count(reads.stride, 0, kMost) || !is_count(reads.extent, 0, int64_t{1} << kAddressBits))
+            return kNoRows;
+        // Of a strip, rows are at other distances than of a map.
+        if (reads.besides) return kLeaves;
     }
-    if (ends.is_outside(s.x) && !ends.in) return nullptr;
-    if (!ends.is_input(s.x)) return kLeaves;
-    // Places are whole pixels: the last one of all rows is a pixel before their end.
-    if (!is_count(s.x_run, 0, INT32_MAX) || !is_count(s.x_pixel, 0, INT32_MAX) || s.x_run % ends.lanes != 0 ||
-        s.x_pixel % ends.lanes != 0)
+    for (int64_t i = 0; i < reads.blocks.n; ++i)
+        if (!ends.can_read(reads.blocks.table[i * reads.blocks.pitch])) return kLeaves;
+    return nullptr;
+}
+
+const char* check_points(const RowPoints& reads, const Ends& ends) {
+    if (!ends.in) return ends.is_outside(reads.base) ? nullptr : kLeaves;
+    if (!ends.is_input(reads.base)) return kLeaves;
+    // Whole pixels: the last one of all rows is a pixel before their end.
+    if (!is_count(reads.n, 1, kMost) || !is_distance(reads.run) || !is_distance(reads.pixel) ||
+        reads.run % ends.lanes != 0 || reads.pixel % ends.lanes != 0)
         return kNoRows;
-    const auto* offsets = at<const int32_t>(ends.memory, s.offsets);
-    const int64_t start = ref_offset(s.x) / kFloat;
-    const int64_t room =
-        (ends.in->blocks - 1) * ends.in->rows * ends.in->row + ends.lanes - (s.paired != 0 ? 1 : 0);
-    for (int64_t i = 0; i < s.n_offsets; ++i)
-        if (start + offsets[i] < 0 || start + offsets[i] >= room) return kLeaves;
-    return nullptr;
+    const int64_t start = ref_address(reads.base) / kFloat;
+    const int64_t room = (ends.in->blocks - 1) * ends.in->rows * ends.in->row + ends.lanes;
+    return start + reads.least < 0 || start + reads.most >= room ? kLeaves : nullptr;
 }
 
-const char* check_conv(const ConvStep& s, const Ends& ends, BandStrip* made) {
-    if (s.chunk_tiles < s.n_tiles) return "a chunk of it has not all tiles";
-    if (!ends.is_outside(s.residual) || !ends.is_outside(s.weights) || !ends.is_outside(s.bias))
-        return kLeaves;
-    if (const char* problem = check_input(s, ends)) return problem;
-    const auto* tiles = at<const int64_t>(ends.memory, s.tiles);
-    int64_t blocks = 0;
-    for (int64_t i = 0; i < s.n_tiles; ++i) {
-        const int64_t vectors = tiles[kTileFields * i];
-        blocks += s.paired != 0 ? (vectors + 1) / 2 : vectors;
-    }
-    const int64_t last = plus(s.y, times(times(blocks - 1, s.y_block), kFloat));
-    if (last < 0 || ref_slot(last) != ref_slot(s.y) || !ends.can_write(last)) return kLeaves;
+const char* check_written(const RowAccess& access, const Ends& ends, BandStrip* made) {
+    const RowsWritten& written = access.written;
+    const BlockRefs& blocks = written.blocks;
+    for (int64_t i = 0; i < blocks.n; ++i)
+        if (!ends.can_write(blocks.table ? blocks.table[i * blocks.pitch] : blocks.last)) return kLeaves;
     if (!made) return nullptr;
-    if (s.y_pixel != ends.lanes) return kNoRows;
+    if (written.pixel != ends.lanes) return kNoRows;
     const int64_t width = made->row / ends.lanes;
-    if (s.runs > 1) {
-        if (s.y_run != made->row || s.pixels > width) return kNoRows;
-        made->chunk_rows = s.chunk_runs;
-        made->all_rows = s.runs;
-    } else {
-        if (s.n_planes > 0 || s.pixels % width != 0 || s.chunk_pixels % width != 0) return kNoRows;
-        made->chunk_rows = s.chunk_pixels / width;
-        made->all_rows = s.pixels / width;
-    }
+    if (access.is_pixels ? access.made % width != 0 || access.chunk % width != 0
+                         : written.row != made->row || written.floats > made->row)
+        return kNoRows;
+    // It also tells of the strip what chunks make.
+    made->chunk_rows = access.is_pixels ? access.chunk / width : access.chunk;
+    made->all_rows = access.is_pixels ? access.made / width : access.made;
     return nullptr;
 }
 
-const char* check_member(const BandMember& member, const Ends& ends, BandStrip* made) {
-    switch (static_cast<OpCode>(member.op)) {
-        case OpCode::conv:
-            return check_conv(*static_cast<const ConvStep*>(member.fields), ends, made);
-        case OpCode::depthwise: {
-            const auto& s = *static_cast<const DepthwiseStep*>(member.fields);
-            if (!ends.is_outside(s.weights) || !ends.is_outside(s.bias)) return kLeaves;
-            return check_blocks(s, ends, made);
-        }
-        case OpCode::pool:
-            return check_blocks(*static_cast<const PoolStep*>(member.fields), ends, made);
-        default:
-            return "a step of it is of an op that does not go by rows";
-    }
+const char* check_member(const RowAccess& access, const Ends& ends, BandStrip* made) {
+    if (access.problem) return access.problem;
+    if (!is_distance(access.made) || access.made < 1 || access.chunk < 1) return kNoRows;
+    for (const int64_t ref : access.others)
+        if (!ends.is_outside(ref)) return kLeaves;
+    const char* const problem =
+        access.is_points ? check_points(access.points, ends) : check_windows(access.windows, ends);
+    return problem ? problem : check_written(access, ends, made);
 }
 
 // ---- Which rows a chunk of a step reads
@@ -157,29 +119,8 @@ Range inside(int64_t first, int64_t end, int64_t n) {
     return {first, end > first ? end : first};
 }
 
-Range rows_read(const ConvStep& s, int64_t chunk, int64_t row) {
-    const bool has_runs = s.runs > 1;
-    const Range part =
-        has_runs ? part_of(s.runs, s.chunk_runs, chunk) : part_of(s.pixels, s.chunk_pixels, chunk);
-    if (s.n_planes > 0)
-        return inside(part.first * s.stride_y - s.pad_top,
-                      (part.end - 1) * s.stride_y - s.pad_top + s.extent_y, s.in_h);
-    const int64_t first = part.first * (has_runs ? s.x_run : s.x_pixel);
-    const int64_t last =
-        has_runs ? (part.end - 1) * s.x_run + (s.pixels - 1) * s.x_pixel : (part.end - 1) * s.x_pixel;
-    return {first / row, last / row + 1};
-}
-
-Range rows_read(const DepthwiseStep& s, int64_t chunk) {
-    const Range part = part_of(s.out_h, s.chunk_rows, chunk);
-    return inside(part.first * s.stride_y - s.pad_top,
-                  (part.end - 1) * s.stride_y - s.pad_top + (s.kernel_h - 1) * s.dilation_y + 1, s.in_h);
-}
-
-Range rows_read(const PoolStep& s, const Memory& memory, int64_t chunk) {
-    const Range part = part_of(s.out_h, s.chunk_rows, chunk);
-    const auto* windows = at<const PoolWindow>(memory, s.rows);
-    Range rows{s.in_h, 0};
+Range rows_of(const PoolWindow* windows, const Range& part, int64_t h) {
+    Range rows{h, 0};
     for (int64_t i = part.first; i < part.end; ++i) {
         if (windows[i].first >= windows[i].end) continue;
         if (windows[i].first < rows.first) rows.first = windows[i].first;
@@ -188,15 +129,18 @@ Range rows_read(const PoolStep& s, const Memory& memory, int64_t chunk) {
     return rows.first < rows.end ? rows : Range{0, 0};
 }
 
-Range rows_read(const BandMember& member, const BandStrip& strip, const Memory& memory, int64_t chunk) {
-    switch (static_cast<OpCode>(member.op)) {
-        case OpCode::conv:
-            return rows_read(*static_cast<const ConvStep*>(member.fields), chunk, strip.row);
-        case OpCode::depthwise:
-            return rows_read(*static_cast<const DepthwiseStep*>(member.fields), chunk);
-        default:
-            return rows_read(*static_cast<const PoolStep*>(member.fields), memory, chunk);
+Range rows_read(const RowAccess& access, const BandStrip& strip, int64_t chunk) {
+    const Range part = part_of(access.made, access.chunk, chunk);
+    if (!access.is_points) {
+        const RowWindows& reads = access.windows;
+        if (reads.windows) return rows_of(reinterpret_cast<const PoolWindow*>(reads.windows), part, reads.h);
+        return inside(part.first * reads.stride + reads.first,
+                      (part.end - 1) * reads.stride + reads.first + reads.extent, reads.h);
     }
+    const RowPoints& reads = access.points;
+    const int64_t next = access.is_pixels ? reads.pixel : reads.run;
+    const int64_t last = (part.end - 1) * next + (reads.n - 1) * reads.pixel;
+    return {part.first * next / strip.row, last / strip.row + 1};
 }
 
 // The chunks that make these rows.
@@ -231,17 +175,17 @@ const char* take_strips(const Memory& memory, int lanes, Band* band) {
         if (!is_count(strip.blocks, 1, kMostRows) || !is_count(strip.rows, 1, kMostRows) ||
             !is_count(strip.row, lanes, INT32_MAX) || strip.row % lanes != 0)
             return "a strip is none";
-        if (!is_count(bytes_of(strip), 1, int64_t{1} << kOffsetBits)) return "a strip is too large";
+        if (!is_count(bytes_of(strip), 1, int64_t{1} << kAddressBits)) return "a strip is too large";
     }
     return nullptr;
 }
 
 // Whether every chunk of a step finds its rows in the strip before it.
-const char* check_rows(const BandMember& member, const BandStrip& strip, const Memory& memory) {
+const char* check_rows(const BandMember& member, const BandStrip& strip) {
     if (!is_count(member.examined.chunks, 1, kMostRows)) return "it has too many chunks";
     int64_t before = 0;
     for (int64_t i = 0; i < member.examined.chunks; ++i) {
-        const Range rows = rows_read(member, strip, memory, i);
+        const Range rows = rows_read(member.rows, strip, i);
         // What is made once is never made again.
         if (rows.first < before) return "a step goes back to rows that are gone";
         before = rows.first;
@@ -269,7 +213,7 @@ class Turns {
         const BandMember& member = band_.members[index];
         if (index > 0) {
             const BandStrip& strip = band_.strips[index - 1];
-            const Range rows = rows_read(member, strip, memory_, chunk);
+            const Range rows = rows_read(member.rows, strip, chunk);
             const Range wanted = chunks_for(strip, rows);
             make_room(index - 1, wanted, rows.first);
             for (int64_t& done = there_[index - 1].end; done < wanted.end; ++done) {
@@ -322,11 +266,10 @@ Examined examine_band(const Memory& memory, int lanes, Band* band) {
     for (int64_t i = 0; i < step.n_steps; ++i) {
         const BandMember& member = band->members[i];
         BandStrip* const made = i + 1 < step.n_steps ? &band->strips[i] : nullptr;
-        if (const char* problem = check_member(member, Ends(*band, memory, lanes, i), made))
+        if (const char* problem = check_member(member.rows, Ends(*band, lanes, i), made))
             return unsound(problem);
         if (i > 0)
-            if (const char* problem = check_rows(member, band->strips[i - 1], memory))
-                return unsound(problem);
+            if (const char* problem = check_rows(member, band->strips[i - 1])) return unsound(problem);
         if (made && made->chunk_rows > made->all_rows) made->chunk_rows = made->all_rows;
         if (member.examined.scratch < 0) return unsound("it needs too much scratch");
         if (member.examined.scratch > scratch) scratch = member.examined.scratch;

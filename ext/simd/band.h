@@ -10,10 +10,10 @@ constexpr int64_t kMostStrips = 7;
 
 // One of the steps, examined by itself with memory in which strips are as large as a slot can be.
 struct BandMember {
-    int64_t op;  // its place in ECV_SIMD_OPS
     const void* fields;
     Kernel run;
     Examined examined;
+    RowAccess rows;
 };
 
 // What one step makes and the next one reads.

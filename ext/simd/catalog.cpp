@@ -43,6 +43,13 @@ const Names kChoices[] = {
 #undef X
 };
 
+const IsaFacts kFacts[] = {
+#define X(name, ...) facts_##name,
+    ECV_ISA_FACTS(X)
+#undef X
+};
+constexpr int kFactsCount = sizeof kFacts / sizeof kFacts[0];
+
 template <int n>
 Names pick(const Names (&list)[n], int position) {
     return position >= 0 && position < n ? list[position] : Names{nullptr, nullptr, 0};
@@ -52,5 +59,9 @@ Names pick(const Names (&list)[n], int position) {
 
 Names op_names(int op) { return pick(kOps, op); }
 Names choice_names(int choice) { return pick(kChoices, choice); }
+
+const IsaFacts* isa_facts(int position) {
+    return position >= 0 && position < kFactsCount ? &kFacts[position] : nullptr;
+}
 
 }  // namespace ecv

@@ -1,5 +1,7 @@
-// Names of the ops, of their fields and of their choices, as Python's encoder reads them.
+// What Python's encoder reads: names of the ops, of their fields and of their choices; facts of every ISA.
 #pragma once
+
+#include "isa_facts.h"
 
 namespace ecv {
 
@@ -13,5 +15,8 @@ struct Names {
 // By position; name is nullptr past the last.
 Names op_names(int op);
 Names choice_names(int choice);
+
+// By position; nullptr past the last.
+const IsaFacts* isa_facts(int position);
 
 }  // namespace ecv

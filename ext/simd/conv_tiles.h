@@ -4,29 +4,30 @@
 #pragma once
 
 #include "finish.h"
+#include "isa_facts.h"
 
 namespace {
 
 constexpr int64_t kLanes = kFloatLanes;
-constexpr int kMostBlocks = 4;
+constexpr int kMostBlocks = ecv::kMostTileBlocks;
+
+constexpr ecv::IsaFacts kFacts = ecv::ECV_JOIN(facts, ECV_ISA);
+static_assert(kFacts.lanes == kFloatLanes, "lanes of the vector header");
+#ifdef ECV_HAS_PAIRS
+static_assert(kFacts.pairs, "pairs of the vector header");
+#else
+static_assert(!kFacts.pairs, "pairs of the vector header");
+#endif
 
 // The most pixels of a tile, by its blocks: what leaves registers for a tap's weights and a value of x.
 #if defined(__SANITIZE_ADDRESS__)
 // Sanitizers check each access of an unrolled tile: large ones would take many minutes to compile.
 constexpr int kRegisters = 16;
 constexpr int kMostPixels[kMostBlocks] = {4, 3, 2, 2};
-#elif defined(__AVX512F__)
-constexpr int kRegisters = 32;
-constexpr int kMostPixels[kMostBlocks] = {28, 14, 9, 7};
-#elif defined(__AVX2__)
-constexpr int kRegisters = 16;
-constexpr int kMostPixels[kMostBlocks] = {12, 6, 4, 2};
-#elif defined(__aarch64__)
-constexpr int kRegisters = 32;
-constexpr int kMostPixels[kMostBlocks] = {14, 8, 6, 4};
 #else
-constexpr int kRegisters = 16;
-constexpr int kMostPixels[kMostBlocks] = {12, 5, 3, 2};
+constexpr int kRegisters = kFacts.registers;
+constexpr int kMostPixels[kMostBlocks] = {kFacts.tile_pixels[0], kFacts.tile_pixels[1], kFacts.tile_pixels[2],
+                                          kFacts.tile_pixels[3]};
 #endif
 
 struct Tile {

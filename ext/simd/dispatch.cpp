@@ -1,22 +1,20 @@
+#include "isa_facts.h"
 #include "kernels.h"
 
 namespace ecv {
-namespace {
 
-constexpr int kLanes[] = {
-#if defined(__x86_64__)
-    4,
-    8,
-    16,  // in the order of ECV_ISA_LIST
-#else
-    4,
-#endif
-};
-static_assert(sizeof kLanes / sizeof kLanes[0] == kIsaCount, "lanes for each ISA");
-
-}  // namespace
-
-int simd_lanes(int isa) { return kLanes[isa]; }
+int simd_lanes(int isa) {
+    switch (static_cast<Isa>(isa)) {
+#define X(name, label) \
+    case Isa::name:    \
+        return facts_##name.lanes;
+        ECV_ISA_LIST(X)
+#undef X
+        case Isa::count:
+            break;
+    }
+    return 0;
+}
 
 SimdKernels simd_kernels(int isa) {
     SimdKernels kernels = {};

@@ -80,6 +80,13 @@ Examined examine_pool(const void* fields, const Memory& memory, int lanes) {
             is_direct(rows, columns, step) ? 0 : times(row, kPoolRows)};
 }
 
+RowAccess row_access_pool(const void* fields, const Memory& memory, int lanes) {
+    const PoolStep& step = *static_cast<const PoolStep*>(fields);
+    RowAccess access = row_access_of(step, at<const int64_t>(memory, step.blocks), lanes);
+    access.windows.windows = at<const int32_t>(memory, step.rows);
+    return access;
+}
+
 Examined examine_spatial(const void* fields, const Memory& memory, int lanes) {
     const SpatialStep& step = *static_cast<const SpatialStep*>(fields);
     switch (static_cast<ReduceKind>(step.kind)) {
@@ -98,6 +105,8 @@ Examined examine_spatial(const void* fields, const Memory& memory, int lanes) {
         return unsound("a block lies outside its memory");
     return {nullptr, chunks_of(step.n_blocks, step.chunk_blocks), 0};
 }
+
+ECV_NO_ROWS(spatial)
 
 Examined examine_resize(const void* fields, const Memory& memory, int lanes) {
     const ResizeStep& step = *static_cast<const ResizeStep*>(fields);
@@ -118,6 +127,8 @@ Examined examine_resize(const void* fields, const Memory& memory, int lanes) {
             times(chunks_of(step.n_blocks, step.chunk_blocks), chunks_of(step.out_h, step.chunk_rows)),
             scratch.bytes};
 }
+
+ECV_NO_ROWS(resize)
 
 Examined examine_map(const void* fields, const Memory& memory, int lanes) {
     const MapStep& step = *static_cast<const MapStep*>(fields);
@@ -143,6 +154,8 @@ Examined examine_map(const void* fields, const Memory& memory, int lanes) {
     return {nullptr, chunks_of(step.n_blocks, step.chunk_blocks), 0};
 }
 
+ECV_NO_ROWS(map)
+
 Examined examine_planes(const void* fields, const Memory& memory, int) {
     const PlanesStep& step = *static_cast<const PlanesStep*>(fields);
     const int64_t shape[] = {step.h, step.w};
@@ -166,5 +179,7 @@ Examined examine_planes(const void* fields, const Memory& memory, int) {
     const int64_t together = step.chunk_places < step.n_places ? step.chunk_places : step.n_places;
     return {nullptr, chunks_of(step.n_places, step.chunk_places), times(together, sizeof(PlaneGroup))};
 }
+
+ECV_NO_ROWS(planes)
 
 }  // namespace ecv

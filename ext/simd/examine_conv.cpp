@@ -1,4 +1,5 @@
 // What convolutions need of memory and of their tables.
+#include "isa_facts.h"
 #include "refs.h"
 #include "steps.h"
 
@@ -9,15 +10,20 @@ namespace {
 constexpr int64_t kActivations = ECV_ACTIVATIONS(X);
 #undef X
 
-constexpr int64_t kMostBlocks = 4;
 constexpr int64_t kTileFields = 4;
 // Counts, distances and padding below this, two of which may be multiplied without a check.
 constexpr int64_t kMost = int64_t{1} << 30;
 
 Examined unsound(const char* problem) { return {problem, 0, 0}; }
 
-// The lanes of the ISA whose tiles take pairs.
-constexpr int kPairedLanes = 16;
+// Whether kernels for vectors of so many lanes take pairs.
+bool has_pairs(int lanes) {
+#define X(name, label) \
+    if (facts_##name.lanes == lanes && facts_##name.pairs) return true;
+    ECV_ISA_LIST(X)
+#undef X
+    return false;
+}
 
 bool is_padding(int64_t n) { return is_count(n, -kMost, kMost); }
 
@@ -33,7 +39,7 @@ bool reach_of(const int64_t* tiles, const ConvStep& step, int lanes, TileReach* 
     *reach = {0, 0, 0};
     for (int64_t i = 0; i < step.n_tiles; ++i, tiles += kTileFields) {
         const int64_t blocks = tiles[0], taps = tiles[1], offset = tiles[2], weight = tiles[3];
-        if (!is_count(blocks, 1, kMostBlocks) || !is_count(taps, 0, step.n_offsets) ||
+        if (!is_count(blocks, 1, kMostTileBlocks) || !is_count(taps, 0, step.n_offsets) ||
             !is_count(offset, 0, step.n_offsets - taps))
             return false;
         const int64_t end = plus(weight, times(taps, blocks * lanes));
@@ -92,8 +98,8 @@ bool can_read_x(const Memory& memory, const ConvStep& step, const Span& offsets,
     const int64_t extent = plus(plus(times(pixels - 1, step.x_pixel), times(runs - 1, x_run)),
                                 offsets.most - offsets.least + width_of(step));
     const int64_t bytes = offsets.least * static_cast<int64_t>(sizeof(float));
-    return step.x >= 0 && extent >= 0 && ref_offset(step.x) >= -bytes &&
-           (bytes <= 0 || ref_offset(step.x) + bytes < int64_t{1} << kOffsetBits) &&
+    return step.x >= 0 && extent >= 0 && ref_address(step.x) >= -bytes &&
+           (bytes <= 0 || ref_address(step.x) + bytes < int64_t{1} << kAddressBits) &&
            can_read(memory, step.x + bytes, extent, sizeof(float));
 }
 
@@ -120,6 +126,32 @@ bool are_planes(const ConvStep& step, const Memory& memory) {
     return true;
 }
 
+RowWindows windows_of(const ConvStep& step, const Memory& memory) {
+    RowWindows windows = {};
+    windows.blocks = {at<const int64_t>(memory, step.planes), step.n_planes, 1, 0};
+    windows.row = step.plane_row;
+    windows.pixel = step.plane_lanes;
+    windows.floats = step.in_w * step.plane_lanes;
+    windows.h = step.in_h;
+    windows.first = -step.pad_top;
+    windows.stride = step.stride_y;
+    windows.extent = step.extent_y;
+    windows.besides = step.inner_runs > 0;
+    return windows;
+}
+
+RowPoints points_of(const ConvStep& step, const Memory& memory) {
+    const Span span = span_of(at<const int32_t>(memory, step.offsets), step.n_offsets);
+    const int64_t n = step.runs > 1 ? step.pixels : 1;
+    return {step.x, span.least, span.most + width_of(step) - 1, n, step.x_pixel, step.x_run};
+}
+
+// The start of the last of so many blocks of outputs, or -1.
+int64_t last_block_of(const ConvStep& step, int64_t blocks) {
+    const int64_t last = plus(step.y, times(times(blocks - 1, step.y_block), sizeof(float)));
+    return last >= 0 && ref_slot(last) == ref_slot(step.y) ? last : -1;
+}
+
 }  // namespace
 
 Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
@@ -132,7 +164,7 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
     if (!is_count(step.chunk_runs, 1, step.runs) || !is_count(step.chunk_pixels, 1, step.pixels) ||
         !is_count(step.chunk_tiles, 1, step.n_tiles))
         return unsound("its chunks are empty or larger than it is");
-    if (!is_count(step.paired, 0, lanes == kPairedLanes ? 1 : 0))
+    if (!is_count(step.paired, 0, has_pairs(lanes) ? 1 : 0))
         return unsound("its taps go in pairs, for which this instruction set has no kernels");
 
     const auto* tiles = table<int64_t>(memory, step.tiles, step.n_tiles * kTileFields);
@@ -177,6 +209,30 @@ Examined examine_conv(const void* fields, const Memory& memory, int lanes) {
     return {nullptr, times(ceil_div(step.n_tiles, step.chunk_tiles), parts), scratch};
 }
 
+RowAccess row_access_conv(const void* fields, const Memory& memory, int lanes) {
+    const ConvStep& step = *static_cast<const ConvStep*>(fields);
+    TileReach reach;
+    if (!reach_of(at<const int64_t>(memory, step.tiles), step, lanes, &reach))
+        return no_rows("a tile is none");
+    if (step.chunk_tiles < step.n_tiles) return no_rows("a chunk of it has not all tiles");
+    const bool has_window = step.n_planes > 0, has_inner = has_window && step.inner_runs > 0;
+    if (has_window && step.runs == 1) return no_rows("its window is of a single row");
+    RowAccess access = {};
+    access.is_pixels = step.runs == 1;
+    access.made = access.is_pixels ? step.pixels : step.runs;
+    access.chunk = access.is_pixels ? step.chunk_pixels : step.chunk_runs;
+    access.is_points = !has_window;
+    if (has_window)
+        access.windows = windows_of(step, memory);
+    else
+        access.points = points_of(step, memory);
+    const BlockRefs blocks = {nullptr, 1, 1, last_block_of(step, reach.blocks)};
+    access.written = {blocks, step.y_run, step.y_pixel, step.pixels * lanes};
+    const int64_t others[] = {step.weights, step.bias, step.residual, has_inner ? step.x : 0};
+    for (int i = 0; i < 4; ++i) access.others[i] = others[i];
+    return access;
+}
+
 Examined examine_depthwise(const void* fields, const Memory& memory, int lanes) {
     const DepthwiseStep& step = *static_cast<const DepthwiseStep*>(fields);
     if (!is_count(step.activation, 0, kActivations - 1)) return unsound("its activation is unknown");
@@ -204,6 +260,17 @@ Examined examine_depthwise(const void* fields, const Memory& memory, int lanes) 
         !can_read(memory, step.bias, floats, sizeof(float)))
         return unsound("its weights lie outside their memory");
     return {nullptr, ceil_div(step.n_blocks, step.chunk_blocks) * ceil_div(step.out_h, step.chunk_rows), 0};
+}
+
+RowAccess row_access_depthwise(const void* fields, const Memory& memory, int lanes) {
+    const DepthwiseStep& step = *static_cast<const DepthwiseStep*>(fields);
+    RowAccess access = row_access_of(step, at<const int64_t>(memory, step.blocks), lanes);
+    access.windows.first = -step.pad_top;
+    access.windows.stride = step.stride_y;
+    access.windows.extent = (step.kernel_h - 1) * step.dilation_y + 1;
+    access.others[0] = step.weights;
+    access.others[1] = step.bias;
+    return access;
 }
 
 }  // namespace ecv

@@ -80,6 +80,8 @@ Examined examine_gather_nd(const void* fields, const Memory& memory, int) {
     return {nullptr, y != 0, 0};
 }
 
+ECV_NO_ROWS(gather_nd)
+
 Examined examine_scatter_nd(const void* fields, const Memory& memory, int) {
     const ScatterNdStep& step = *static_cast<const ScatterNdStep*>(fields);
     const int64_t index = index_size(step.index_dtype);
@@ -111,6 +113,8 @@ Examined examine_scatter_nd(const void* fields, const Memory& memory, int) {
     return {nullptr, 1, 0};
 }
 
+ECV_NO_ROWS(scatter_nd)
+
 Examined examine_topk(const void* fields, const Memory& memory, int) {
     const TopkStep& step = *static_cast<const TopkStep*>(fields);
     if (!is_dtype(step.dtype)) return wrong("it has no such dtype");
@@ -121,6 +125,8 @@ Examined examine_topk(const void* fields, const Memory& memory, int) {
         return wrong(kOutsideY);
     return {nullptr, taken ? step.outer : 0, topk_scratch(step.k)};
 }
+
+ECV_NO_ROWS(topk)
 
 Examined examine_nms(const void* fields, const Memory& memory, int) {
     const NmsStep& step = *static_cast<const NmsStep*>(fields);
@@ -134,6 +140,8 @@ Examined examine_nms(const void* fields, const Memory& memory, int) {
     return {nullptr, 1, scratch};
 }
 
+ECV_NO_ROWS(nms)
+
 Examined examine_unpool(const void* fields, const Memory& memory, int) {
     const UnpoolStep& step = *static_cast<const UnpoolStep*>(fields);
     if (!can_read(memory, step.x, step.n, 4) || !can_read(memory, step.indices, step.n, 8))
@@ -141,6 +149,8 @@ Examined examine_unpool(const void* fields, const Memory& memory, int) {
     if (!can_write(memory, step.y, step.y_n, 4)) return wrong(kOutsideY);
     return {nullptr, 1, 0};
 }
+
+ECV_NO_ROWS(unpool)
 
 Examined examine_lrn(const void* fields, const Memory& memory, int) {
     const LrnStep& step = *static_cast<const LrnStep*>(fields);
@@ -152,6 +162,8 @@ Examined examine_lrn(const void* fields, const Memory& memory, int) {
     return {nullptr, n ? step.outer * ceil_div(step.inner, kLrnColumns) : 0, kLrnScratch};
 }
 
+ECV_NO_ROWS(lrn)
+
 Examined examine_cumsum(const void* fields, const Memory& memory, int) {
     const CumsumStep& step = *static_cast<const CumsumStep*>(fields);
     if (!cumsum_supported(step.dtype)) return wrong("it has no sums of this dtype");
@@ -161,5 +173,7 @@ Examined examine_cumsum(const void* fields, const Memory& memory, int) {
     if (step.x == step.y) return wrong("it reads what it writes");
     return {nullptr, n != 0, 0};
 }
+
+ECV_NO_ROWS(cumsum)
 
 }  // namespace ecv

@@ -30,7 +30,7 @@ const char* read_axes(const Memory& memory, int64_t rank, int64_t shape, int64_t
     axes->count = count_of(axes->shape, rank);
     if (axes->count < 0) return "its shape has a negative side, or too many elements";
     // Offsets are counted in bytes.
-    constexpr int64_t kMost = int64_t{1} << kOffsetBits;
+    constexpr int64_t kMost = int64_t{1} << kAddressBits;
     for (int64_t i = 0; i < rank * operands; ++i)
         if (axes->shape[i % rank] > 1 && !is_count(axes->strides[i], -kMost, kMost))
             return "a stride is too large";
@@ -103,6 +103,8 @@ Examined examine_copy(const void* fields, const Memory& memory, int) {
     return cut(axes, axes.rank, step.chunk_outer, 0);
 }
 
+ECV_NO_ROWS(copy)
+
 Examined examine_map_nd(const void* fields, const Memory& memory, int) {
     const MapNdStep& step = *static_cast<const MapNdStep*>(fields);
     Axes axes;
@@ -119,6 +121,8 @@ Examined examine_map_nd(const void* fields, const Memory& memory, int) {
     if (!writes(memory, step.y, axes, 3, size_of(y_dtype))) return wrong(kOutsideY);
     return cut(axes, axes.rank, step.chunk_outer, kMapScratch);
 }
+
+ECV_NO_ROWS(map_nd)
 
 Examined examine_reduce_nd(const void* fields, const Memory& memory, int) {
     const ReduceNdStep& step = *static_cast<const ReduceNdStep*>(fields);
@@ -143,6 +147,8 @@ Examined examine_reduce_nd(const void* fields, const Memory& memory, int) {
     return cut(kept, step.kept, step.chunk_outer, kReduceScratch);
 }
 
+ECV_NO_ROWS(reduce_nd)
+
 Examined examine_softmax_nd(const void* fields, const Memory& memory, int) {
     const SoftmaxNdStep& step = *static_cast<const SoftmaxNdStep*>(fields);
     Axes axes;
@@ -155,5 +161,7 @@ Examined examine_softmax_nd(const void* fields, const Memory& memory, int) {
     if (!writes(memory, step.y, axes, 1, sizeof(float))) return wrong(kOutsideY);
     return cut(axes, axes.rank - 1, step.chunk_outer, kSoftmaxScratch);
 }
+
+ECV_NO_ROWS(softmax_nd)
 
 }  // namespace ecv

@@ -5,9 +5,9 @@
 // plain integers in an anonymous namespace.
 //
 // A field is an int64. Kinds of fields:
-//   Ref      a place in memory: slot << 48 | byte offset. Slots: 0 none, 1 constants, 2 state, 3 arena,
-//            4 weights,
-//            then the inputs, then the outputs of a run; inside a band its strips after them.
+//   Ref      where data lie: slot << 48 | address, which is an offset in the slot in bytes. Slots: 0 none,
+//            1 constants, 2 state, 3 arena, 4 weights, then the inputs, then the outputs of a run; inside a
+//            band its strips after them.
 //   number   a count, or a distance in elements ("floats" where the step knows only those)
 //   bits     a float32 in the low 32 bits
 //

@@ -23,11 +23,12 @@ namespace {
 struct Op {
     int64_t fields;
     Examined (*examine)(const void* step, const Memory& memory, int lanes);
+    RowAccess (*row_access)(const void* step, const Memory& memory, int lanes);
     Kernel SimdKernels::* kernel;
 };
 
 const Op kOps[] = {
-#define X(op, Step, FIELDS) {sizeof(Step) / sizeof(int64_t), examine_##op, &SimdKernels::op},
+#define X(op, Step, FIELDS) {sizeof(Step) / sizeof(int64_t), examine_##op, row_access_##op, &SimdKernels::op},
     ECV_SIMD_STEPS(X)
 #undef X
 };
@@ -36,7 +37,7 @@ constexpr int64_t kBandCode = kOpCount;
 constexpr int64_t kBandFields = sizeof(BandStep) / sizeof(int64_t);
 
 constexpr int64_t kMostSlots = 1 << 14;
-constexpr int64_t kMostSlotBytes = int64_t{1} << kOffsetBits;
+constexpr int64_t kMostSlotBytes = int64_t{1} << kAddressBits;
 
 struct Step {
     Kernel run;
@@ -126,22 +127,25 @@ class Reader {
         return first;
     }
 
-    // A step of its own, or one of a band's, in whose memory there are strips.
-    const char* take_member(const Memory& memory, BandMember* member) {
+    // A step of its own, or one of a band's, in whose memory there are strips: of that one rows are asked
+    // for.
+    const char* take_member(const Memory& memory, bool is_in_band, BandMember* member) {
         if (left_ == 0) return "the program ends within a band";
-        member->op = *static_cast<const int64_t*>(take(1));
-        if (member->op < 0 || member->op >= kOpCount) return "its op is unknown";
-        const Op& op = kOps[member->op];
+        const int64_t code = *static_cast<const int64_t*>(take(1));
+        if (code < 0 || code >= kOpCount) return "its op is unknown";
+        const Op& op = kOps[code];
         member->fields = take(op.fields);
         if (!member->fields) return "the program ends within its fields";
         member->run = kernels_.*op.kernel;
         member->examined = op.examine(member->fields, memory, lanes_);
+        if (!member->examined.problem && is_in_band)
+            member->rows = op.row_access(member->fields, memory, lanes_);
         return member->examined.problem;
     }
 
     const char* take_step() {
         BandMember member;
-        if (const char* problem = take_member(plan_->memory, &member)) return problem;
+        if (const char* problem = take_member(plan_->memory, false, &member)) return problem;
         return add({member.run, member.fields, 0}, member.examined);
     }
 
@@ -156,7 +160,7 @@ class Reader {
         Memory memory = plan_->memory;
         memory.n_slots += band.step.n_steps - 1;
         for (int64_t i = 0; i < band.step.n_steps; ++i)
-            if (const char* problem = take_member(memory, &band.members[i])) return problem;
+            if (const char* problem = take_member(memory, true, &band.members[i])) return problem;
         const Examined examined = examine_band(plan_->memory, lanes_, &band);
         return examined.problem ? examined.problem : add({run_band, &band, 0}, examined);
     }

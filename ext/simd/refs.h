@@ -1,5 +1,6 @@
-// Places in memory that the fields of steps name: how kernels find them, and how examine functions hold them
-// against the memory that there is.
+// Refs, which the fields of steps name memory by: how kernels find it, and how examine functions hold Refs
+// against the memory that there is. An address is an offset in a slot in bytes, a Ref is both in an int64;
+// edgecv/engine/refs.py is Python's side.
 //
 // Fields may come from a file, so every sum and product of them is checked before it is used.
 #pragma once
@@ -11,17 +12,17 @@ namespace {
 
 enum : int64_t { kNoSlot, kConstants, kState, kArena, kWeights, kFirstInput };
 
-constexpr int kOffsetBits = 48;
+constexpr int kAddressBits = 48;
 constexpr int64_t kMostRank = 8;
 
-inline int64_t ref_slot(int64_t ref) { return ref >> kOffsetBits; }
-inline int64_t ref_offset(int64_t ref) { return ref & ((int64_t{1} << kOffsetBits) - 1); }
+inline int64_t ref_slot(int64_t ref) { return ref >> kAddressBits; }
+inline int64_t ref_address(int64_t ref) { return ref & ((int64_t{1} << kAddressBits) - 1); }
 
 // ---- For kernels: an examined Ref. nullptr for Ref 0.
 
 template <typename T>
 inline T* at(const Memory& memory, int64_t ref) {
-    return reinterpret_cast<T*>(memory.bases[ref_slot(ref)] + ref_offset(ref));
+    return reinterpret_cast<T*>(memory.bases[ref_slot(ref)] + ref_address(ref));
 }
 
 // The float32 that a field holds in its low 32 bits.
@@ -52,7 +53,7 @@ inline bool is_count(int64_t n, int64_t least, int64_t most) { return n >= least
 inline bool is_inside(const Memory& memory, int64_t ref, int64_t bytes, int64_t align) {
     const int64_t slot = ref_slot(ref);
     if (slot < 0 || slot >= memory.n_slots || bytes < 0) return false;
-    return bytes <= memory.sizes[slot] && ref_offset(ref) <= memory.sizes[slot] - bytes && ref % align == 0;
+    return bytes <= memory.sizes[slot] && ref_address(ref) <= memory.sizes[slot] - bytes && ref % align == 0;
 }
 
 // Constants and inputs are only read: constants hold tables that were examined before the first run.
@@ -103,7 +104,7 @@ inline bool can_walk(const Memory& memory, int64_t ref, const int64_t* shape, co
             above = plus(above, times(shape[i] - 1, strides[i]));
     }
     below = times(below, size);
-    return below >= 0 && ref >= 0 && below <= ref_offset(ref) &&
+    return below >= 0 && ref >= 0 && below <= ref_address(ref) &&
            is_inside(memory, ref - below, plus(below, times(above, size)), size);
 }
 

@@ -7,6 +7,15 @@ cdef extern from "catalog.h" namespace "ecv" nogil:
         int count
     Names op_names(int op)
     Names choice_names(int choice)
+    const int kMostTileBlocks
+    cdef struct IsaFacts:
+        const char* name
+        int lanes  # floats
+        int registers
+        bint pairs
+        int tile_blocks
+        int tile_pixels[4]
+    const IsaFacts* isa_facts(int position)
 
 cdef extern from "kernels.h" namespace "ecv" nogil:
     cdef enum class StepStatus(int):

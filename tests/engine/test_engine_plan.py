@@ -34,9 +34,20 @@ def arrays(program: Program, array: Array) -> tuple[tuple[Array], tuple[Array]]:
     return (array,), (np.zeros_like(array),)
 
 
-@pytest.mark.parametrize("isa", _isa.built())
-def test_lanes(isa: str) -> None:
-    assert _simd.lanes(isa) == {"sse42": 4, "neon": 4, "avx2": 8, "avx512": 16}[isa]
+def test_facts_of_every_isa() -> None:
+    """Those of ISAs that are not built here too: plans are made for other machines."""
+    assert set(_isa.built()) | {"sse42", "avx2", "avx512", "neon"} == set(_simd.ISA_FACTS)
+    for isa in _isa.built():
+        assert _simd.lanes(isa) == _simd.ISA_FACTS[isa].lanes
+
+
+@pytest.mark.parametrize("isa", _simd.ISA_FACTS)
+def test_tiles_fit_registers(isa: str) -> None:
+    """Sums, the weights of a tap but one vector of them, and a value of x."""
+    facts = _simd.ISA_FACTS[isa]
+    assert 1 <= facts.tile_blocks <= len(facts.tile_pixels)
+    for blocks, pixels in enumerate(facts.tile_pixels, 1):
+        assert blocks * pixels + blocks <= facts.registers
 
 
 def test_names_come_from_the_headers() -> None:

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from edgecv import _simd
 from edgecv.engine.compile import Compiled, compile_model
 from edgecv.engine.explain import COPIES, explain
-from edgecv.engine.program import OFFSET_BITS, OFFSET_MASK, Encoded, Place, Program, Storage
+from edgecv.engine.program import Encoded, Program, Ref, Storage
+from edgecv.engine.refs import (
+    ARENA,
+    CONSTANTS,
+    FIRST_INPUT,
+    STATE,
+    WEIGHTS,
+    address_of,
+    storage_of,
+)
 from edgecv.engine.weights import Weights
 from edgecv.errors import InputError
 from tests.engine.one_node import random
@@ -21,10 +30,9 @@ from tests.engine.written import network
 
 Array = NDArray[Any]
 OPS = list(_simd.OPS)
-CONSTANTS, STATE, ARENA, WEIGHTS, FIRST_INPUT = range(1, 6)
 
 
-def copy(program: Program, x: Storage | Place, y: Storage | Place, n: int = 16, **options: Any) -> None:
+def copy(program: Program, x: Storage | Ref, y: Storage | Ref, n: int = 16, **options: Any) -> None:
     """A step that copies n floats."""
     program.add(
         "copy",
@@ -52,8 +60,8 @@ def fields(code: Encoded) -> list[tuple[str, dict[str, int]]]:
 
 
 def address(ref: int) -> tuple[int, int]:
-    """Slot and offset of a Ref."""
-    return ref >> OFFSET_BITS, ref & OFFSET_MASK
+    """Slot and address of a Ref."""
+    return storage_of(ref), address_of(ref)
 
 
 def constant_at(code: Encoded, ref: int, dtype: Any, count: int) -> list[Any]:
@@ -105,10 +113,10 @@ def test_storages_lie_on_lines_of_the_cache() -> None:
     assert offsets == [0, 64, 128]
 
 
-def test_a_place_inside_a_storage() -> None:
+def test_a_ref_inside_a_storage() -> None:
     program = Program(LOWEST_ISA)
     x, y = program.input(64, "x"), program.output(64, "y")
-    copy(program, Place(x.place + 8), Place(y.place + 12), 4)
+    copy(program, Ref(x.ref + 8), Ref(y.ref + 12), 4)
     ((_, found),) = fields(program.finish())
     assert [address(found[name]) for name in ("x", "y")] == [(FIRST_INPUT, 8), (FIRST_INPUT + 1, 12)]
 
@@ -148,19 +156,19 @@ def test_a_step_has_all_of_its_fields_and_no_others(wrong: dict[str, int | None]
 # ---- Tables
 
 
-def planes(program: Program, places: Place, count: int) -> None:
+def planes(program: Program, refs: Ref, count: int) -> None:
     program.add(
-        "planes", "planes", places=places, n_places=count, h=1, w=4, x_row=4, x_pixel=1, y_row=4, y_pixel=1,
+        "planes", "planes", places=refs, n_places=count, h=1, w=4, x_row=4, x_pixel=1, y_row=4, y_pixel=1,
         chunk_places=count,
     )  # fmt: skip
 
 
-def test_a_table_of_places_is_addresses_at_last() -> None:
+def test_a_table_of_refs_names_slots_at_last() -> None:
     program = Program(LOWEST_ISA)
     x, y, middle = program.input(64, "x"), program.output(64, "y"), program.arena(64, "middle")
     copy(program, x, middle)
-    places = np.array([[middle.place + 16, y.place], [0, y.place + 16], [middle.place, y.place + 32]])
-    planes(program, program.refs(places), 3)
+    refs = np.array([[middle.ref + 16, y.ref], [0, y.ref + 16], [middle.ref, y.ref + 32]])
+    planes(program, program.refs(refs), 3)
     code = program.finish()
     table = constant_at(code, fields(code)[1][1]["places"], np.int64, 6)
     out = FIRST_INPUT + 1
@@ -174,7 +182,7 @@ def test_a_table_of_places_is_addresses_at_last() -> None:
     ]
 
 
-def gemm(program: Program, base: Place, table: Place, y: Storage) -> None:
+def gemm(program: Program, base: Ref, table: Ref, y: Storage) -> None:
     given: dict[str, Any] = dict.fromkeys(_simd.OPS["conv"], 0)
     program.add("conv", "conv", **(given | {"x": base, "offsets": table, "y": y}))
 
@@ -185,7 +193,7 @@ def test_distances_in_the_arena_are_from_its_start() -> None:
     first, second = program.arena(64, "first"), program.arena(64, "second")
     copy(program, x, first)
     copy(program, x, second)
-    base, table = program.distances(np.array([second.place + 4, first.place + 8, second.place]))
+    base, table = program.distances(np.array([second.ref + 4, first.ref + 8, second.ref]))
     gemm(program, base, table, y)
     code = program.finish()
     one, two, found = (f for _, f in fields(code))
@@ -198,7 +206,7 @@ def test_distances_in_another_memory_are_from_its_storage() -> None:
     program = Program(LOWEST_ISA)
     program.input(64, "other")
     x, y = program.input(64, "x"), program.output(64, "y")
-    gemm(program, *program.distances(np.array([x.place + 12, x.place])), y)
+    gemm(program, *program.distances(np.array([x.ref + 12, x.ref])), y)
     code = program.finish()
     ((_, found),) = fields(code)
     assert address(found["x"]) == (FIRST_INPUT + 1, 0)
@@ -209,14 +217,14 @@ def test_distances_between_kinds_of_memory_are_refused() -> None:
     program = Program(LOWEST_ISA)
     x, middle = program.input(64, "x"), program.arena(64, "middle")
     with pytest.raises(AssertionError, match="different kinds of memory"):
-        program.distances(np.array([x.place, middle.place]))
+        program.distances(np.array([x.ref, middle.ref]))
 
 
 def test_distances_past_32_bits_are_refused() -> None:
     program = Program(LOWEST_ISA)
     x, y, large = program.input(64, "x"), program.output(64, "y"), program.arena(1 << 34, "large")
     copy(program, x, large)
-    gemm(program, *program.distances(np.array([large.place, large.place + (1 << 33)])), y)
+    gemm(program, *program.distances(np.array([large.ref, large.ref + (1 << 33)])), y)
     with pytest.raises(InputError, match="8 GiB or more"):
         program.finish()
 
@@ -229,7 +237,7 @@ def test_what_a_table_names_is_alive() -> None:
     copy(program, x, kept)
     copy(program, x, other)
     copy(program, other, y)
-    planes(program, program.refs(np.array([[kept.place, y.place]])), 1)
+    planes(program, program.refs(np.array([[kept.ref, y.ref]])), 1)
     assert (kept.first, kept.last, other.last) == (0, 3, 2)
     assert program.finish().arena_bytes == 128
 

@@ -20,7 +20,7 @@ LANES = 4
 def elements(view: Planes | Strided) -> Array:
     """The number of each element in memory of float32."""
     if isinstance(view, Strided):
-        index = np.full(view.shape, view.place // 4, np.int64)
+        index = np.full(view.shape, view.ref // 4, np.int64)
         for axis, (n, stride) in enumerate(zip(view.shape, view.strides, strict=True)):
             index += (np.arange(n) * stride).reshape((-1,) + (1,) * (len(view.shape) - axis - 1))
         return index

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import pytest
 
-from edgecv import _isa
+from edgecv import _isa, _simd
 
 # Floats in a vector.
-LANES = {"sse42": 4, "neon": 4, "avx2": 8, "avx512": 16}
+LANES = {isa: facts.lanes for isa, facts in _simd.ISA_FACTS.items()}
 
 
 class Native(Protocol):

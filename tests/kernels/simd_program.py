@@ -18,10 +18,10 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 
 from edgecv import _isa, _simd
+from edgecv.engine.refs import ARENA, CONSTANTS, FIRST_INPUT, STATE, ref_to
 
 Array = NDArray[Any]
 
-CONSTANTS, STATE, ARENA, WEIGHTS, FIRST_INPUT = 1, 2, 3, 4, 5
 ALIGNMENT = 64
 GUARD = 256
 # What memory that nobody has written holds: a NaN, if it is taken for floats.
@@ -48,7 +48,7 @@ KIND_OF_OP = {
 
 def ref(slot: int, offset: int = 0) -> int:
     """The field that names a byte of a slot."""
-    return slot << 48 | offset
+    return ref_to(slot, offset)
 
 
 def float_bits(value: float) -> int:

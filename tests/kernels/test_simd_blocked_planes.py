@@ -10,7 +10,7 @@ import pytest
 from edgecv import _simd
 from edgecv.errors import ModelFileError
 from tests.kernels.simd_blocked import F32
-from tests.kernels.simd_program import Array, Program, each_isa, from_blocked, to_blocked
+from tests.kernels.simd_program import Array, Program, each_isa, from_blocked, ref, to_blocked
 
 LAYOUTS = ["planar", "channel-last", "blocked"]
 SIDES = [(1, 1), (1, 7), (7, 1), (9, 31)]
@@ -147,7 +147,7 @@ def test_negative_distances(isa: str) -> None:
         ({"n_places": -1}, "planes"),
         ({"n_places": 2**62}, "planes"),
         ({"chunk_places": 0}, "chunks"),
-        ({"places": 4 << 48}, "places"),
+        ({"places": ref(4)}, "places"),
     ],
     ids=str,
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgecv import _simd
 from edgecv.errors import ModelFileError
-from tests.kernels.simd_program import Program, each_isa
+from tests.kernels.simd_program import Program, each_isa, ref
 from tests.kernels.strided_operands import axes, fill_of, filled, layout, read, write
 
 Array = NDArray[Any]
@@ -129,13 +129,13 @@ HUGE = 2**62
         {"strides": np.array([4, 1, 0, 1])},  # rows of y on each other
         {"strides": np.array([4, 1, 1, 1])},
         {"shape": 0},
-        {"strides": 5 << 48},
+        {"strides": ref(5)},
         {"x": -1},
-        {"x": 9 << 48},
+        {"x": ref(9)},
         {"x": 1},
-        {"x": 9 << 48, "shape": np.array([3, 0])},
-        {"y": 9 << 48, "shape": np.array([3, 0])},
-        {"y": 4 << 48},  # an input
+        {"x": ref(9), "shape": np.array([3, 0])},
+        {"y": ref(9), "shape": np.array([3, 0])},
+        {"y": ref(4)},  # an input
         {"y": 2},
     ],
     ids=str,
@@ -176,5 +176,5 @@ def test_of_rank_0_the_tables_are_not_read(isa: str) -> None:
     program = Program(isa)
     x = program.input(np.full(1, 7, np.float32))
     y = program.output((1,))
-    program.step("copy", x=x, y=y, size=4, rank=0, shape=99 << 48, strides=-1, chunk_outer=-1)
+    program.step("copy", x=x, y=y, size=4, rank=0, shape=ref(99), strides=-1, chunk_outer=-1)
     np.testing.assert_array_equal(program.run()[0], [7])

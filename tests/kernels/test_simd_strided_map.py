@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgecv import _isa, _simd
 from edgecv.errors import InputError, ModelFileError
-from tests.kernels.simd_program import Program, each_isa
+from tests.kernels.simd_program import Program, each_isa, ref
 from tests.kernels.strided_operands import (
     FLOATS,
     INTEGERS,
@@ -449,7 +449,7 @@ def test_an_operand_that_is_the_result(isa: str) -> None:
         {"op": "and_"},
         {"activation": 17},
         {"a": 0},
-        {"b": 5 << 48 | 1 << 40},
+        {"b": ref(5, 1 << 40)},
         {"strides": np.array([1, -1, 1, 1])},
         {"strides": np.array([1, 1, 1, 0])},
     ],

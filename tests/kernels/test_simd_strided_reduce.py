@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgecv import _isa, _simd
 from edgecv.errors import ModelFileError
-from tests.kernels.simd_program import Program, each_isa
+from tests.kernels.simd_program import Program, each_isa, ref
 from tests.kernels.strided_operands import (
     FLOATS,
     INTEGERS,
@@ -357,8 +357,8 @@ def test_softmax_of_numbers_that_are_none(isa: str, kind: str) -> None:
         ("reduce_nd", {"chunk_outer": 0}),
         ("reduce_nd", {"strides": np.array([4, 1, 0, 0])}),
         ("reduce_nd", {"shape": np.array([3, 5])}),
-        ("reduce_nd", {"shape": np.array([3, 0]), "x": 99 << 48}),
-        ("reduce_nd", {"shape": np.array([0, 4]), "y": 99 << 48}),
+        ("reduce_nd", {"shape": np.array([3, 0]), "x": ref(99)}),
+        ("reduce_nd", {"shape": np.array([0, 4]), "y": ref(99)}),
         ("softmax_nd", {"rank": 0}),
         ("softmax_nd", {"kind": 3}),
         ("softmax_nd", {"chunk_outer": 0}),

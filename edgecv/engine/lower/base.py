@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgecv import _simd
-from edgecv.engine.program import OFFSET_BITS, Ints, Program, Storage
+from edgecv.engine.program import Program, Ref, Storage
+from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved, walk
 from edgecv.engine.views import Joined, Planes, Shape, Strided, View
 from edgecv.errors import UnsupportedOperatorError
 
@@ -137,16 +138,21 @@ class Lowering:
         self.tensors[name] = tensor
         return tensor
 
+    def new_blocks(self, count: int, h: int, w: int, name: str) -> Ints:
+        """Fresh blocks of h x w pixels in a storage of their own: the Ref of each."""
+        block = h * w * self.lanes
+        return walk(self.program.arena(count * block * FLOAT_BYTES, name).ref, (count,), (block,))
+
+    def in_blocks(self, refs: Ints, h: int, w: int) -> Planes:
+        """Planes (batch, channels, h, w) whose pixels are lanes of blocks. refs: (batch, channels)."""
+        return Planes(refs, (h, w), 2, h, w, w * self.lanes, self.lanes, self.lanes)
+
     def new_blocked(self, batch: int, channels: int, h: int, w: int, name: str) -> Planes:
         """Fresh blocked storage for each image of a batch: planes (batch, channels, h, w)."""
-        blocks = -(-channels // self.lanes)
-        block_bytes = h * w * self.lanes * 4
-        refs = np.empty((batch, channels), np.int64)
-        channel = np.arange(channels, dtype=np.int64)
-        for image in range(batch):
-            storage = self.program.arena(blocks * block_bytes, name)
-            refs[image] = storage.place + channel // self.lanes * block_bytes + channel % self.lanes * 4
-        return Planes(refs, (h, w), 2, h, w, w * self.lanes, self.lanes, self.lanes)
+        block, lane = np.divmod(np.arange(channels, dtype=np.int64), self.lanes)
+        count = -(-channels // self.lanes)
+        images = [moved(self.new_blocks(count, h, w, name)[block], lane) for _ in range(batch)]
+        return self.in_blocks(np.array(images, np.int64).reshape(batch, channels), h, w)
 
     def new_strided(self, name: str, shape: Shape, dtype: Any, *, gaps: bool = False) -> Strided:
         """Storage for a result: where it is wanted, such as in the caller's array, or else fresh.
@@ -158,11 +164,11 @@ class Lowering:
         if target is not None and is_whole and (target.shape, target.dtype) == (tuple(shape), dtype):
             return target
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        return Strided.contiguous(self.program.arena(size, name).place, dtype, tuple(shape))
+        return Strided.contiguous(self.program.arena(size, name).ref, dtype, tuple(shape))
 
     def is_given_out(self, target: Strided) -> bool:
         """Whether it lies in an array that the caller gets."""
-        return self.program.storages[target.place >> OFFSET_BITS].space == "output"
+        return self.program.storage_at(target.ref).space == "output"
 
     # ---- operands
 
@@ -257,8 +263,8 @@ class Lowering:
         self.program.add(
             "copy",
             label,
-            x=place(source),
-            y=place(target),
+            x=ref_of(source),
+            y=ref_of(target),
             size=source.dtype.itemsize,
             rank=len(shape),
             shape=self.integers(shape),
@@ -269,30 +275,30 @@ class Lowering:
 
     def copy_planes(self, source: Planes, refs: Ints, target: Planes, target_refs: Ints, label: str) -> None:
         """Copy planes one by one; a source of 0 writes zeros. target_refs may be longer: zeros follow."""
-        places = np.zeros((len(target_refs), 2), np.int64)
-        places[: len(refs), 0] = refs
-        places[:, 1] = target_refs
+        pairs = np.zeros((len(target_refs), 2), np.int64)
+        pairs[: len(refs), 0] = refs
+        pairs[:, 1] = target_refs
         h, w = source.h, source.w
         if (source.row, source.pixel) == (target.row, target.pixel):
             # Some may have been made where they are wanted.
-            places = places[places[:, 0] != places[:, 1]]
-            if not len(places):
+            pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+            if not len(pairs):
                 return
         if source.row == w * source.pixel and target.row == w * target.pixel:
             h, w = 1, h * w
         self.program.add(
             "planes",
             label,
-            places=self.program.refs(places),
-            n_places=len(places),
+            places=self.program.refs(pairs),
+            n_places=len(pairs),
             h=h,
             w=w,
             x_row=source.row,
             x_pixel=source.pixel,
             y_row=target.row,
             y_pixel=target.pixel,
-            chunk_places=self.chunk(len(places), h * w * 0.5, self.lanes),
-            moved=8 * len(places) * h * w,
+            chunk_places=self.chunk(len(pairs), h * w * 0.5, self.lanes),
+            moved=2 * FLOAT_BYTES * len(pairs) * h * w,
         )
 
     # ---- encoding
@@ -333,13 +339,12 @@ class Lowering:
     def _to_strided(self, tensor: Tensor) -> Strided:
         if tensor.constant is not None and tensor.view is None:
             value = np.asarray(tensor.constant, tensor.dtype)
-            return Strided.contiguous(
-                self.program.constant(value, tensor.name).place, value.dtype, value.shape
-            )
+            storage = self.program.constant(value, tensor.name)
+            return Strided.contiguous(storage.ref, value.dtype, value.shape)
         if isinstance(tensor.view, Strided):
             return tensor.view
         if tensor.view is None:
-            raise AssertionError(f"{tensor.name} has no place")
+            raise AssertionError(f"{tensor.name} has no view")
         target = self.new_strided(self._own_name(tensor), tensor.shape, tensor.dtype, gaps=True)
         self.write(tensor.view, target, f"{tensor.name} (strides)")
         return target
@@ -361,28 +366,23 @@ class Lowering:
             return
         row, pixel = flat
         strides = target.strides[: view.at] + target.strides[view.at + len(view.spatial) :]
-        refs = np.full(view.refs.shape, target.place, np.int64)
-        for axis, (n, stride) in enumerate(zip(view.refs.shape, strides, strict=True)):
-            steps = np.arange(n, dtype=np.int64) * stride * 4
-            refs += steps.reshape((-1,) + (1,) * (view.refs.ndim - axis - 1))
+        refs = replace(target, shape=view.refs.shape, strides=strides).refs()
         plain = replace(view, refs=refs, row=row, pixel=pixel, lanes=0)
         self.copy_planes(view, view.refs.reshape(-1), plain, refs.reshape(-1), label)
 
     def _whole_blocks(self, refs: Ints) -> Ints:
         """The planes of whole blocks: those after the last channel too."""
         missing = -len(refs) % self.lanes
-        return np.concatenate([refs, refs[-1] + 4 * np.arange(1, missing + 1, dtype=np.int64)])
+        return np.concatenate([refs, moved(refs[-1], np.arange(1, missing + 1, dtype=np.int64))])
 
 
 # Vector operations in the smallest chunk that a second thread is woken for: some 2 us.
 MIN_CHUNK_WORK = 8000.0
 
 
-def place(view: Strided) -> Any:
+def ref_of(view: Strided) -> Ref:
     """The view's first element as a field of a step."""
-    from edgecv.engine.program import Place
-
-    return Place(view.place)
+    return Ref(view.ref)
 
 
 def collapsed(shape: Shape, *strides: Shape) -> tuple[Shape, tuple[Shape, ...]]:
@@ -407,7 +407,7 @@ def has_twins(image: Planes) -> bool:
 
 def blocks_of(refs: Ints, lanes: int) -> tuple[Ints, Ints]:
     """The blocks that planes lie in, in the order in which they are met, and the number of each plane's."""
-    starts = refs - refs % (4 * lanes)
+    starts, _ = in_lanes(refs, lanes)
     unique, first, inverse = np.unique(starts, return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     rank = np.empty(len(unique), np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 from edgecv.engine.lower.base import Lowering, Node, Tensor, blocks_of
 from edgecv.engine.lower.maps import Activation, emit, scalar
 from edgecv.engine.lower.movement import reshaped
-from edgecv.engine.program import Ints
+from edgecv.engine.refs import Ints, in_lanes, moved
 from edgecv.engine.views import Planes, Shape, Strided
 
 FLOAT = np.dtype(np.float32)
@@ -76,7 +76,7 @@ def new_like(lowering: Lowering, view: Strided, name: str) -> Strided:
 def blockwise(lowering: Lowering, image: Planes, h: int, w: int, name: str) -> tuple[Planes, Ints]:
     """Room for a result of h x w pixels for each block of a blocked image, channels where they are there.
 
-    Returns the result's planes and the places (blocks of the batch, 2): the image's block, the result's.
+    Returns the result's planes and the Refs (blocks of the batch, 2): of the image's block, of the result's.
     """
     lanes = lowering.lanes
     needed = -(-image.refs.shape[1] // lanes)
@@ -84,14 +84,11 @@ def blockwise(lowering: Lowering, image: Planes, h: int, w: int, name: str) -> t
     # pixels stay as many, three times its blocks.
     spare = 6 * image.h * image.w / (image.h * image.w + h * w)
     image = lowering.in_few_blocks(image, needed * (1 + spare), f"{name} (input)")
-    block_bytes = h * w * lanes * 4
     pairs: list[Ints] = []
     results: list[Ints] = []
     for refs in image.refs:
         blocks, block_of = blocks_of(refs, lanes)
-        storage = lowering.program.arena(len(blocks) * block_bytes, name)
-        made = storage.place + np.arange(len(blocks), dtype=np.int64) * block_bytes
+        made = lowering.new_blocks(len(blocks), h, w, name)
         pairs.append(np.stack([blocks, made], 1))
-        results.append(made[block_of] + refs % (4 * lanes))
-    planes = Planes(np.stack(results), (h, w), 2, h, w, w * lanes, lanes, lanes)
-    return planes, np.concatenate(pairs)
+        results.append(moved(made[block_of], in_lanes(refs, lanes)[1]))
+    return lowering.in_blocks(np.stack(results), h, w), np.concatenate(pairs)

@@ -29,7 +29,8 @@ from edgecv.engine.lower.tiles import (
     known_or_strided,
     pack,
 )
-from edgecv.engine.program import Ints
+from edgecv.engine.refs import Ints, address_of, floats_between, in_lanes, moved, storage_of
+from edgecv.engine.rows import Windows, of_blocks
 from edgecv.engine.views import Planes, Strided
 
 
@@ -165,7 +166,7 @@ def conv_transpose(lowering: Lowering, node: Node) -> None:
             for i, refs in enumerate(source.refs):
                 whole = _target(lowering, result, packed, i)
                 target = Target(
-                    whole.start + 4 * (first_y * whole.row + first_x * whole.pixel),
+                    moved(whole.start, first_y * whole.row + first_x * whole.pixel),
                     whole.pixel * kernel.strides[1],
                     whole.row * kernel.strides[0],
                     whole.block,
@@ -208,8 +209,7 @@ def _image_of(lowering: Lowering, node: Node, x: Tensor) -> Planes:
 
 def _readable(lowering: Lowering, x: Tensor, image: Planes, grid: Grid) -> Planes:
     """The image where a convolution can read it: blocks, or planes whose pixels are neighbors."""
-    spaces = {lowering.program.storages[n].space for n in np.unique(image.refs >> 48)}
-    is_together = spaces == {"arena"} or len(np.unique(image.refs >> 48)) == 1
+    is_together = lowering.program.are_together(image.refs)
     is_plain = image.lanes or image.pixel == 1 or not grid.reaches_out(image.h, image.w)
     is_forward = image.row >= 0 and image.pixel >= 0
     if is_together and is_plain and is_forward:
@@ -238,7 +238,7 @@ def _empty_result(lowering: Lowering, node: Node, packed: Packed, batch: int, h:
 def _wanted_rows(
     lowering: Lowering, node: Node, packed: Packed, epilogue: Epilogue, out: tuple[int, int]
 ) -> tuple[Strided, list[Target]] | None:
-    """Where the caller wants the channels of each pixel side by side: the whole, and the place of each image.
+    """Where the caller wants the channels of each pixel side by side: the whole, and where each image goes.
 
     None where nobody does, or vectors would write more than the channels. Of single pixels, blocks are that.
     """
@@ -252,16 +252,15 @@ def _wanted_rows(
     is_flat = sizes == (pixels,) and view.strides[1] == 1 and strides[0] >= channels
     if not is_flat or not np.array_equal(packed.where, np.arange(channels)):
         return None
-    starts = [view.place + 4 * view.strides[0] * image for image in range(view.shape[0])]
-    return view, [Target(start, strides[0], out[1] * strides[0], lowering.lanes) for start in starts]
+    pitch = strides[0]
+    return view, [Target(int(start), pitch, out[1] * pitch, lowering.lanes) for start in view.along(0)]
 
 
 def _target(lowering: Lowering, result: Planes, packed: Packed, image: int) -> Target:
     block = result.h * result.w * lowering.lanes
-    first = int(result.refs[image, 0]) - 4 * (
-        int(packed.where[0]) // lowering.lanes * block + int(packed.where[0]) % lowering.lanes
-    )
-    return Target(first, result.pixel, result.row, block)
+    first_block, lane = divmod(int(packed.where[0]), lowering.lanes)
+    start = moved(int(result.refs[image, 0]), -(first_block * block + lane))
+    return Target(start, result.pixel, result.row, block)
 
 
 def _residuals(
@@ -287,17 +286,17 @@ def _residuals(
         shifts = order - result.refs
     starts = [int(s) for s in shifts[:, 0] + result.refs[:, 0]]
     for i, start in enumerate(starts):
-        storages = lowering.program.storages
-        is_input = bool((image.refs[i] >> 48 == start >> 48).any())
-        if start % (1 << 48) == 0 and not is_input:
-            lowering.program.may_share(storages[int(result.refs[i, 0]) >> 48], storages[start >> 48])
+        is_input = bool((storage_of(image.refs[i]) == storage_of(start)).any())
+        if address_of(start) == 0 and not is_input:
+            storage_at = lowering.program.storage_at
+            lowering.program.may_share(storage_at(int(result.refs[i, 0])), storage_at(start))
     return starts
 
 
 def _span(lowering: Lowering, result: Planes) -> int:
     """Channels that the blocks of a result have room for."""
     first = result.refs[0]
-    return int((first.max() - first.min()) // (result.h * result.w * 4)) + lowering.lanes
+    return floats_between(int(first.min()), int(first.max())) // (result.h * result.w) + lowering.lanes
 
 
 def _finish(lowering: Lowering, node: Node, x: Tensor, result: Planes) -> None:
@@ -325,17 +324,19 @@ def _depthwise(
     results = []
     for refs in image.refs:
         blocks, block_of = blocks_of(refs, lanes)
-        lane = (refs % (4 * lanes)) // 4
-        storage = lowering.program.arena(len(blocks) * out[0] * out[1] * lanes * 4, node.outputs[0])
-        block_bytes = out[0] * out[1] * lanes * 4
-        places = np.stack([blocks, storage.place + np.arange(len(blocks)) * block_bytes], 1)
-        results.append(storage.place + block_of * block_bytes + lane * 4)
+        _, lane = in_lanes(refs, lanes)
+        made = lowering.new_blocks(len(blocks), *out, node.outputs[0])
+        results.append(moved(made[block_of], lane))
         chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(blocks), out[0], out[1] * weights.shape[1])
+        table = np.stack([blocks, made], 1)
+        extent = (kernel.size[0] - 1) * kernel.dilations[0] + 1
+        rows = Windows.even(out[0], kernel.strides[0], kernel.begin[0], extent)
         spread, spread_bias = _spread(weights, biases, block_of, lane, len(blocks), lanes)
         lowering.program.add(
             "depthwise",
             node.name,
-            blocks=lowering.program.refs(places),
+            of_blocks(table, (image.h, image.w), out, *rows),
+            blocks=lowering.program.refs(table),
             n_blocks=len(blocks),
             weights=lowering.program.packed(spread, node.name),
             bias=lowering.program.constant(spread_bias, node.name),
@@ -358,8 +359,7 @@ def _depthwise(
             chunk_rows=chunk_rows,
             flops=2.0 * weights.size * out[0] * out[1],
         )
-    refs = np.stack(results)
-    return Planes(refs, out, 2, out[0], out[1], out[1] * lanes, lanes, lanes)
+    return lowering.in_blocks(np.stack(results), *out)
 
 
 def _spread(
@@ -389,7 +389,7 @@ def _grouped_transpose(weights: Weights, group: int) -> Weights:
 
 
 def _phases(kernel: Kernel, axis: int, size: int) -> list[tuple[int, tuple[int, ...], list[int]]]:
-    """For each phase: its first output, where its taps lie from an output's place, and which they are.
+    """For each phase: its first output, where its taps lie from an output's origin, and which they are.
 
     Output o = i stride - begin + k dilation; of phase r, o = q stride + r, so that i = q + (r + begin - k
     dilation) / stride for the k that divide.

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, choice, lowers, place
+from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, choice, lowers, ref_of
 from edgecv.engine.lower.compose import known, shaped, step
 from edgecv.engine.lower.maps import DTYPES, emit_strided
 from edgecv.engine.lower.movement import reshaped, set_view
@@ -133,9 +133,9 @@ def _gather(
         lowering.program.add(
             "gather_nd",
             node.name,
-            x=place(lowering.as_contiguous(x)),
-            indices=place(indices),
-            y=place(target),
+            x=ref_of(lowering.as_contiguous(x)),
+            indices=ref_of(indices),
+            y=ref_of(target),
             kind=choice("gather_kind", kind),
             size=x.dtype.itemsize,
             index_dtype=choice("dtype", DTYPES[indices.dtype.name]),
@@ -173,10 +173,10 @@ def _scatter(lowering: Lowering, node: Node, kind: str, **fields: int) -> None:
         lowering.program.add(
             "scatter_nd",
             node.name,
-            x=place(lowering.as_contiguous(x)),
-            indices=place(indices),
-            updates=place(lowering.as_contiguous(updates)),
-            y=place(target),
+            x=ref_of(lowering.as_contiguous(x)),
+            indices=ref_of(indices),
+            updates=ref_of(lowering.as_contiguous(updates)),
+            y=ref_of(target),
             kind=choice("gather_kind", kind),
             reduction=choice("scatter_reduction", node.attribute("reduction", "none")),
             dtype=choice("dtype", DTYPES[x.dtype.name]),
@@ -271,9 +271,9 @@ def non_max_suppression(lowering: Lowering, node: Node) -> None:
     lowering.program.add(
         "nms",
         node.name,
-        boxes=place(lowering.as_contiguous(boxes)),
-        scores=place(lowering.as_contiguous(scores)),
-        y=place(target),
+        boxes=ref_of(lowering.as_contiguous(boxes)),
+        scores=ref_of(lowering.as_contiguous(scores)),
+        y=ref_of(target),
         count=count,
         batches=batches,
         classes=classes,

@@ -16,10 +16,11 @@ from edgecv.engine.lower.base import (
     choice,
     collapsed,
     has_twins,
-    place,
+    ref_of,
 )
 from edgecv.engine.lower.movement import reshaped
-from edgecv.engine.program import Ints, Place
+from edgecv.engine.program import Ref
+from edgecv.engine.refs import Ints, address_of, in_lanes, moved, storage_of, storages_of, walk
 from edgecv.engine.views import Planes, Shape, Strided
 
 # NumPy's names of element types -> those of `_simd.CHOICES["dtype"]`.
@@ -132,31 +133,26 @@ def _blocked(
     results = []
     for i, refs in enumerate(image.refs):
         blocks, block_of = blocks_of(refs, lanes)
-        lane = (refs % (4 * lanes)) // 4
-        places = np.zeros((len(blocks), 4), np.int64)
+        _, lane = in_lanes(refs, lanes)
+        table = np.zeros((len(blocks), 4), np.int64)
         distances = [0, 0, 0]
         for k, operand in enumerate(operands):
             if operand is lead:
-                places[:, k], distances[k] = blocks, lanes
+                table[:, k], distances[k] = blocks, lanes
             else:
-                places[:, k], distances[k] = _operand(
+                table[:, k], distances[k] = _operand(
                     lowering, operand, shape, image, i, block_of, lane, len(blocks)
                 )
-        block_bytes = image.h * image.w * lanes * 4
-        storage = lowering.program.arena(len(blocks) * block_bytes, name)
-        places[:, 3] = storage.place + np.arange(len(blocks)) * block_bytes
-        results.append(storage.place + block_of * block_bytes + lane * 4)
-        in_order = blocks[0] + np.arange(len(blocks)) * block_bytes
-        if (
-            blocks[0] % (1 << 48) == 0
-            and (blocks == in_order).all()
-            and _is_read_in_place(places[:, :3], blocks)
-        ):
-            lowering.program.may_share(storage, lowering.program.storages[int(blocks[0]) >> 48])
+        table[:, 3] = made = lowering.new_blocks(len(blocks), image.h, image.w, name)
+        results.append(moved(made[block_of], lane))
+        is_whole = np.array_equal(address_of(blocks), address_of(made)) and len(storages_of(blocks)) == 1
+        if is_whole and _is_read_in_place(table[:, :3], blocks):
+            storage_at = lowering.program.storage_at
+            lowering.program.may_share(storage_at(int(made[0])), storage_at(int(blocks[0])))
         lowering.program.add(
             "map",
             node.name,
-            operands=lowering.program.refs(places),
+            operands=lowering.program.refs(table),
             n_blocks=len(blocks),
             pixels=image.h * image.w,
             op=choice("map_op", op),
@@ -169,14 +165,13 @@ def _blocked(
             chunk_blocks=lowering.chunk(len(blocks), image.h * image.w),
             flops=float(len(refs) * image.h * image.w),
         )
-    row = image.w * lanes
-    return Planes(np.stack(results), image.spatial, 2, image.h, image.w, row, lanes, lanes)
+    return replace(lowering.in_blocks(np.stack(results), image.h, image.w), spatial=image.spatial)
 
 
-def _is_read_in_place(places: Ints, blocks: Ints) -> bool:
+def _is_read_in_place(operands: Ints, blocks: Ints) -> bool:
     """Whether no operand is read from the lead's storage but where the lead itself is."""
-    own = places >> 48 == blocks[0] >> 48
-    return bool((places == blocks[:, None])[own].all())
+    own = storage_of(operands) == storage_of(blocks[0])
+    return bool((operands == blocks[:, None])[own].all())
 
 
 def _fits(tensor: Tensor, shape: Shape) -> bool:
@@ -200,7 +195,7 @@ def _operand(
     lane: Ints,
     blocks: int,
 ) -> tuple[Ints, int]:
-    """The places of an operand's blocks, arranged as the lead's, and the distance between its pixels."""
+    """The Refs of an operand's blocks, arranged as the lead's, and the distance between its pixels."""
     lanes = lowering.lanes
     padded = (1,) * (len(shape) - len(tensor.shape)) + tensor.shape
     is_whole = padded == shape and image.h * image.w > 1
@@ -210,8 +205,8 @@ def _operand(
         values = np.broadcast_to(source, shape[:2] + padded[2:])[index].reshape(shape[1], pixels)
         spread = np.zeros((blocks, pixels, lanes), np.float32)
         spread[block_of, :, lane] = values
-        start = lowering.program.constant(spread, tensor.name).place
-        return start + np.arange(blocks) * pixels * lanes * 4, lanes if is_whole else 0
+        start = lowering.program.constant(spread, tensor.name).ref
+        return walk(start, (blocks,), (pixels * lanes,)), lanes if is_whole else 0
     if tensor.shape != padded:
         # Axes in front that are left out are of size 1: its first axis is not that of images.
         tensor = Tensor(tensor.name, padded, tensor.dtype, view=reshaped(lowering, tensor, padded))
@@ -219,10 +214,10 @@ def _operand(
     if view is None:
         raise AssertionError("an operand with channels has planes")
     refs = view.refs[index if view.refs.shape[0] > 1 else 0]
-    starts = refs - refs % (4 * lanes)
+    starts, own_lane = in_lanes(refs, lanes)
     found = np.full(blocks, -1, np.int64)
     found[block_of] = starts
-    if not ((found[block_of] == starts) & ((refs % (4 * lanes)) // 4 == lane)).all():
+    if not ((found[block_of] == starts) & (own_lane == lane)).all():
         view = _arranged(
             lowering, view, index if view.refs.shape[0] > 1 else 0, block_of, lane, blocks, tensor.name
         )
@@ -282,14 +277,14 @@ def emit_strided(
         views[k] if k < len(views) else replace(views[0], strides=(0,) * len(target.shape)) for k in range(3)
     ]
     sizes, strides = collapsed(target.shape, *(v.strides for v in padded), target.strides)
-    places = [place(views[k]) if k < len(views) else Place(0) for k in range(3)]
+    refs = [ref_of(views[k]) if k < len(views) else Ref() for k in range(3)]
     lowering.program.add(
         "map_nd",
         node.name,
-        a=places[0],
-        b=places[1],
-        c=places[2],
-        y=place(target),
+        a=refs[0],
+        b=refs[1],
+        c=refs[2],
+        y=ref_of(target),
         op=choice("map_op", op),
         dtype=choice("dtype", kind),
         y_dtype=choice("dtype", y_kind),

@@ -24,7 +24,7 @@ from edgecv.engine.lower.tiles import (
     pack,
     run_step,
 )
-from edgecv.engine.program import Ints
+from edgecv.engine.refs import FLOAT_BYTES, Ints, moved
 from edgecv.engine.views import Planes, Shape, Strided
 
 # Rows that lie in blocks are taken one by one up to here; more of them are copied together.
@@ -105,7 +105,7 @@ def _require_float(node: Node, *operands: Tensor) -> None:
 
 def _set(lowering: Lowering, node: Node, result: Tensor) -> None:
     if result.view is None:
-        raise AssertionError("a result has a place")
+        raise AssertionError("a result has a view")
     lowering.set(node.outputs[0], result.view)
 
 
@@ -145,7 +145,7 @@ class _Rows:
     pitch: int
 
     def target(self, lanes: int, row: int = 0) -> Target:
-        return Target(self.start + 4 * row * self.pitch, self.pitch, 0, lanes)
+        return Target(moved(self.start, row * self.pitch), self.pitch, 0, lanes)
 
 
 def _product(
@@ -163,10 +163,10 @@ def _product(
         return Tensor(node.outputs[0], shape, a.dtype, view=planes)
     packed = pack(lowering, _weights(lowering, b), bias, 1, node.name)
     pitch = packed.blocks * lowering.lanes
-    storage = lowering.program.arena(shape[0] * pitch * 4, node.outputs[0])
-    rows = _Rows(storage.place, pitch)
+    storage = lowering.program.arena(shape[0] * pitch * FLOAT_BYTES, node.outputs[0])
+    rows = _Rows(storage.ref, pitch)
     _multiply(lowering, node, a, packed, epilogue, rows)
-    view = Strided(storage.place, a.dtype, shape, (pitch, 1))
+    view = Strided(storage.ref, a.dtype, shape, (pitch, 1))
     return Tensor(node.outputs[0], shape, a.dtype, view=view)
 
 
@@ -180,7 +180,7 @@ def _multiply(
         isinstance(view, Planes)
         and view.h * view.w == 1
         and m <= _FEW_ROWS
-        and _is_together(lowering, view.refs)
+        and lowering.program.are_together(view.refs)
     ):
         # Single pixels of an image are read where they lie.
         for i, refs in enumerate(view.refs.reshape(a.shape)):
@@ -191,18 +191,17 @@ def _multiply(
     if left.strides[0] < 0:
         # Rows are walked forwards.
         left = lowering.as_contiguous(a)
-    places = left.place + np.arange(left.shape[1], dtype=np.int64) * left.strides[1] * 4
     sums = Sums(node.name, packed, rows.target(lowering.lanes), epilogue)
-    _one_run(lowering, sums, places, m, left.strides[0])
+    _one_run(lowering, sums, left.along(1), m, left.strides[0])
 
 
-def _one_run(lowering: Lowering, sums: Sums, places: Ints, pixels: int, x_pixel: int) -> None:
-    """One step `conv` over rows; places: of the elements of the first."""
+def _one_run(lowering: Lowering, sums: Sums, refs: Ints, pixels: int, x_pixel: int) -> None:
+    """One step `conv` over rows; refs: of the elements of the first."""
     if pixels == 0 or not sums.packed.tiles:
         return
-    base, table = lowering.program.distances(places)
+    base, table = lowering.program.distances(refs)
     tiles: list[tuple[int, int, int, int]] = [
-        (tile.blocks, len(places), 0, start)
+        (tile.blocks, len(refs), 0, start)
         for tile, start in zip(sums.packed.tiles, sums.packed.starts, strict=True)
     ]
     run_step(lowering, sums, tiles, table, x=base, runs=1, pixels=pixels, x_pixel=x_pixel, x_run=0)
@@ -218,7 +217,7 @@ def _stack(lowering: Lowering, node: Node, a: Tensor, b: Tensor, epilogue: Epilo
     *lead, m, n = shape
     left = lowering.as_strided(a).broadcast((*lead, *a.shape[-2:]))
     pitch = -(-n // lowering.lanes) * lowering.lanes
-    storage = lowering.program.arena(math.prod(lead) * m * pitch * 4, node.outputs[0])
+    storage = lowering.program.arena(math.prod(lead) * m * pitch * FLOAT_BYTES, node.outputs[0])
     packs: dict[tuple[int, ...], Packed] = {}
     for number, index in enumerate(np.ndindex(*lead)):
         own = _own_index(index, b.shape[:-2])
@@ -229,9 +228,9 @@ def _stack(lowering: Lowering, node: Node, a: Tensor, b: Tensor, epilogue: Epilo
         for i in index:
             picked = picked.index(0, i)
         operand = Tensor(a.name, picked.shape, a.dtype, view=picked)
-        rows = _Rows(storage.place + number * m * pitch * 4, pitch)
+        rows = _Rows(moved(storage.ref, number * m * pitch), pitch)
         _multiply(lowering, node, operand, packs[own], epilogue, rows)
-    whole = Strided.contiguous(storage.place, a.dtype, (*lead, m, pitch))
+    whole = Strided.contiguous(storage.ref, a.dtype, (*lead, m, pitch))
     view = whole.index(len(lead) + 1, slice(0, n))
     return Tensor(node.outputs[0], shape, a.dtype, view=view)
 
@@ -260,7 +259,7 @@ def _on_pixels(
     axis = len(a.shape) - 2
     if not isinstance(view, Planes) or (view.at, view.spatial) != (axis, (a.shape[axis],)):
         return None
-    if not _is_together(lowering, view.refs):
+    if not lowering.program.are_together(view.refs):
         return None
     packed = pack(lowering, _weights(lowering, b), bias, 1, node.name)
     batch = math.prod(a.shape[:axis])
@@ -273,9 +272,3 @@ def _on_pixels(
         convolve(lowering, image, refs, grid, Sums(node.name, packed, target, epilogue))
     refs = whole.refs[:, packed.where].reshape(*a.shape[:axis], b.shape[1])
     return replace(whole, refs=refs, at=axis, spatial=(a.shape[axis],))
-
-
-def _is_together(lowering: Lowering, refs: Ints) -> bool:
-    """Whether one table of distances reaches all of them."""
-    numbers = np.unique(refs >> 48)
-    return len(numbers) == 1 or all(lowering.program.storages[n].space == "arena" for n in numbers)

@@ -138,7 +138,7 @@ def concat(lowering: Lowering, node: Node) -> None:
     target = lowering.targets.get(node.outputs[0])
     if target is not None:
         missing = _missing(own, target, axis)
-        # A place with gaps is for what nothing else reads: in the caller's array, all ends up there anyway.
+        # A target with gaps is for what nothing else reads: in the caller's array, all ends up there anyway.
         is_only_there = not target.is_contiguous and lowering.is_given_out(target)
         if not missing or (len(missing) < len(own) and is_only_there):
             for view, taken in _neighbors_as_one(missing, axis):
@@ -225,7 +225,7 @@ def tile(lowering: Lowering, node: Node) -> None:
     split_target = target.reshape(shape)
     if split_target is None:
         raise AssertionError("a contiguous tensor takes any shape")
-    lowering.copy(Strided(view.place, view.dtype, shape, strides), split_target, node.name)
+    lowering.copy(Strided(view.ref, view.dtype, shape, strides), split_target, node.name)
     lowering.set(node.outputs[0], target, x.dtype)
 
 
@@ -304,7 +304,7 @@ def _fill(lowering: Lowering, node: Node, x: Tensor, target: Strided) -> None:
     given = node.optional(2)
     if given is None:
         value = lowering.program.constant(np.zeros(1, x.dtype))
-        source = Strided(value.place, x.dtype, (), ())
+        source = Strided(value.ref, x.dtype, (), ())
     else:
         flat = lowering.as_strided(given).reshape(())
         if flat is None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgecv.engine.lower.base import Lowering, Node, lowers, place
+from edgecv.engine.lower.base import Lowering, Node, lowers, ref_of
 
 
 @lowers("LRN")
@@ -20,8 +20,8 @@ def local_response(lowering: Lowering, node: Node) -> None:
         lowering.program.add(
             "lrn",
             node.name,
-            x=place(lowering.as_contiguous(x)),
-            y=place(target),
+            x=ref_of(lowering.as_contiguous(x)),
+            y=ref_of(target),
             outer=x.shape[0],
             channels=x.shape[1],
             inner=math.prod(x.shape[2:]),

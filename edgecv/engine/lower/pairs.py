@@ -13,10 +13,9 @@ import numpy as np
 
 from edgecv.engine.lower.base import Array, Lowering
 from edgecv.engine.lower.tiles import Grid, Packed, Tile
-from edgecv.engine.program import Ints
+from edgecv.engine.refs import Ints, floats_between
 from edgecv.engine.views import Planes
 
-PAIRED_ISAS = frozenset({"avx512"})
 # The two taps of a pair, as channels and columns that it spans: of blocks, and of planes.
 CHANNELS = (2, 1)
 COLUMNS = (1, 2)
@@ -38,7 +37,7 @@ def taps_step(
     """
     is_few = -(-weights.shape[0] // (lowering.lanes // 2)) <= _MAX_HALVES
     is_worth = math.prod(weights.shape[1:]) >= _MIN_TAPS and grid.out_h * grid.out_w >= _MIN_PIXELS
-    if lowering.program.isa not in PAIRED_ISAS or group > 1 or not is_few or not is_worth:
+    if not lowering.program.facts.pairs or group > 1 or not is_few or not is_worth:
         return None
     if image.lanes:
         return CHANNELS if _order(image) is not None else None
@@ -58,7 +57,7 @@ def _order(image: Planes) -> Ints | None:
     """The order of channels in memory, if in it each second one lies right behind the one before."""
     order = np.argsort(image.refs[0], kind="stable")
     refs = image.refs[:, order]
-    if refs.shape[1] % 2 or not (refs[:, 1::2] - refs[:, ::2] == 4).all():
+    if refs.shape[1] % 2 or not (floats_between(refs[:, ::2], refs[:, 1::2]) == 1).all():
         return None
     return order
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, place
+from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, ref_of
 from edgecv.engine.lower.compose import FLOAT, blockwise, cast, shaped
 from edgecv.engine.lower.movement import set_view
+from edgecv.engine.rows import of_blocks
 from edgecv.engine.views import Shape, Strided
 
 
@@ -88,7 +89,7 @@ def average_pool(lowering: Lowering, node: Node) -> None:
 
 def _set(lowering: Lowering, node: Node, result: Tensor) -> None:
     if result.view is None:
-        raise AssertionError("a result has a place")
+        raise AssertionError("a result has a view")
     set_view(lowering, node, result.view, result.dtype)
 
 
@@ -113,16 +114,20 @@ def _step(lowering: Lowering, node: Node, kind: str, x: Tensor, rows: Window, co
     image = lowering.as_blocked(x)
     if image is None:
         raise AssertionError("four axes are an image")
-    result, places = blockwise(lowering, image, rows.made, columns.made, node.outputs[0])
+    result, blocks = blockwise(lowering, image, rows.made, columns.made, node.outputs[0])
     work = columns.made * min(rows.size * columns.size, rows.size + columns.size + 2)
-    chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(places), rows.made, work)
+    chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(blocks), rows.made, work)
+    windows = rows.table(image.h)
+    # An empty window needs no row.
+    first, end, _ = np.where(windows[:, :1] < windows[:, 1:2], windows, 0).astype(np.int64).T
     lowering.program.add(
         "pool",
         node.name,
-        blocks=lowering.program.refs(places),
-        n_blocks=len(places),
+        of_blocks(blocks, (image.h, image.w), (rows.made, columns.made), first, end),
+        blocks=lowering.program.refs(blocks),
+        n_blocks=len(blocks),
         kind=choice("pool_kind", kind),
-        rows=lowering.program.constant(rows.table(image.h)),
+        rows=lowering.program.constant(windows),
         columns=lowering.program.constant(columns.table(image.w)),
         dilation_y=rows.dilation,
         dilation_x=columns.dilation,
@@ -150,9 +155,9 @@ def _with_indices(lowering: Lowering, node: Node, x: Tensor, windows: list[Windo
     lowering.program.add(
         "pool_indices",
         node.name,
-        x=place(lowering.as_contiguous(x)),
-        y=place(values),
-        indices=place(indices),
+        x=ref_of(lowering.as_contiguous(x)),
+        y=ref_of(values),
+        indices=ref_of(indices),
         planes=math.prod(x.shape[:2]),
         rows=lowering.program.constant(rows.table(h)),
         columns=lowering.program.constant(columns.table(w)),
@@ -192,9 +197,9 @@ def max_unpool(lowering: Lowering, node: Node) -> None:
     lowering.program.add(
         "unpool",
         node.name,
-        x=place(lowering.as_contiguous(x)),
-        indices=place(lowering.as_contiguous(indices)),
-        y=place(small),
+        x=ref_of(lowering.as_contiguous(x)),
+        indices=ref_of(lowering.as_contiguous(indices)),
+        y=ref_of(small),
         n=x.size,
         y_n=small.size,
     )
@@ -206,7 +211,7 @@ def _in_corner(lowering: Lowering, node: Node, small: Strided, shape: Shape) -> 
         raise node.unsupported(f"output_shape {shape}: expected at least {small.shape}")
     target = lowering.new_strided(node.outputs[0], shape, small.dtype)
     zero = lowering.program.constant(np.zeros(1, small.dtype))
-    lowering.copy(Strided(zero.place, small.dtype, (), ()).broadcast(shape), target, f"{node.name} (fill)")
+    lowering.copy(Strided(zero.ref, small.dtype, (), ()).broadcast(shape), target, f"{node.name} (fill)")
     corner = target
     for axis, n in enumerate(small.shape):
         corner = corner.index(axis, slice(0, n))

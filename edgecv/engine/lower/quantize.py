@@ -72,7 +72,7 @@ def dequantize(lowering: Lowering, node: Node) -> None:
         value = step(lowering, node, "sub", [value, parts[1]])
     result = shaped(lowering, step(lowering, node, "mul", [value, parts[0]]), x.shape)
     if result.view is None:
-        raise AssertionError("a result has a place")
+        raise AssertionError("a result has a view")
     set_view(lowering, node, result.view, FLOAT)
 
 

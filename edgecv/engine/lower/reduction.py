@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, collapsed, lowers, place
+from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, collapsed, lowers, ref_of
 from edgecv.engine.lower.compose import blockwise, new_like, shaped, step
 from edgecv.engine.lower.maps import DTYPES
 from edgecv.engine.lower.movement import set_view
@@ -89,15 +89,15 @@ def _spatial(lowering: Lowering, node: Node, kind: str, x: Tensor, name: str) ->
     image = lowering.as_blocked(x)
     if image is None:
         raise AssertionError("an image has blocks")
-    result, places = blockwise(lowering, image, 1, 1, name)
+    result, blocks = blockwise(lowering, image, 1, 1, name)
     lowering.program.add(
         "spatial",
         node.name,
-        blocks=lowering.program.refs(places),
-        n_blocks=len(places),
+        blocks=lowering.program.refs(blocks),
+        n_blocks=len(blocks),
         pixels=image.h * image.w,
         kind=choice("reduce_kind", kind),
-        chunk_blocks=lowering.chunk(len(places), image.h * image.w),
+        chunk_blocks=lowering.chunk(len(blocks), image.h * image.w),
     )
     if len(x.shape) == 3:
         narrow = result.reshape((*result.refs.shape, 1))
@@ -125,8 +125,8 @@ def _strided(
         lowering.program.add(
             "reduce_nd",
             node.name,
-            x=place(view),
-            y=place(target),
+            x=ref_of(view),
+            y=ref_of(target),
             kind=choice("reduce_kind", kind),
             dtype=choice("dtype", DTYPES[x.dtype.name]),
             last=int(last),
@@ -184,8 +184,8 @@ def softmax(lowering: Lowering, node: Node) -> None:
         lowering.program.add(
             "softmax_nd",
             node.name,
-            x=place(view),
-            y=place(target),
+            x=ref_of(view),
+            y=ref_of(target),
             kind=choice("softmax_kind", kind),
             rank=len(shape),
             shape=lowering.integers(shape),
@@ -210,8 +210,8 @@ def cumulative_sum(lowering: Lowering, node: Node) -> None:
         lowering.program.add(
             "cumsum",
             node.name,
-            x=place(lowering.as_contiguous(x)),
-            y=place(target),
+            x=ref_of(lowering.as_contiguous(x)),
+            y=ref_of(target),
             dtype=choice("dtype", DTYPES[x.dtype.name]),
             outer=math.prod(x.shape[:axis]),
             n=x.shape[axis],
@@ -246,9 +246,9 @@ def top_k(lowering: Lowering, node: Node) -> None:
         lowering.program.add(
             "topk",
             node.name,
-            x=place(lowering.as_contiguous(turned)),
-            values=place(results[0]),
-            indices=place(results[1]),
+            x=ref_of(lowering.as_contiguous(turned)),
+            values=ref_of(results[0]),
+            indices=ref_of(results[1]),
             dtype=choice("dtype", DTYPES[x.dtype.name]),
             outer=math.prod(shape[:-1]),
             n=x.shape[axis],

@@ -126,14 +126,14 @@ def _resized(lowering: Lowering, node: Node, x: Tensor, rows: Taps | None, colum
         raise AssertionError("four axes are an image")
     rows, columns = rows or _copy(image.h), columns or _copy(image.w)
     out_h, out_w = rows.index.shape[0], columns.index.shape[0]
-    result, places = blockwise(lowering, image, out_h, out_w, node.outputs[0])
+    result, blocks = blockwise(lowering, image, out_h, out_w, node.outputs[0])
     work = out_w * (rows.index.shape[1] + columns.index.shape[1])
-    chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(places), out_h, work)
+    chunk_blocks, chunk_rows = lowering.blocks_and_rows(len(blocks), out_h, work)
     lowering.program.add(
         "resize",
         node.name,
-        blocks=lowering.program.refs(places),
-        n_blocks=len(places),
+        blocks=lowering.program.refs(blocks),
+        n_blocks=len(blocks),
         in_h=image.h,
         in_w=image.w,
         out_h=out_h,

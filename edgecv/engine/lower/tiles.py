@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 
 from edgecv.engine.lower.base import MIN_CHUNK_WORK, Array, Lowering, Tensor, choice
-from edgecv.engine.program import Ints, Place, Storage
+from edgecv.engine.program import Ref, Storage
+from edgecv.engine.refs import FLOAT_BYTES, Ints, in_lanes, moved, storage_of, walk
+from edgecv.engine.rows import Cut, Points, Rows, Window, Windows, Written
 from edgecv.engine.views import Planes, Strided
 
-# Blocks of output channels in a tile: as many accumulators as the registers of the ISA hold.
-TILE_BLOCKS = {"avx512": 4, "avx2": 3, "neon": 4, "sse42": 3}
-# The most pixels of a tile, by its blocks, as in ext/simd/kernels/conv.cpp: chunks are cut into whole tiles.
-TILE_PIXELS = {"avx512": (28, 14, 9, 7), "avx2": (12, 6, 4, 2), "neon": (14, 8, 6, 4), "sse42": (12, 5, 3, 2)}
 # The rows that a chunk gathers should stay in the second cache beside the weights.
 MAX_WINDOW_BYTES = 512 * 1024
 # Gathering costs as much for each block of inputs, however many outputs are made of it: with more blocks of
@@ -29,11 +27,12 @@ MAX_WINDOW_BYTES = 512 * 1024
 MAX_INNER_BLOCKS = 2
 MIN_INNER_PIXELS = 24
 
-# What a step without a window leaves at 0.
+# What a step without a window, or whose window has no inner outputs, leaves at 0.
+_INNER_FIELDS = ("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels")
 _WINDOW_FIELDS = (
     *("planes", "n_planes", "plane_lanes", "in_h", "in_w", "plane_row"),
     *("pad_top", "pad_left", "window_w", "stride_y", "extent_y"),
-    *("inner", "inner_run", "inner_runs", "inner_pixel", "inner_pixels"),
+    *_INNER_FIELDS,
 )
 
 Weights = Array | Strided
@@ -60,7 +59,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Packed:
-    """Weights and bias of a convolution. where: the place of each output channel among lanes of blocks.
+    """Weights and bias of a convolution. where: the number of each output channel's lane among all blocks'.
 
     products: multiplications for one pixel of all outputs, padded lanes and zeros between groups not counted.
     is_paired: taps go in pairs, as `ext/simd/ops.h` has it; blocks of tiles are halves of output blocks then.
@@ -112,7 +111,7 @@ def pack(lowering: Lowering, weights: Weights, bias: Weights | None, group: int,
         done, count = groups.start * each, len(groups) * each
         where[done : done + count] = block * lanes + np.arange(count)
         blocks = -(-count // lanes)
-        for run in _balanced(blocks, TILE_BLOCKS[lowering.program.isa]):
+        for run in _balanced(blocks, lowering.program.facts.tile_blocks):
             width = min(run * lanes, count)
             tiles.append(Tile(block, run, channels))
             starts.append(size)
@@ -152,10 +151,10 @@ def _fill_weights(
 ) -> Storage:
     inputs, ny, nx = weights.shape[1:]
     if isinstance(weights, Strided):
-        storage = lowering.program.state(size * 4, f"{name} (packed)")
+        storage = lowering.program.state(size * FLOAT_BYTES, f"{name} (packed)")
         for (outs, start, row, column), pitch in zip(parts, pitches, strict=True):
             view = weights.apply(_rows_of(outs))
-            first = storage.place + 4 * (start + row * ny * nx * pitch + column)
+            first = moved(storage.ref, start + row * ny * nx * pitch + column)
             strides = (ny * nx * pitch, nx * pitch, pitch, 1)
             lowering.copy(view, Strided(first, view.dtype, view.shape, strides), f"{name} (pack)")
         return storage
@@ -180,11 +179,11 @@ def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: in
         if bias is not None:
             packed[where] = bias
         return lowering.program.constant(packed, f"{name} (bias)")
-    storage = lowering.program.state(size * 4, f"{name} (bias)")
+    storage = lowering.program.state(size * FLOAT_BYTES, f"{name} (bias)")
     # Runs of outputs that are neighbors in the blocks too.
     edges = [0, *(np.flatnonzero(np.diff(where) != 1) + 1).tolist(), len(where)]
     for low, high in itertools.pairwise(edges):
-        target = Strided(storage.place + 4 * int(where[low]), bias.dtype, (high - low,), (1,))
+        target = Strided(moved(storage.ref, int(where[low])), bias.dtype, (high - low,), (1,))
         lowering.copy(bias.index(0, slice(low, high)), target, f"{name} (bias)")
     return storage
 
@@ -193,7 +192,7 @@ def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: in
 class Grid:
     """Where outputs find their inputs.
 
-    Output (y, x) has its place at pixel (y stride - top, x stride - left), its taps at rows `ys` and columns
+    Output (y, x) has its origin at pixel (y stride - top, x stride - left), its taps at rows `ys` and columns
     `xs` from there.
     """
 
@@ -228,7 +227,7 @@ def _inside(outputs: int, stride: int, first: int, last: int, size: int) -> rang
 
 @dataclass(frozen=True)
 class Target:
-    """Where results go: the place of output (0, 0) in block 0, and distances in floats."""
+    """Where results go: the Ref of output (0, 0) in block 0, and distances in floats."""
 
     start: int
     pixel: int
@@ -238,7 +237,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Sums:
-    """What a step makes, wherever it reads. label: for people. residual: its place, or 0."""
+    """What a step makes, wherever it reads. label: for people. residual: its Ref, or 0."""
 
     label: str
     packed: Packed
@@ -248,15 +247,12 @@ class Sums:
 
 
 def convolve(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Sums) -> None:
-    """The step for one image. refs: the places of its channels."""
+    """The step for one image. refs: of its channels."""
     if grid.reaches_out(image.h, image.w):
         _windowed(lowering, image, refs, grid, sums)
         return
-    start = (-grid.top * image.row - grid.left * image.pixel) * 4
-    dy, dx = np.meshgrid(grid.ys, grid.xs[:: sums.packed.columns], indexing="ij")
-    steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64) + start
-    places, tiles = _lists(sums.packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
-    base, offsets = lowering.program.distances(places)
+    taps, tiles = _taps_of(image, refs, grid, sums.packed, 0, 0)
+    base, offsets = lowering.program.distances(taps)
     x_row = grid.stride_y * image.row
     x_pixel = grid.stride_x * image.pixel
     is_one_run = x_row == grid.out_w * x_pixel and sums.target.row == grid.out_w * sums.target.pixel
@@ -275,14 +271,13 @@ def convolve(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Su
 
 def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: Sums) -> None:
     width = image.lanes or 1
-    starts = refs - refs % (4 * width) if width > 1 else refs
+    starts, lane_of = in_lanes(refs, width)
     planes, plane_of = np.unique(starts, return_inverse=True)
-    lane_of = (refs - starts) // 4
     top, left = grid.top - min(grid.ys), grid.left - min(grid.xs)
     ys, xs = np.array(grid.ys) - min(grid.ys), np.array(grid.xs) - min(grid.xs)
     extent_y, extent_x = int(ys.max()) + 1, int(xs.max()) + 1
     window_w = (grid.out_w - 1) * grid.stride_x + extent_x
-    row_bytes = len(planes) * window_w * width * 4
+    row_bytes = len(planes) * window_w * width * FLOAT_BYTES
 
     def window_rows(runs: int) -> int:
         return (runs - 1) * grid.stride_y + extent_y
@@ -302,17 +297,21 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
 
     table, tiles = _lists(sums.packed, offsets_of)
     x, inner = _inner(lowering, image, refs, grid, sums.packed)
+    is_by_rows = width == lowering.lanes and image.row == image.w * width and grid.out_h > 1
+    first, end = Windows.even(grid.out_h, grid.stride_y, top, extent_y)
     run_step(
         lowering,
         sums,
         tiles,
-        Place(lowering.program.constant(table.astype(np.int32)).place),
+        Ref(lowering.program.constant(table.astype(np.int32)).ref),
         x=x,
         runs=grid.out_h,
         pixels=grid.out_w,
         x_pixel=grid.stride_x * width,
         x_run=grid.stride_y * window_w * width,
         chunk_runs=runs,
+        reads=Windows(image.h, image.w, first, end, ("x", *_INNER_FIELDS)) if is_by_rows else None,
+        gathered=Window("offsets", window_w * width, grid.stride_y, extent_y),
         planes=lowering.program.refs(planes),
         n_planes=len(planes),
         plane_lanes=width,
@@ -330,20 +329,14 @@ def _windowed(lowering: Lowering, image: Planes, refs: Ints, grid: Grid, sums: S
 
 def _inner(
     lowering: Lowering, image: Planes, refs: Ints, grid: Grid, packed: Packed
-) -> tuple[Place, dict[str, int | Place]]:
+) -> tuple[Ref, dict[str, int | Ref]]:
     """Where the outputs that need no padding read the image itself, and which they are, if it pays."""
     rows, columns = grid.inside(image.h, image.w)
     is_worth = packed.blocks <= MAX_INNER_BLOCKS and len(columns) >= MIN_INNER_PIXELS
     if not is_worth or not rows:
-        return Place(0), {}
-    dy, dx = np.meshgrid(
-        np.array(grid.ys) + rows.start * grid.stride_y - grid.top,
-        np.array(grid.xs[:: packed.columns]) + columns.start * grid.stride_x - grid.left,
-        indexing="ij",
-    )
-    steps = ((dy * image.row + dx * image.pixel) * 4).reshape(-1).astype(np.int64)
-    places, _ = _lists(packed, lambda c: (refs[c][:, None] + steps).reshape(-1))
-    x, offsets = lowering.program.distances(places)
+        return Ref(), {}
+    taps, _ = _taps_of(image, refs, grid, packed, rows.start, columns.start)
+    x, offsets = lowering.program.distances(taps)
     return x, {
         "inner": offsets,
         "inner_run": rows.start,
@@ -357,14 +350,16 @@ def run_step(
     lowering: Lowering,
     sums: Sums,
     tiles: Sequence[tuple[int, int, int, int]],
-    offsets: Place,
+    offsets: Ref,
     *,
-    x: Place,
+    x: Ref,
     runs: int,
     pixels: int,
     x_pixel: int,
     x_run: int,
     chunk_runs: int | None = None,
+    reads: Windows | Points | None = None,
+    gathered: Window | None = None,
     **window: Any,
 ) -> None:
     """Append a step `conv`. Without `window` it reads its input where it lies."""
@@ -374,14 +369,24 @@ def run_step(
     chunk_tiles, chunk_pixels = len(tiles), pixels
     if chunk_runs is None:
         chunk_tiles, chunk_runs, chunk_pixels = _cut(lowering, packed, runs, pixels)
+    if offsets.table is not None:
+        reads = Points(offsets.table.refs, runs, x_run, pixels, x_pixel, "x")
     lowering.program.add(
         "conv",
         sums.label,
+        Rows(
+            writes=_written(sums, runs, pixels, lowering.lanes, gathered is not None),
+            reads=reads,
+            cut=Cut({"chunk_tiles": len(tiles)}, "chunk_runs", runs, window=gathered)
+            if runs > 1
+            else Cut({"chunk_tiles": len(tiles)}, "chunk_pixels", pixels, is_pixels=True),
+            others=frozenset({storage_of(target.start), storage_of(sums.residual)}),
+        ),
         x=x,
         weights=packed.weights,
         bias=packed.bias,
-        residual=Place(sums.residual),
-        y=Place(target.start),
+        residual=Ref(sums.residual),
+        y=Ref(target.start),
         tiles=lowering.integers(tiles),
         n_tiles=len(tiles),
         offsets=offsets,
@@ -405,6 +410,17 @@ def run_step(
     )
 
 
+def _written(sums: Sums, runs: int, pixels: int, lanes: int, is_gathered: bool) -> Written | None:
+    """The blocks of results; None where a residual lies as they do, or they are not written row by row."""
+    target = sums.target
+    is_dense = target.pixel == lanes and target.block == runs * pixels * lanes
+    is_by_rows = target.row == pixels * lanes if runs > 1 else not is_gathered
+    if sums.residual or not is_dense or not is_by_rows:
+        return None
+    blocks = walk(target.start, (sums.packed.blocks,), (target.block,))
+    return Written(blocks, runs * pixels, pixels if runs > 1 else 0, "y_block")
+
+
 def _cut(lowering: Lowering, packed: Packed, runs: int, pixels: int) -> tuple[int, int, int]:
     """Tiles, runs and pixels of a chunk.
 
@@ -417,13 +433,23 @@ def _cut(lowering: Lowering, packed: Packed, runs: int, pixels: int) -> tuple[in
     work = float(runs * pixels * packed.work)
     pieces = max(min(work / MIN_CHUNK_WORK, 4.0 * lowering.threads), 1.0)
     channels = len(np.unique(np.concatenate([tile.channels for tile in packed.tiles])))
-    is_by_tiles = packed.weights.bytes > channels * runs * pixels * 4
+    is_by_tiles = packed.weights.bytes > channels * runs * pixels * FLOAT_BYTES
     chunk_tiles = math.ceil(tiles / min(pieces, tiles)) if is_by_tiles else tiles
     pieces = math.ceil(pieces / math.ceil(tiles / chunk_tiles))
     if runs > 1:
         return chunk_tiles, math.ceil(runs / min(pieces, runs)), pixels
-    whole = TILE_PIXELS[lowering.program.isa][max(tile.blocks for tile in packed.tiles) - 1]
+    # Chunks are cut into whole tiles.
+    whole = lowering.program.facts.tile_pixels[max(tile.blocks for tile in packed.tiles) - 1]
     return chunk_tiles, runs, min(math.ceil(pixels / pieces / whole) * whole, pixels)
+
+
+def _taps_of(
+    image: Planes, refs: Ints, grid: Grid, packed: Packed, row: int, column: int
+) -> tuple[Ints, list[tuple[int, int, int, int]]]:
+    """The Refs of all taps of one output, and the rows of the table of tiles."""
+    ys = [y + row * grid.stride_y - grid.top for y in grid.ys]
+    xs = [x + column * grid.stride_x - grid.left for x in grid.xs[:: packed.columns]]
+    return _lists(packed, lambda channels: image.pixels(refs[channels], ys, xs).reshape(-1))
 
 
 def _lists(

@@ -38,6 +38,8 @@ Examined examine_pool_indices(const void* fields, const Memory& memory, int) {
 }
 
 // A chunk: a plane.
+ECV_NO_ROWS(pool_indices)
+
 StepStatus run_pool_indices(const void* fields, const Memory& memory, int64_t chunk, char*) {
     const PoolIndicesStep& step = *static_cast<const PoolIndicesStep*>(fields);
     const auto* const rows = at<const PoolWindow>(memory, step.rows);

@@ -1,6 +1,7 @@
 // Depthwise convolution: strips of output pixels, whose sums are held in registers over all taps.
 
 #include "finish.h"
+#include "isa_facts.h"
 #include "kernels.h"
 
 namespace {
@@ -10,11 +11,7 @@ using ecv::DepthwiseStep;
 constexpr int64_t kLanes = kFloatLanes;
 
 // Whether registers are left to hold the values of x that the taps of a strip share.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr bool kHoldsValues = true;
-#else
-constexpr bool kHoldsValues = false;
-#endif
+constexpr bool kHoldsValues = ecv::ECV_JOIN(facts, ECV_ISA).registers > 16;
 
 // The most pixels of a strip.
 #if defined(__SANITIZE_ADDRESS__)
