@@ -48,8 +48,6 @@ class Kernel:
 def kernel_of(node: Node, weights: tuple[int, ...]) -> Kernel:
     """The geometry that a node's attributes tell, one axis of pixels as (1, w)."""
     axes = len(weights) - 2
-    if axes not in (1, 2):
-        raise node.unsupported(f"weights of shape {weights}: expected one or two axes of pixels")
     if node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise node.unsupported(f"auto_pad {node.attribute('auto_pad')}: expected explicit pads")
     strides = tuple(node.attribute("strides") or (1,) * axes)
@@ -199,8 +197,6 @@ def _packed(
 
 
 def _image_of(lowering: Lowering, node: Node, x: Tensor) -> Planes:
-    if x.dtype != np.float32:
-        raise node.unsupported(f"input of {x.dtype}: expected float32")
     image = lowering.as_image(x)
     if image is None:
         raise node.unsupported(f"input of shape {x.shape}: expected (n, c, w) or (n, c, h, w)")
@@ -409,8 +405,6 @@ def _phases(kernel: Kernel, axis: int, size: int) -> list[tuple[int, tuple[int, 
 def _pick_taps(node: Node, weights: Weights, rows: list[int], columns: list[int]) -> Weights:
     if not isinstance(weights, Strided):
         return np.ascontiguousarray(weights[:, :, rows][:, :, :, columns])
-    if node.attribute("group", 1) > 1:
-        raise node.unsupported("weights that are not known before the run, in groups")
     steps = [_as_slice(node, chosen) for chosen in (rows, columns)]
     return weights.apply(lambda a: a[:, :, steps[0], steps[1]])
 

@@ -165,8 +165,6 @@ def scatter_nd(lowering: Lowering, node: Node) -> None:
 
 def _scatter(lowering: Lowering, node: Node, kind: str, **fields: int) -> None:
     x, updates = node.input(0), node.input(2)
-    if x.dtype.name not in DTYPES:
-        raise node.unsupported(f"input of {x.dtype}")
     indices = _whole_numbers(lowering, node, node.input(1))
     target = lowering.new_strided(node.outputs[0], x.shape, x.dtype)
     if target.size:
@@ -258,8 +256,6 @@ def constant_of_shape(lowering: Lowering, node: Node) -> None:
 def non_max_suppression(lowering: Lowering, node: Node) -> None:
     """(image, class, box) of the boxes that are kept; how many tells `Lowering.counts`."""
     boxes, scores = node.input(0), node.input(1)
-    if boxes.dtype != np.float32 or scores.dtype != np.float32:
-        raise node.unsupported(f"boxes of {boxes.dtype}: expected float32")
     batches, classes, n = scores.shape
     most = int(node.numbers(2)[0]) if node.optional(2) is not None else 0
     most = min(max(most, 0), n)

@@ -107,8 +107,6 @@ def activation(lowering: Lowering, node: Node) -> None:
     else:
         alpha, beta = node.attribute("alpha", alpha), node.attribute("beta", beta)
     x = node.input(0)
-    if x.dtype.kind != "f":
-        raise node.unsupported(f"input of {x.dtype}: expected floating point")
     emit(lowering, node, "first", [x], x.dtype, Activation(name, float(alpha), float(beta)))
 
 

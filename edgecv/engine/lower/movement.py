@@ -39,9 +39,7 @@ def reshape(lowering: Lowering, node: Node) -> None:
 @lowers("Dropout")
 def dropout(lowering: Lowering, node: Node) -> None:
     """What comes in, and a mask that keeps all of it: training is not for a plan."""
-    x, training = node.input(0), node.optional(2)
-    if training is not None and (training.constant is None or training.constant.any()):
-        raise node.unsupported("training_mode: expected false")
+    x = node.input(0)
     view = x.view if x.view is not None else lowering.as_strided(x)
     set_view(lowering, node, view, x.dtype)
     if len(node.outputs) > 1 and node.outputs[1]:
@@ -217,10 +215,6 @@ def tile(lowering: Lowering, node: Node) -> None:
     kept = [(n, size, stride) for (n, size), stride in zip(axes, view.strides, strict=True)]
     shape = tuple(s for n, size, _ in kept for s in ([size] if n == 1 else [n, size]))
     strides = tuple(s for n, _, stride in kept for s in ([stride] if n == 1 else [0, stride]))
-    if len(shape) > MAX_RANK:
-        raise node.unsupported(
-            f"repeats {repeats} of rank {len(x.shape)}: expected at most {MAX_RANK} axes in all"
-        )
     target = lowering.new_strided(node.outputs[0], tuple(n * size for n, size in axes), x.dtype)
     split_target = target.reshape(shape)
     if split_target is None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from edgecv.engine.lower.base import Lowering, Node, lowers, ref_of
 
 
@@ -13,8 +11,6 @@ from edgecv.engine.lower.base import Lowering, Node, lowers, ref_of
 def local_response(lowering: Lowering, node: Node) -> None:
     """Each element by the squares of its neighbors in other channels."""
     x = node.input(0)
-    if x.dtype != np.float32:
-        raise node.unsupported(f"input of {x.dtype}: expected float32")
     target = lowering.new_strided(node.outputs[0], x.shape, x.dtype)
     if target.size:
         lowering.program.add(

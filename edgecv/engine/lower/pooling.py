@@ -44,8 +44,6 @@ class Window:
 def windows_of(node: Node, shape: Shape, made: Shape) -> list[Window]:
     """The windows along each axis of pixels. made: the output's shape."""
     axes = len(shape) - 2
-    if axes not in (1, 2, 3):
-        raise node.unsupported(f"input of shape {shape}: expected one to three axes of pixels")
     if node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise node.unsupported(f"auto_pad {node.attribute('auto_pad')}: expected explicit pads")
     kernel = node.attribute("kernel_shape")
@@ -67,8 +65,6 @@ def max_pool(lowering: Lowering, node: Node) -> None:
     if len(node.outputs) > 1 and node.outputs[1]:
         _with_indices(lowering, node, x, windows)
         return
-    if x.dtype not in (np.float32, np.uint8, np.int8):
-        raise node.unsupported(f"input of {x.dtype}: expected float32, uint8 or int8")
     # Integers of eight bits are exact as float32.
     result = _pooled(lowering, node, "max", cast(lowering, node, x, FLOAT), windows)
     if x.dtype == np.float32:
@@ -81,8 +77,6 @@ def max_pool(lowering: Lowering, node: Node) -> None:
 def average_pool(lowering: Lowering, node: Node) -> None:
     """The mean of each window; whether it counts the padding tells an attribute."""
     x = node.input(0)
-    if x.dtype != np.float32:
-        raise node.unsupported(f"input of {x.dtype}: expected float32")
     windows = windows_of(node, x.shape, node.shape())
     _set(lowering, node, _pooled(lowering, node, "average", x, windows))
 
@@ -142,10 +136,6 @@ def _step(lowering: Lowering, node: Node, kind: str, x: Tensor, rows: Window, co
 
 
 def _with_indices(lowering: Lowering, node: Node, x: Tensor, windows: list[Window]) -> None:
-    if x.dtype != np.float32 or len(windows) > 2:
-        raise node.unsupported(
-            f"indices of {len(windows)} axes of {x.dtype}: expected one or two axes of float32"
-        )
     one = Window(1, 1, 1, 0, 0, 1)
     rows, columns = windows[0] if len(windows) > 1 else one, windows[-1]
     h, w = x.shape[2] if len(windows) > 1 else 1, x.shape[-1]
@@ -178,8 +168,6 @@ def _with_indices(lowering: Lowering, node: Node, x: Tensor, windows: list[Windo
 def max_unpool(lowering: Lowering, node: Node) -> None:
     """Values back to where MaxPool found them, zeros elsewhere."""
     x, indices = node.input(0), node.input(1)
-    if x.dtype != np.float32 or indices.dtype != np.int64:
-        raise node.unsupported(f"input of {x.dtype}: expected float32")
     axes = len(x.shape) - 2
     kernel = node.attribute("kernel_shape")
     strides = node.attribute("strides") or (1,) * axes

@@ -7,7 +7,6 @@ import numpy as np
 from edgecv import extras
 from edgecv.engine.lower.base import Lowering, Node, Tensor, lowers
 from edgecv.engine.lower.compose import FLOAT, along, cast, shaped, step
-from edgecv.engine.lower.maps import DTYPES
 from edgecv.engine.lower.movement import set_view
 from edgecv.engine.views import Shape
 
@@ -15,16 +14,12 @@ with extras.required("models"):
     import onnx
     from onnx import helper
 
-QUANTIZED = tuple(np.dtype(kind) for kind in (np.uint8, np.int8, np.uint16, np.int16))
-
 
 @lowers("Cast", "CastLike")
 def cast_to(lowering: Lowering, node: Node) -> None:
     """Elements as another type."""
     x = node.input(0)
     dtype = node.input(1).dtype if node.op == "CastLike" else dtype_of(node, node.attribute("to"))
-    if dtype.name not in DTYPES:
-        raise node.unsupported(f"to {dtype}")
     if x.dtype == dtype:
         set_view(lowering, node, x.view if x.view is not None else lowering.as_strided(x), dtype)
         return
@@ -42,14 +37,8 @@ def dtype_of(node: Node, number: int) -> np.dtype[np.generic]:
 def quantize(lowering: Lowering, node: Node) -> None:
     """round(x / scale) + zero point, held to the range of the type."""
     x, scale, zero = node.input(0), node.input(1), node.optional(2)
-    if x.dtype not in (np.float32, np.int32) or scale.dtype != np.float32:
-        raise node.unsupported(f"input of {x.dtype} by a scale of {scale.dtype}: expected float32")
-    if node.attribute("precision", 0) not in (0, onnx.TensorProto.FLOAT):
-        raise node.unsupported(f"precision {node.attribute('precision')}: expected float32")
     number = node.attribute("output_dtype", 0) or onnx.TensorProto.UINT8
     dtype = zero.dtype if zero is not None else dtype_of(node, number)
-    if dtype not in QUANTIZED:
-        raise node.unsupported(f"to {dtype}: expected uint8, int8, uint16 or int16")
     shape, parts = _pieces(lowering, node, x, scale, zero)
     whole = shaped(lowering, cast(lowering, node, x, FLOAT), shape)
     value = step(lowering, node, "round", [step(lowering, node, "div", [whole, parts[0]])])
@@ -60,12 +49,6 @@ def quantize(lowering: Lowering, node: Node) -> None:
 def dequantize(lowering: Lowering, node: Node) -> None:
     """(x - zero point) scale."""
     x, scale, zero = node.input(0), node.input(1), node.optional(2)
-    if x.dtype not in (*QUANTIZED, np.int32) or scale.dtype != np.float32:
-        raise node.unsupported(
-            f"input of {x.dtype} by a scale of {scale.dtype}: expected 8, 16 or 32 bit integers and float32"
-        )
-    if node.attribute("output_dtype", 0) not in (0, onnx.TensorProto.FLOAT):
-        raise node.unsupported(f"output_dtype {node.attribute('output_dtype')}: expected float32")
     shape, parts = _pieces(lowering, node, x, scale, zero)
     value = cast(lowering, node, shaped(lowering, x, shape), FLOAT)
     if parts[1] is not None:
@@ -87,8 +70,6 @@ def _pieces(
     if not block:
         offset = None if zero is None else along(lowering, zero, axis, rank)
         return x.shape, (along(lowering, scale, axis, rank), offset)
-    if x.shape[axis] % block:
-        raise node.unsupported(f"block_size {block} of {x.shape[axis]} elements: expected whole blocks")
     pieces = x.shape[axis] // block
     shape = (*x.shape[:axis], pieces, block, *x.shape[axis + 1 :])
     each = (*x.shape[:axis], pieces, 1, *x.shape[axis + 1 :])

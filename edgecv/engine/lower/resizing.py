@@ -16,8 +16,6 @@ from edgecv.engine.views import Planes, Shape
 def resize(lowering: Lowering, node: Node) -> None:
     """Taps of each axis whose elements change, pixels first."""
     x = node.input(0)
-    if x.dtype != np.float32:
-        raise node.unsupported(f"input of {x.dtype}: expected float32")
     made = node.shape()
     rules = _rules(node)
     tables: dict[int, Taps] = {}
