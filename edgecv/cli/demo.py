@@ -62,5 +62,5 @@ def command(
     else:
         for outcome in report.outcomes:
             if outcome.problem:
-                click.echo(f"edgecv: {outcome.backend}: {outcome.problem}", err=True)
+                click.echo(f"edgecv: {outcome.problem}", err=True)
     return report.exit_code

@@ -60,3 +60,9 @@ def test_a_folder_that_cannot_be_written(edgecv: Run, tmp_path: Path) -> None:
     assert result.code == 2
     assert "file" in result.err
     assert "Traceback" not in result.err
+
+
+def test_an_absent_device(edgecv: Run, tmp_path: Path) -> None:
+    result = edgecv("demo", "--out", tmp_path / "out", "--frames", 1, "--device", "cuda:9", "--json", "-")
+    assert result.code == 3
+    assert "cuda:9" in result.err

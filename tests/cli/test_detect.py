@@ -116,6 +116,7 @@ BAD = {
     "output is the input": (["detect", "MODEL", "PHOTO", "--out", "PHOTO"], 2, "photo.png"),
     "unwritable json": (["detect", "MODEL", "PHOTO", "--json", "PHOTO/x.json"], 2, "x.json"),
     "unknown card field": (["detect", "CARD:flavor", "PHOTO"], 2, "flavor"),
+    "no labels file": (["detect", "CARD:labels", "PHOTO"], 2, "absent.txt: labels cannot be read"),
     "unknown head": (["detect", "CARD:head", "PHOTO"], 2, "crystal-ball"),
     "checksum mismatch": (["detect", "CARD:sha256", "PHOTO"], 2, "expected sha256"),
     "wrong size": (["detect", "CARD:bytes", "PHOTO"], 2, "expected 7 bytes"),
@@ -149,6 +150,8 @@ def broken_card(network: Path, wrong: str) -> str:
     }
     if wrong == "flavor":
         card["flavor"] = "vanilla"
+    if wrong == "labels":
+        card["labels"] = "absent.txt"
     if wrong == "sha256":
         file["sha256"] = "0" * 64
     if wrong == "bytes":
