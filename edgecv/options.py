@@ -102,5 +102,5 @@ def _check_plain(options: LoadOptions) -> None:
     except TypeError:
         threads = 0
     if not 1 <= threads <= MAX_THREADS:
-        raise InputError(f"threads: expected a number from 1 to {MAX_THREADS}, got {options.threads!r}")
+        raise InputError(f"threads: expected a whole number from 1 to {MAX_THREADS}, got {options.threads!r}")
     msgspec.structs.force_setattr(options, "threads", threads)

@@ -189,7 +189,7 @@ WRONG = {
     "class id": ({"classes": [3]}, InputError, "0 to 2"),
     "imgsz": ({"imgsz": 96}, InputError, "fixed at 64x64"),
     "backend": ({"backend": "abacus"}, InputError, "expected one of"),
-    "threads": ({"threads": 0}, InputError, "threads: expected a number from 1 to 256"),
+    "threads": ({"threads": 0}, InputError, "threads: expected a whole number from 1 to 256"),
 }
 
 

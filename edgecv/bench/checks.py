@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from edgecv import api, pipelines
 from edgecv.bench.report import BenchConfig
-from edgecv.errors import InputError
+from edgecv.errors import InputError, UnavailableError
 
 
 def check_model(config: BenchConfig) -> None:
-    """Raises what `edgecv.load` would: for a model that cannot be read, and for settings of another task."""
+    """Raises what `edgecv.load` would: for a model that is not right, and for settings of another task."""
     config.check()
-    card = api.resolve(config.model, config.options, plans=True).card
+    try:
+        card = api.resolve(config.model, config.options, plans=True).card
+    except UnavailableError:
+        # Each worker tells it, in the row of its backend.
+        return
     kind = pipelines.of_card(card)
     for name in config.settings:
         if name not in kind.Settings.__struct_fields__:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from edgecv.errors import InputError, OutputError
-from edgecv.options import MAX_THREADS, LoadOptions
+from edgecv.options import LoadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -113,8 +113,8 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
     ),
     "threads": click.option(
         "--threads",
-        type=click.IntRange(1, MAX_THREADS),
-        help="Threads of one run. Default: the smaller of affinity and cgroup quota.",
+        type=int,
+        help="Threads of one run, 1 to 256. Default: the smaller of affinity and cgroup quota.",
     ),
     "precision": click.option(
         "--precision",
