@@ -171,7 +171,7 @@ def _started(
     # Of a model that does not run only the reason is told.
     check_read(loaded)
     kind = pipelines.of_card(loaded.card, asked.task)
-    stated = _settings(kind, loaded.card, asked.settings)
+    stated = task_settings(kind, loaded.card, asked.settings)
     if is_new or networks is not None:
         announce(loaded)
     with ExitStack() as opened:
@@ -253,7 +253,7 @@ def _place(
     return None if isinstance(model, bytes) else kept.of_model(model, options, asked)
 
 
-def _settings(kind: type[Pipeline[Any]], card: ModelCard, given: Mapping[str, Any]) -> Any:
+def task_settings(kind: type[Pipeline[Any]], card: ModelCard, given: Mapping[str, Any]) -> Any:
     """The task's settings, everything stated. Raises InputError for those of other tasks."""
     stated = {name: value for name, value in given.items() if value is not None}
     for name in stated:

@@ -7,6 +7,7 @@ at a time. Whether what came out is what was asked for is looked at in one place
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -30,6 +31,7 @@ Shapes = dict[str, tuple[int, ...]]
 # A model file states its own input sizes; no blob of a camera frame comes near this.
 MAX_INPUT_BYTES = 1 << 30
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_DEVICE = re.compile(r"[A-Za-z0-9]+(:[0-9]+)?")
 
 
 class CompileOptions(msgspec.Struct, frozen=True):
@@ -50,8 +52,7 @@ class CompileOptions(msgspec.Struct, frozen=True):
             raise InputError(f"precision: expected {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.device is None:
             return
-        kind, _, index = self.device.partition(":")
-        if not kind.isalnum() or (index and not index.isdigit()) or self.device.endswith(":"):
+        if not _DEVICE.fullmatch(self.device):
             raise InputError(f"device: expected a name such as cpu, cuda or cuda:1, got {self.device!r}")
 
 

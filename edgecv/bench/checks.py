@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgecv import api, pipelines
 from edgecv.bench.report import BenchConfig
-from edgecv.errors import InputError, UnavailableError
+from edgecv.errors import UnavailableError
 
 
 def check_model(config: BenchConfig) -> None:
@@ -15,8 +15,4 @@ def check_model(config: BenchConfig) -> None:
     except UnavailableError:
         # Each worker tells it, in the row of its backend.
         return
-    kind = pipelines.of_card(card)
-    for name in config.settings:
-        if name not in kind.Settings.__struct_fields__:
-            raise InputError(f"{name}: {card.name} is a model to {card.task}, which takes no {name}")
-    kind.Settings(**config.settings).for_card(card)
+    api.task_settings(pipelines.of_card(card), card, config.settings)
