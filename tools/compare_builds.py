@@ -23,7 +23,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -213,8 +212,10 @@ def build(
     try:
         claims.check_model(model)
         compiled = compile_model(model, shapes, isa=isa, threads=pool.threads, operands=operands)
-        parts |= {f"program.{name}": digest(value) for name, value in vars(compiled.encoded).items()}
-        parts["report"] = digest(asdict(compiled.report))
+        parts |= {f"program.{name}": digest(value) for name, value in fields(compiled.encoded)}
+        parts["report"] = digest(
+            {name: [dict(fields(one)) for one in told] for name, told in fields(compiled.report)}
+        )
         outputs = tuple(np.full(out.shape, 77, out.dtype) for out in compiled.outputs)
         given = tuple(feeds[spec.name] for spec in model.facts.inputs)
         _simd.Context(compiled.plan).run(pool, given, outputs)
@@ -222,6 +223,12 @@ def build(
         return parts | {"refused": f"{type(error).__name__}: {error}"}
     found = zip(compiled.outputs, outputs, strict=True)
     return parts | {f"output {out.name}": digest(array) for out, array in found}
+
+
+def fields(record: Any) -> Iterator[tuple[str, Any]]:
+    """Names and values of a record, which is a dataclass in one checkout and a msgspec.Struct in another."""
+    for name in getattr(record, "__struct_fields__", None) or vars(record):
+        yield name, getattr(record, name)
 
 
 def digest(value: Any) -> str:

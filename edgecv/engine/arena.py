@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 # A cache line, and the widest vector.
 ALIGNMENT = 64
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """bytes: size. first, last: the first and the last step that touch it."""
 
     bytes: int

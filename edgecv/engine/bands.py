@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.engine.program import Program, Ref, Step, Storage
 from edgecv.engine.refs import FLOAT_BYTES, Ints
 from edgecv.engine.rows import Points, Rows
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Where bands pay, as measured. Sizes in bytes.
 
     least: of a map; smaller ones stay in the second cache anyway. strips: what a thread holds of all maps of
@@ -44,8 +44,7 @@ _CHUNKS = 2
 _CHUNK_COST = 0.3
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A map between two steps: blocks of h rows of w pixels.
 
     first, end: for each row that the second step makes, which rows of the map it reads.
@@ -59,8 +58,7 @@ class Link:
     end: Ints
 
 
-@dataclass(frozen=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """Steps of a band, how many rows of its own each makes in a turn, and the rows of each strip."""
 
     start: int

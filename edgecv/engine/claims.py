@@ -8,8 +8,9 @@ newest one, which is the one that is meant here.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from edgecv.engine.planned import SIZES_ONLY
 from edgecv.errors import UnsupportedOperatorError
@@ -33,16 +34,14 @@ _FLOAT, _UINT8, _STRING = 1, 2, 8
 _SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """What a claim leaves out. about: what it wants, in words; allows: whether a node keeps to it."""
 
     about: str
     allows: Callable[[Node], bool]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """dtypes: of the elements that the operator works on, which are those of input `operand`."""
 
     dtypes: tuple[str, ...]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,8 +36,7 @@ _COUNTED = ("NonMaxSuppression",)
 _WINDOWS = ("Conv", "MaxPool", "AveragePool")
 
 
-@dataclass(frozen=True)
-class Compiled:
+class Compiled(msgspec.Struct, frozen=True, dict=True):
     """A model for one set of shapes: the program, and what went into it.
 
     outputs: in the model's order; counts of rows follow. graph: as the passes left it. report: what they did.

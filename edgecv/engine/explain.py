@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from edgecv import _isa, _simd, machine
@@ -27,8 +27,7 @@ COPIES = ("copy", "planes")
 _PURPOSES = re.compile(r"( \([a-z]+\))+$")
 
 
-@dataclass(frozen=True)
-class StepFacts:
+class StepFacts(msgspec.Struct, frozen=True):
     """One step of a plan.
 
     op: the kernel's family. label: the node, or the value, that it is for. how: its form. result: shape of
@@ -64,8 +63,7 @@ class StepFacts:
         }
 
 
-@dataclass(frozen=True)
-class Explanation:
+class Explanation(msgspec.Struct, frozen=True):
     """Everything that `edgecv compile --explain` prints. Sizes in bytes.
 
     inputs, outputs: shapes. before, after: operators of the graph and how many of each; before_text,

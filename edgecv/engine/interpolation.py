@@ -5,17 +5,16 @@ Formulas: ONNX, Operators.md, Resize. Interpolation is separable: each axis has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """Attributes of a Resize that hold for all of its axes; names as the operator's."""
 
     mode: str = "nearest"
@@ -26,8 +25,7 @@ class Rules:
     antialias: bool = False
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(msgspec.Struct, frozen=True):
     """size: elements before; made: after; scale: maps coordinates; start, end: the part taken, in [0, 1]."""
 
     size: int
@@ -37,8 +35,7 @@ class Axis:
     end: float = 1.0
 
 
-@dataclass(frozen=True)
-class Taps:
+class Taps(msgspec.Struct, frozen=True):
     """index: int32 (made, taps); weight: float32 (made, taps); outside: bool (made,), what is extrapolated.
 
     Where fewer taps are needed the rest weigh 0; all of them do for what lies outside.

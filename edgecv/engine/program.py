@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,8 +51,7 @@ def lanes_of(isa: str) -> int:
     return facts_of(isa).lanes
 
 
-@dataclass
-class Storage:
+class Storage(msgspec.Struct):
     """A piece of memory. number: where it stands in the program's list. bytes: its size, padding included."""
 
     number: int
@@ -68,8 +67,7 @@ class Storage:
         return ref_to(self.number)
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """Refs, or distances between Refs, that are constants of the program once memory is laid out."""
 
     storage: Storage
@@ -77,16 +75,14 @@ class Table:
     unit: int  # 0: Refs; else distances in this many bytes, as int32
 
 
-@dataclass(frozen=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True):
     """A Ref as a field of a step. table: whose Refs the step follows, where it is the Ref of one."""
 
     value: int = NOWHERE
     table: Table | None = None
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(msgspec.Struct, frozen=True):
     """Where a storage of a band is: bytes from one of its blocks to the next, outside and in the strip.
 
     slot: which of the band's strips it is.
@@ -97,8 +93,7 @@ class Strip:
     slot: int
 
 
-@dataclass
-class Step:
+class Step(msgspec.Struct):
     """One operation: its name in `_simd.OPS`, its fields, and what it is in the user's graph.
 
     flops: multiplications and additions of the operator, those of padded lanes not counted; 0 for what only
@@ -116,8 +111,7 @@ class Step:
     members: tuple[Step, ...] = ()
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """A finished program. steps: flat int64. constants, weights: uint8, aligned. Sizes in bytes."""
 
     isa: str

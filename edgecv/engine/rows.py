@@ -6,16 +6,15 @@ Lowering states it where it adds a step; bands read nothing else. `ext/simd/step
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from edgecv.engine.refs import FLOAT_BYTES, Ints, address_of, storage_of, walk
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """The blocks that a step writes, pixel after pixel: [pixels][lanes] floats each.
 
     refs: of each. w: pixels of a row; 0 where the step knows of no rows, and any number of pixels makes one.
@@ -43,8 +42,7 @@ class Needed(NamedTuple):
     end: Ints
 
 
-@dataclass(frozen=True)
-class Windows:
+class Windows(msgspec.Struct, frozen=True):
     """Windows of whole rows of blocks of h x w pixels; first, end: rows for each row of the output, int64.
 
     besides: fields by which the step reads blocks in another way too, 0 where it does not.
@@ -69,8 +67,7 @@ class Windows:
         return Needed(self.h, self.w, np.clip(self.first, 0, self.h), np.clip(self.end, 0, self.h))
 
 
-@dataclass(frozen=True)
-class Points:
+class Points(msgspec.Struct, frozen=True):
     """One pixel of every block for a pixel of the output.
 
     refs: of all channels' pixels for the first output. The others are `pixel` floats apart in a run of
@@ -104,8 +101,7 @@ class Points:
         return Needed(h, made.w, np.clip(first, 0, h), np.clip(first + 1, 0, h))
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """The rows that a chunk gathers of each plane, and the field of the table of distances among them.
 
     row: floats of one. For a chunk of n rows of the output there are (n - 1) stride + extent.
@@ -123,8 +119,7 @@ class Window:
         return plane * now + within
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(msgspec.Struct, frozen=True):
     """The fields that cut a step into chunks.
 
     whole: with which a chunk has all blocks or tiles. chunk: which tells its rows, `most` at most; its pixels
@@ -142,8 +137,7 @@ class Cut:
         return {**self.whole, self.chunk: min(rows * w if self.is_pixels else rows, self.most)}
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(msgspec.Struct, frozen=True):
     """What a step says of its rows. writes, reads: None where it does not go by rows.
 
     others: storages that it writes, or reads in other ways than `reads`.

@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
@@ -25,8 +26,7 @@ _ANCHOR = np.zeros(1, np.int8)
 _ANCHOR_ADDRESS: int = _ANCHOR.__array_interface__["data"][0]
 
 
-@dataclass(frozen=True)
-class Planes:
+class Planes(msgspec.Struct, frozen=True):
     """float32 planes of h x w pixels, each anywhere.
 
     refs: the Ref of each plane's first pixel; its axes are the tensor's axes that are not pixels. spatial:
@@ -136,8 +136,7 @@ class Planes:
         return replace(first, refs=np.concatenate([p.refs for p in parts], own))
 
 
-@dataclass(frozen=True)
-class Strided:
+class Strided(msgspec.Struct, frozen=True):
     """A tensor as NumPy would have it. ref: of its first element. strides: in elements."""
 
     ref: int
@@ -216,8 +215,7 @@ class Strided:
         return Planes(refs, tail, len(lead), h, self.shape[-1], row, self.strides[-1], 0)
 
 
-@dataclass(frozen=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     """Parts after one another along an axis, each still where it was made."""
 
     parts: tuple[View, ...]

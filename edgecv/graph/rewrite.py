@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,8 +36,7 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One rewrite. nodes: names of the nodes that went into it."""
 
     pass_name: str
@@ -45,8 +44,7 @@ class Change:
     what: str
 
 
-@dataclass(frozen=True)
-class Missed:
+class Missed(msgspec.Struct, frozen=True):
     """A rewrite that looked possible and was not. node: what would have gone; why: what was in the way."""
 
     pass_name: str
@@ -54,16 +52,14 @@ class Missed:
     why: str
 
 
-@dataclass
-class Report:
+class Report(msgspec.Struct):
     """What the passes did, in order, and what they had to leave."""
 
-    changes: list[Change] = field(default_factory=list)
-    missed: list[Missed] = field(default_factory=list)
+    changes: list[Change] = msgspec.field(default_factory=list)
+    missed: list[Missed] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(msgspec.Struct, frozen=True):
     """A rewrite of a whole graph. name: as `--explain` prints it."""
 
     name: str

@@ -5,8 +5,7 @@ Products of constants are taken in float64 and rounded once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import onnx_ir as ir
 
@@ -31,8 +30,7 @@ from edgecv.graph.rewrite import (
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 
 
-@dataclass(frozen=True)
-class _Affine:
+class _Affine(msgspec.Struct, frozen=True):
     """y = scale x + shift, of constants that broadcast to x; x: which operand of the node it is."""
 
     scale: Array

@@ -6,8 +6,7 @@ pixel is one of s k x s k over the picture, its steps s times as long, its paddi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import onnx_ir as ir
 
@@ -24,8 +23,7 @@ from edgecv.graph.rewrite import (
 )
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(msgspec.Struct, frozen=True):
     """Channel i of a value is channel[i] of source at pixels (row[i] + step_y y, column[i] + step_x x)."""
 
     source: ir.Value

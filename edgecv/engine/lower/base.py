@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edgecv import _simd
@@ -25,8 +26,7 @@ Array = NDArray[Any]
 MAX_RANK = 8
 
 
-@dataclass
-class Tensor:
+class Tensor(msgspec.Struct):
     """A value of the graph at compile time. constant: what it is, where that is known; view: how it lies."""
 
     name: str
@@ -34,7 +34,7 @@ class Tensor:
     dtype: np.dtype[Any]
     constant: Array | None = None
     view: View | None = None
-    forms: dict[str, Any] = field(default_factory=dict)
+    forms: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -42,8 +42,7 @@ class Tensor:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One operator with its operands: None where an optional one is left out.
 
     made: the shapes of its results, as inference tells them; None where it cannot.

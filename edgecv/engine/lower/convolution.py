@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.engine.lower.base import (
     Array,
@@ -34,8 +34,7 @@ from edgecv.engine.rows import Windows, of_blocks
 from edgecv.engine.views import Planes, Strided
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(msgspec.Struct, frozen=True):
     """Attributes of a convolution over (h, w)."""
 
     size: tuple[int, int]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from edgecv.engine.lower.base import Lowering, Node, Tensor, lowers
 from edgecv.engine.lower.compose import shaped

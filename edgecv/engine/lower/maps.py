@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv import _simd
 from edgecv.engine.lower.base import (
@@ -59,13 +60,15 @@ _ONLY_STRIDED = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Activation:
+class Activation(msgspec.Struct, frozen=True):
     """What is applied to a result: a name of `_simd.CHOICES["activation"]` and its parameters."""
 
     name: str = "none"
     alpha: float = 0.0
     beta: float = 0.0
+
+
+_NONE = Activation()
 
 
 def activation_of(node: Node) -> Activation:
@@ -257,7 +260,7 @@ def emit_strided(
     op: str,
     views: list[Strided],
     target: Strided,
-    after: Activation = Activation(),
+    after: Activation = _NONE,
 ) -> None:
     """The steps of one operation on operands of one shape."""
     if target.size == 0:

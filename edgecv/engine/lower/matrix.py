@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.engine.lower.base import Array, Lowering, Node, Tensor, lowers
 from edgecv.engine.lower.compose import shaped, step
@@ -137,8 +138,7 @@ def _weights(lowering: Lowering, b: Tensor) -> Weights:
     return turned
 
 
-@dataclass(frozen=True)
-class _Rows:
+class _Rows(msgspec.Struct, frozen=True):
     """The result's storage: rows of whole blocks. pitch: floats from one to the next."""
 
     start: int

@@ -7,9 +7,9 @@ A vector then holds half as many channels, each for two neighboring floats of th
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.engine.lower.base import Array, Lowering
 from edgecv.engine.lower.tiles import Grid, Packed, Tile

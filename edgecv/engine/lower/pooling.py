@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.engine.lower.base import Lowering, Node, Tensor, choice, lowers, ref_of
 from edgecv.engine.lower.compose import FLOAT, blockwise, cast, shaped
@@ -14,8 +15,7 @@ from edgecv.engine.rows import of_blocks
 from edgecv.engine.views import Shape, Strided
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """Windows along one axis. made: how many; counts_pad: whether an average counts the padding."""
 
     size: int

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from edgecv.engine.lower.base import MIN_CHUNK_WORK, Array, Lowering, Tensor, choice
@@ -38,8 +38,7 @@ _WINDOW_FIELDS = (
 Weights = Array | Strided
 
 
-@dataclass(frozen=True)
-class Epilogue:
+class Epilogue(msgspec.Struct, frozen=True):
     """What follows the sum: a residual, an activation."""
 
     activation: str = "none"
@@ -48,8 +47,7 @@ class Epilogue:
     residual: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(msgspec.Struct, frozen=True):
     """first: its first output block. channels: of the input, each with all taps, in the order of weights."""
 
     first: int
@@ -57,8 +55,7 @@ class Tile:
     channels: Ints
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(msgspec.Struct, frozen=True):
     """Weights and bias of a convolution. where: the number of each output channel's lane among all blocks'.
 
     products: multiplications for one pixel of all outputs, padded lanes and zeros between groups not counted.
@@ -188,8 +185,7 @@ def _fill_bias(lowering: Lowering, bias: Weights | None, where: Ints, blocks: in
     return storage
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """Where outputs find their inputs.
 
     Output (y, x) has its origin at pixel (y stride - top, x stride - left), its taps at rows `ys` and columns
@@ -225,8 +221,7 @@ def _inside(outputs: int, stride: int, first: int, last: int, size: int) -> rang
     return range(low, max(min((size - 1 - last) // stride + 1, outputs), low))
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Where results go: the Ref of output (0, 0) in block 0, and distances in floats."""
 
     start: int
@@ -235,8 +230,7 @@ class Target:
     block: int
 
 
-@dataclass(frozen=True)
-class Sums:
+class Sums(msgspec.Struct, frozen=True):
     """What a step makes, wherever it reads. label: for people. residual: its Ref, or 0."""
 
     label: str
