@@ -22,6 +22,7 @@ LEVELS = {
     "extras": 0.1,
     "registry": 0.05,
     "private": 0.05,
+    "masks": 0.05,
     "formats": 0.05,
     "settings": 0.1,
     "types": 0.1,

@@ -66,6 +66,33 @@ class Query(msgspec.Struct, frozen=True):
         )
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What a brand says of a network: which head reads it, and how its reference implementation feeds it.
+
+    brand: its name. type: of the head. params: that head's. input: fields of a card's input, or None where
+    networks of the brand are fed in ways that differ too much to say.
+    """
+
+    brand: str
+    type: str
+    params: HeadParams
+    input: Mapping[str, Any] | None = None
+
+
+class Brand(Protocol):
+    """The shape of a brand's module in `edgecv.heads.brands`.
+
+    NAME: what it is called, in messages and in the `head.type` of cards that name the brand. A brand that
+    cards name has `Params`, its fields there, and `reading(params)`, the head that they stand for.
+    """
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802
+
+    def recognize(self, facts: ModelFacts) -> Reading | None:
+        """How it is read, where shapes, names and metadata speak for this brand and not against it."""
+
+
 P = TypeVar("P", bound=HeadParams)
 P_co = TypeVar("P_co", bound=HeadParams, covariant=True)
 

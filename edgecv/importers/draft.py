@@ -42,17 +42,18 @@ def draft_card(model: OnnxModel, stem: str) -> Imported:
     stem: the file's name without suffix, for the card's name. Raises HeadError that lists the candidates
     where the head, or how it wants its input, is in doubt.
     """
-    matches = heads.recognize(model.facts)
-    if len(matches) != 1:
+    readings = heads.recognize(model.facts)
+    if len(readings) != 1:
         outputs = "; ".join(str(spec) for spec in model.facts.outputs[:12])
-        found = f"it could be {' or '.join(kind for kind, _ in matches)}" if matches else "no head fits"
+        brands = " or ".join(reading.brand for reading in readings)
+        found = f"it could be {brands}" if readings else "no head fits"
         raise HeadError(f"{model.origin}: which head reads its outputs ({outputs})? {found}: {_REMEDY}")
-    kind, params = matches[0]
-    convention = heads.get(kind).CONVENTIONAL_INPUT
+    (reading,) = readings
+    convention = reading.input
     if convention is None:
         raise HeadError(
-            f"{model.origin}: recognized as {kind}, and such models are trained on inputs of many kinds: "
-            f"{_REMEDY}"
+            f"{model.origin}: recognized as {reading.brand}, and such models are trained on inputs of many "
+            f"kinds: {_REMEDY}"
         )
     facts = parse_metadata(model.facts.metadata)
     size_wh = model.facts.image_wh or (facts.imgsz_wh if facts else None)
@@ -64,8 +65,10 @@ def draft_card(model: OnnxModel, stem: str) -> Imported:
         name=card_name(stem),
         task="detect",
         format="onnx",
-        stages={NETWORK: Stage(inputs=(entry,), head=HeadSpec(kind, params))},
+        stages={NETWORK: Stage(inputs=(entry,), head=HeadSpec(reading.type, reading.params))},
         labels=facts.names if facts else (),
     )
-    assumed = f"head {kind}, told by the outputs, and an input as its reference implementation has it"
+    assumed = (
+        f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
+    )
     return Imported(card, {NETWORK: model}, assumptions=() if facts else (assumed,))

@@ -116,7 +116,7 @@ class Detector(SingleShot[Detections]):
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> Detections:
         """Raw outputs of one image, without the batch axis, to detections in frame pixels."""
         found = selection.of_classes(self.candidates(outputs), self.settings)
-        kept = selection.take(found, selection.suppress(found, self.settings))
+        kept = found.take(selection.suppress(found, self.settings))
         return selection.to_detections(kept, transform, self.names)
 
     def _inspect(self, frame: Frame) -> Inspection:

@@ -129,7 +129,7 @@ class RegionProposal(Pipeline[Detections]):
         # An inclusive box ends with its last pixel.
         ends = np.array([0, 0, 1, 1] if self._params.inclusive else [0, 0, 0, 0], np.float32)
         whole = msgspec.structs.replace(found, xyxy=found.xyxy + ends)
-        kept = selection.take(found, selection.suppress(whole, self.settings))
+        kept = found.take(selection.suppress(whole, self.settings))
         return selection.to_detections(kept, place, self.names)
 
     def _inspect(self, frame: Frame) -> Inspection:

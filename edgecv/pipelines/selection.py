@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from edgecv import boxes
@@ -20,7 +19,7 @@ def of_classes(found: Candidates, settings: DetectorSettings) -> Candidates:
     """Those of the classes that are wanted."""
     if settings.classes is None:
         return found
-    return take(found, np.flatnonzero(np.isin(found.class_id, settings.classes)))
+    return found.take(np.flatnonzero(np.isin(found.class_id, settings.classes)))
 
 
 def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]:
@@ -37,22 +36,14 @@ def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str
     xyxy = transform.boxes_to_frame(found.xyxy)
     # A box in the padding has no area once it is clipped to the frame.
     inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    found = take(found, np.flatnonzero(inside))
+    found = found.take(np.flatnonzero(inside))
+    xyxy = xyxy[inside]
     return Detections(
-        xyxy=xyxy[inside],
+        xyxy=xyxy,
         confidence=found.confidence,
         class_id=found.class_id,
         names=names,
-        keypoints=None if found.keypoints is None else transform.points_to_frame(found.keypoints),
-    )
-
-
-def take(found: Candidates, keep: NDArray[np.intp]) -> Candidates:
-    """The candidates at these indices."""
-    return msgspec.structs.replace(
-        found,
-        xyxy=found.xyxy[keep],
-        confidence=found.confidence[keep],
-        class_id=found.class_id[keep],
-        keypoints=None if found.keypoints is None else found.keypoints[keep],
+        keypoints=None if found.keypoints is None else transform.keypoints_to_frame(found.keypoints),
+        masks=None if found.masks is None else found.masks.to_frame(xyxy, transform),
+        xywhr=None if found.xywhr is None else transform.xywhr_to_frame(found.xywhr),
     )

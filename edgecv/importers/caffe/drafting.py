@@ -95,9 +95,9 @@ def _static(spec: TensorSpec) -> Shape:
 def _head(converted: Converted, model: OnnxModel, entry: InputEntry) -> tuple[Task, HeadSpec | None]:
     if converted.end:
         return "detect", HeadSpec(converted.end.head, converted.end.params)
-    matches = heads.recognize(model.facts)
-    if len(matches) == 1:
-        return "detect", HeadSpec(*matches[0])
+    readings = heads.recognize(model.facts)
+    if len(readings) == 1:
+        return "detect", HeadSpec(readings[0].type, readings[0].params)
     if len(model.facts.outputs) != 1:
         return "features", None
     (spec,) = model.facts.outputs
