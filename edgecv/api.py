@@ -93,17 +93,17 @@ def load_with(
             if getattr(options, name) is not None:
                 raise InputError(f"{name}: the model was found already; give it to resolve()")
         return _started(model, asked)
-    place = _place(model, options, pool)
+    place = _place(model, options, pool, task)
     known = None if place is None else place.find_model()
     if place is not None and known is not None:
         try:
-            read = partial(place.networks, lambda: resolve(model, options).networks)
+            read = partial(place.networks, lambda: resolve(model, options, task=task).networks)
             pipeline = _started(known, asked, read)
             pipeline.is_from_cache = True
             return pipeline
         except ModelFileError as error:
             place.reject(error)
-    loaded = resolve(model, options, plans=True)
+    loaded = resolve(model, options, plans=True, task=task)
     pipeline = _started(loaded, asked, is_new=True)
     if place is not None and loaded.plan is None:
         told = planfile.Told(loaded.remarks, loaded.assumptions, loaded.is_drafted)
@@ -240,7 +240,12 @@ def _network(model: str | PathLike | bytes, options: LoadOptions) -> OnnxModel:
 
 
 def _place(
-    model: str | PathLike | bytes, options: LoadOptions, pool: Pool | None, *, is_bare: bool = False
+    model: str | PathLike | bytes,
+    options: LoadOptions,
+    pool: Pool | None,
+    task: str | None = None,
+    *,
+    is_bare: bool = False,
 ) -> kept.Place | None:
     """Where what was compiled before is looked up; None for a plan, or without the cache."""
     if not options.cache or (not isinstance(model, bytes) and is_plan(model)):
@@ -250,7 +255,7 @@ def _place(
     asked = _compile_options(options, pool)
     if is_bare:
         return kept.of_network(model, options, asked)
-    return None if isinstance(model, bytes) else kept.of_model(model, options, asked)
+    return None if isinstance(model, bytes) else kept.of_model(model, options, asked, task)
 
 
 def task_settings(kind: type[Pipeline[Any]], card: ModelCard, given: Mapping[str, Any]) -> Any:

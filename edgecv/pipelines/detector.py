@@ -109,8 +109,12 @@ class Detector(SingleShot[Detections]):
         return class_count(self.card)
 
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
-        """What the head reads from the raw outputs of one image, before NMS."""
+        """What the head reads from the raw outputs of one image, before NMS.
+
+        Raises HeadError where an output is missing, or its shape or values cannot be what the head reads.
+        """
         found: Candidates = self._head.decode(outputs, self._params, self._query)
+        selection.check(found, outputs, self._head.TYPE)
         return found
 
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> Detections:
