@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         max_det: int | None
         classes: Sequence[int | str] | None
         multi_label: bool
+        agnostic: bool | None
 
     class _Classifying(_Common, total=False):
         top: int | None
@@ -107,7 +108,8 @@ def load(
 
     settings: of the task; None takes the card's, or a default. Of detectors: conf, iou, max_det; conf may be
     one per class; classes: ids or names to keep; multi_label: every class of a cell over conf is a candidate,
-    as evaluation counts. Of classifiers: top: how many classes a result lists, by default 5.
+    as evaluation counts; agnostic: boxes of other classes are duplicates too. Of classifiers: top: how many
+    classes a result lists, by default 5.
 
     Raises an EdgeCVError: nothing runs other than as asked for.
     """
