@@ -53,8 +53,8 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 def _rank(least: int, most: int) -> Limit:
-    pixels = f"{least - 2} to {most - 2} axes of pixels"
-    return Limit(pixels, lambda node: least <= len(node.input(0).shape) <= most)
+    axes = f"{least - 2} to {most - 2}" if least < most else f"{least - 2}"
+    return Limit(f"{axes} axes of pixels", lambda node: least <= len(node.input(0).shape) <= most)
 
 
 def _casts(node: Node) -> bool:
@@ -122,35 +122,13 @@ def _takes_few_samples(node: Node) -> bool:
     return int(node.attribute("sampling_ratio", 0)) <= _MOST_SAMPLES
 
 
-def _has_aligned_regions(node: Node) -> bool:
-    rois, images = node.input(1), node.input(2)
-    return rois.shape[1:] == (4,) and images.shape == rois.shape[:1] and images.dtype.name == "int64"
-
-
-def _has_points(node: Node) -> bool:
-    x, grid = node.input(0), node.input(1)
-    is_grid = len(grid.shape) == len(x.shape) and grid.shape[-1] == len(x.shape) - 2
-    return is_grid and grid.shape[0] == x.shape[0] and grid.dtype.name == "float32"
-
-
 def _has_fitting_offsets(node: Node) -> bool:
-    """Whether shapes of a deformable convolution go together: no other library looks at all of them."""
+    """Whether the shapes of a deformable convolution go together, which shape inference does not look at."""
     from edgecv.engine.lower.convolution import kernel_of
 
     x, weights, offsets, mask = node.input(0), node.input(1), node.input(2), node.optional(4)
     kernel, group = kernel_of(node, weights.shape), node.attribute("offset_group", 1)
-    made = [
-        (n + before + after - (size - 1) * dilation - 1) // stride + 1
-        for n, before, after, size, dilation, stride in zip(
-            x.shape[2:],
-            kernel.begin,
-            kernel.end,
-            kernel.size,
-            kernel.dilations,
-            kernel.strides,
-            strict=True,
-        )
-    ]
+    made = kernel.made(x.shape[2], x.shape[3])
     taps = group * math.prod(kernel.size)
     wanted = (x.shape[0], taps, *made)
     return (
@@ -159,6 +137,10 @@ def _has_fitting_offsets(node: Node) -> bool:
         and offsets.shape == (x.shape[0], 2 * taps, *made)
         and (mask is None or mask.shape == wanted)
     )
+
+
+def _typed(index: int, dtype: str) -> Limit:
+    return Limit(f"input {index} of {dtype}", lambda node: node.input(index).dtype.name == dtype)
 
 
 def _one_of(name: str, *values: str) -> Limit:
@@ -218,29 +200,24 @@ CLAIMS: dict[str, Claim] = {
         "RoiAlign",
         FLOAT32,
         _PIXELS,
-        Limit("regions of 4 numbers, and of each an image of int64", _has_aligned_regions),
+        _typed(2, "int64"),
         _one_of("mode", "avg", "max"),
         Limit(f"sampling_ratio of at most {_MOST_SAMPLES}", _takes_few_samples),
     ),
-    **_all(
-        "MaxRoiPool",
-        FLOAT32,
-        _PIXELS,
-        Limit("regions of 5 numbers", lambda node: node.input(1).shape[1:] == (5,)),
-    ),
+    **_all("MaxRoiPool", FLOAT32, _PIXELS),
     **_all(
         "GridSample",
         FLOAT32,
         _rank(3, 5),
         _PIXELS,
-        Limit("points of float32 with a number for each axis", _has_points),
+        _typed(1, "float32"),
         _one_of("mode", "linear", "nearest", "cubic"),
         _one_of("padding_mode", "zeros", "border", "reflection"),
     ),
     **_all(
         "DeformConv",
         FLOAT32,
-        Limit("2 axes of pixels", lambda node: len(node.input(0).shape) == 4),
+        _rank(4, 4),
         _PIXELS,
         Limit("offsets and a mask of the sizes that ONNX says", _has_fitting_offsets),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from edgecv.engine.lower.base import Lowering, Node, Tensor, blocks_of, choice, lowers, ref_of
 from edgecv.engine.lower.compose import blockwise, shaped
 from edgecv.engine.lower.convolution import kernel_of
-from edgecv.engine.lower.movement import set_view
+from edgecv.engine.lower.movement import reshaped, set_view
 from edgecv.engine.lower.tiles import Epilogue, Grid, Sums, Target, convolve, known_or_strided, pack
 from edgecv.engine.program import Ref
 from edgecv.engine.refs import Ints, in_lanes, moved
@@ -74,7 +75,7 @@ def _pool_rois(
             out_w=out[1],
             kind=choice("roi_kind", kind),
             scale=float(node.attribute("spatial_scale", 1.0)),
-            chunk_blocks=min(most, lowering.chunk(n_blocks, taps)),
+            chunk_blocks=min(n_blocks, most, lowering.chunk(rois.shape[0] * n_blocks, taps)),
             **fields,
         )
     lowering.set(node.outputs[0], target)
@@ -136,9 +137,9 @@ def grid_sample(lowering: Lowering, node: Node) -> None:
         )
         for i, one in enumerate(_images(image))
     ]
-    result = replace(results[0], refs=np.concatenate([one.refs for one in results]))
+    result = lowering.in_blocks(np.concatenate([one.refs for one in results]), out_h, out_w)
     flat = Tensor(f"{node.outputs[0]} (sampled)", result.shape, x.dtype, view=result)
-    set_view(lowering, node, shaped(lowering, flat, shape).view, x.dtype)
+    set_view(lowering, node, reshaped(lowering, flat, shape), x.dtype)
 
 
 def _images(image: Planes) -> Iterator[Planes]:
@@ -153,7 +154,7 @@ def _sample(
     sides: tuple[int, int, int],
     out: tuple[int, int],
     taps: int,
-    **fields: int | Ref,
+    **fields: Any,
 ) -> Planes:
     """One step `sample` over a blocked image; taps: of a point, at most."""
     result, blocks = blockwise(lowering, image, *out, node.outputs[0])
@@ -218,7 +219,7 @@ def deform_conv(lowering: Lowering, node: Node) -> None:
             stride_x=kernel.strides[1],
         )
         refs[i, part, tap] = made.refs[0]
-    seen = replace(made, refs=refs.reshape(x.shape[0], -1))
+    seen = lowering.in_blocks(refs.reshape(x.shape[0], -1), out_h, out_w)
     matrix = shaped(lowering, weights, (weights.shape[0], weights.shape[1] * rows * columns, 1, 1))
     lowering.set(node.outputs[0], _product(lowering, node, seen, matrix, bias))
 
