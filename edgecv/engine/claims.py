@@ -151,7 +151,7 @@ def _one_of(name: str, *values: str) -> Limit:
 _GROUPED = Limit("weights known, where they are in groups or dilated", _knows_grouped_weights)
 _SCALES = Limit("scales and results of float32", _has_float_scale)
 _BLOCKS = Limit("whole blocks", _in_blocks)
-_PIXELS = Limit("pixels", _has_pixels)
+_PIXELS = Limit("maps with pixels", _has_pixels)
 
 
 def _all(operators: str, dtypes: tuple[str, ...], *limits: Limit, operand: int = 0) -> dict[str, Claim]:

@@ -377,7 +377,7 @@ REFUSED: dict[str, tuple[str, dict[str, Array], dict[str, Any], str]] = {
         "expected float32",
     ),
     "float64 points": ("GridSample", {"x": X, "grid": GRID.astype(np.float64)}, {}, "input 1 of float32"),
-    "no pixels": ("GridSample", {"x": X[:, :, :0], "grid": GRID}, {}, "expected pixels"),
+    "no pixels": ("GridSample", {"x": X[:, :, :0], "grid": GRID}, {}, "maps with pixels"),
     "mode": ("GridSample", {"x": X, "grid": GRID}, {"mode": "area"}, "mode linear or nearest or cubic"),
     "padding": (
         "GridSample",
