@@ -189,6 +189,8 @@ REWRITTEN: dict[str, str] = {
     "CastLike": "Cast",
     "DynamicQuantizeLinear": "reductions and arithmetic",
     "LpPool": "Abs, Pow, AveragePool",
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul"), "their definition in float32"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), "exact sums in float32"),
     "Scatter": "ScatterElements",
     "Upsample": "Resize",
     "If": "the branch that is taken, where the condition is known before the run",

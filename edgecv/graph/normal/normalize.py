@@ -43,7 +43,8 @@ Arithmetic
     MatMul: of stacks of matrices; with one matrix it is a Gemm between Reshapes.
     InstanceNormalization, LpNormalization, LayerNormalization, GroupNormalization and all else that ONNX
     defines by other operators, unless `definitions.KEEP` names it: written out.
-    QuantizeLinear, DequantizeLinear: Div, Round, Add, Clip, Cast; Cast, Add, Mul.
+    QuantizeLinear, DequantizeLinear: Div, Round, Add, Clip, Cast; Cast, Add, Mul. QLinearConv,
+    QLinearMatMul: these around Conv, MatMul. ConvInteger, MatMulInteger: Conv, MatMul between Casts.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgecv.graph.normal import arithmetic, reindex, windows
+from edgecv.graph.normal import arithmetic, integers, reindex, windows
 from edgecv.graph.rewrite import Pass, Rewrite, infer, shape
 
 _Rule = Callable[[Rewrite, ir.Node], None]
@@ -101,8 +102,12 @@ RULES: dict[str, _Rule] = {
     "MatMul": arithmetic.matmul,
     "InstanceNormalization": arithmetic.instance_normalization,
     "LpNormalization": arithmetic.lp_normalization,
-    "QuantizeLinear": arithmetic.quantize,
-    "DequantizeLinear": arithmetic.quantize,
+    "QuantizeLinear": integers.quantize,
+    "DequantizeLinear": integers.quantize,
+    "QLinearConv": integers.qlinear_conv,
+    "QLinearMatMul": integers.qlinear_matmul,
+    "ConvInteger": integers.conv_integer,
+    "MatMulInteger": integers.matmul_integer,
     **{
         f"Reduce{kind}": windows.reduce
         for kind in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp")
