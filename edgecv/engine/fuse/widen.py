@@ -1,8 +1,8 @@
 """Networks of float16 and bfloat16, computed in float32.
 
 A network that stores or passes on such numbers is computed in float32 from the first operator to the last:
-its weights become float32, which loses nothing, and its inputs and outputs keep the file's types, by a Cast at
-the border. Nothing within is rounded to the narrow type. A Cast to float16 and back that the file holds, which
+its weights become float32, which loses nothing; its inputs and outputs keep the file's types, by a Cast at
+the border. Nothing within is rounded to the narrow type. A Cast to float16 and back in the file, which
 rounds there, therefore changes nothing here: exporters write such pairs around operators that they keep in
 float32, and what they round away is what the narrow type cannot hold. Sums beyond 65504 stay finite.
 """

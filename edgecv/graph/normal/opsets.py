@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.errors import ModelFileError
+from edgecv.graph.normal import microsoft
 from edgecv.graph.rewrite import (
     NEWEST_OPSET,
     Pass,
@@ -21,6 +22,7 @@ from edgecv.graph.rewrite import (
     attributes,
     constant,
     given,
+    infer,
     rank,
     shape,
 )
@@ -29,15 +31,27 @@ _Rule = Callable[[Rewrite, ir.Node], None]
 
 
 def upgrade(rewrite: Rewrite) -> None:
-    """Operators of older opsets are written in their newest form."""
+    """Operators of older opsets, and of com.microsoft, are written in the newest form of ONNX's."""
     imports = rewrite.graph.opset_imports
     opset = imports.get("", imports.pop("ai.onnx", NEWEST_OPSET))
-    if opset < NEWEST_OPSET:
-        for node in list(rewrite.graph.all_nodes()):
+    nodes = list(rewrite.graph.all_nodes())
+    is_mixed = any(node.domain == microsoft.DOMAIN for node in nodes)
+    if opset < NEWEST_OPSET or is_mixed:
+        for node in nodes:
+            if node.domain == microsoft.DOMAIN:
+                microsoft.expand(rewrite, node)
+                continue
             changed_in, rule = _RULES.get(node.op_type, (0, None))
             if rule is not None and not node.domain and opset < changed_in:
                 rule(rewrite, node)
+            # Inference of the file has stopped where such an operator stood.
+            if is_mixed and node.graph is not None and any(_is_unknown(y) for y in node.outputs):
+                infer(node)
     imports[""] = NEWEST_OPSET
+
+
+def _is_unknown(value: ir.Value) -> bool:
+    return value.type is None or shape(value) is None
 
 
 def _float_type(node: ir.Node) -> Any:
