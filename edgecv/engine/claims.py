@@ -213,6 +213,7 @@ REWRITTEN: dict[str, str] = {
         "their definition in float32",
     ),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "their steps, where their number is known before the run"),
+    **dict.fromkeys(("Loop", "Scan"), "their iterations, where their number is known before the run"),
     "If": "the branch that is taken, where the condition is known before the run",
 }
 

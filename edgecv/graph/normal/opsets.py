@@ -224,6 +224,35 @@ def _scatter(rewrite: Rewrite, node: ir.Node) -> None:
     rewrite.replace(node.outputs[0], new)
 
 
+def _scan(rewrite: Rewrite, node: ir.Node) -> None:
+    """In opset 8 a Scan goes over each entry of a batch by itself, and may be told how far."""
+    lengths, *values = node.inputs
+    sizes = shape(values[-1]) if values else None
+    if lengths is not None or sizes is None:
+        raise ModelFileError(
+            f"{node.name}: Scan of opset 8 with lengths of its own, or over an unknown batch: "
+            "convert the model to opset 9 with onnx.version_converter"
+        )
+    scans = attribute(node, "num_scan_inputs")
+    body = node.attributes["body"].as_graph()
+    zero = rewrite.operand([0], f"{node.name}/axis")
+    entries: list[list[ir.Value]] = []
+    for b in range(sizes[0]):
+        at = rewrite.constant(np.array(b, np.int64), f"{node.name}/entry")
+        parts = [rewrite.value(node, "Gather", [value, at], {"axis": 0}) for value in values]
+        own = {
+            "body": ir.AttrGraph("body", body.clone(allow_outer_scope_values=True)),
+            "num_scan_inputs": scans,
+            "scan_input_directions": attribute(node, "directions", [0] * scans),
+        }
+        one = rewrite.node(node, "Scan", parts, own, outputs=len(node.outputs))
+        for made, output in zip(one.outputs, node.outputs, strict=True):
+            made.type = output.type
+        entries.append([rewrite.value(node, "Unsqueeze", [made, zero]) for made in one.outputs])
+    for output, lines in zip(list(node.outputs), zip(*entries, strict=True), strict=True):
+        rewrite.replace(output, rewrite.value(node, "Concat", lines, {"axis": 0}, like=output))
+
+
 # Operator -> the opset from which the newest form holds, and what brings an older one there.
 _RULES: dict[str, tuple[int, _Rule]] = {
     "BatchNormalization": (14, _batch_normalization),
@@ -246,6 +275,7 @@ _RULES: dict[str, tuple[int, _Rule]] = {
     "ReduceSumSquare": (18, _axes_to_input),
     "Resize": (11, _resize),
     "RoiAlign": (16, _roi_align),
+    "Scan": (9, _scan),
     "Scatter": (11, _scatter),
     "Slice": (10, _slice),
     "Softmax": (13, _softmax),

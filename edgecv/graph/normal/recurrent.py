@@ -1,7 +1,7 @@
 """LSTM, GRU and RNN, written out step by step: the products with the inputs of all steps are one Gemm.
 
 Equations, order of gates and activations: ONNX, Operators.md. Where it leaves open what is meant, this is
-what ONNX Runtime does: the numbers of `activation_alpha` and `activation_beta` go to the activations that take
+what ONNX Runtime does: the numbers of `activation_alpha` and `activation_beta` go to activations that take
 one, in order; `clip` holds the gates, not the cell; a sequence without steps has a last state of zeros.
 """
 
