@@ -29,6 +29,7 @@ from edgecv.graph.rewrite import (
     given,
     infer,
     is_constant,
+    made_by,
     owner,
     scalar,
     shape,
@@ -204,7 +205,7 @@ def _copy(
 def _count(rewrite: Rewrite, node: ir.Node, body: ir.Graph) -> int | None:
     """How many iterations a Loop makes; None, and a miss, where that is known only at run time."""
     most, going = given(node, 0), given(node, 1)
-    limit = scalar(most) if most is not None else float(MOST_NODES)
+    limit = scalar(most) if most is not None else float(MOST_NODES + 1)
     first = scalar(going) if going is not None else 1.0
     if limit is None or first is None:
         what = "number of iterations is" if limit is None else "condition is"
@@ -216,24 +217,34 @@ def _count(rewrite: Rewrite, node: ir.Node, body: ir.Graph) -> int | None:
     if needed is None:
         rewrite.miss(node, "whether it goes on depends on data: expected a known number of iterations")
         return None
-    if not needed:
-        goes_on = body.outputs[0] is body.inputs[1] or bool(scalar(body.outputs[0]))
-        if goes_on and most is None:
-            rewrite.miss(node, "it has no end")
-            return None
-        # Beyond the bound `take` refuses, whatever the number is.
-        return min(int(limit), MOST_NODES + 1) if goes_on else 1
-    count = _simulated(node, body, needed, min(int(limit), MOST_NODES + 1))
+    if needed:
+        count = _simulated(node, body, needed, min(int(limit), MOST_NODES + 1))
+    else:
+        condition = _source(body.outputs[0])
+        goes_on = condition is body.inputs[1] or bool(scalar(condition))
+        count = int(limit) if goes_on else 1
     if count is None:
         rewrite.miss(node, "onnx.reference cannot compute whether it goes on")
+    elif count > MOST_NODES and most is None:
+        rewrite.miss(node, f"it has no end within {MOST_NODES} iterations")
+        return None
     return count
+
+
+def _source(value: ir.Value) -> ir.Value:
+    """What a value is, whatever Identity hands it on."""
+    while True:
+        producer = made_by(value, "Identity")
+        if producer is None or producer.inputs[0] is None:
+            return value
+        value = producer.inputs[0]
 
 
 def _condition(node: ir.Node, body: ir.Graph) -> list[ir.Node] | None:
     """The nodes of a body that its condition follows from, in order; None where they read data."""
     inputs = {value: index for index, value in enumerate(body.inputs)}
     needed: set[ir.Node] = set()
-    waiting, seen = [body.outputs[0]], set()
+    waiting, seen = [_source(body.outputs[0])], set()
     while waiting:
         value = waiting.pop()
         if value in seen:

@@ -14,7 +14,7 @@ _TAKEN = "unrolled"
 
 def take(rewrite: Rewrite, node: ir.Node, steps: int, nodes: int) -> bool:
     """Whether so many steps of so many nodes may still be written out; a miss where they may not."""
-    taken = rewrite.model.meta.get(_TAKEN, 0) + steps * nodes
+    taken = rewrite.model.meta.get(_TAKEN, 0) + steps * max(nodes, 1)
     if taken > MOST_NODES:
         rewrite.miss(
             node,
