@@ -2,7 +2,8 @@
 
 Compilation checks it, the documentation prints it, and the tests of the ONNX project are held against it.
 Opsets from `OLDEST_OPSET` to the newest of the installed onnx: passes write older forms of an operator in its
-newest one, which is the one that is meant here.
+newest one, which is the one that is meant here. Networks of float16 and bfloat16 are computed in float32
+(`engine.fuse.widen`): of the narrow types only the Casts at the border are left.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ report says why.
 Constants
     Constant, Shape, Size, and what is made of constants: initializers.
     Identity: gone, but between an input (or a constant, or another output) and an output.
-    If of a constant: the branch.
+    If of a constant: the branch. Loop, Scan, LSTM, GRU and RNN of a known number of steps: these.
 Elements moved
     Reshape, Flatten, Squeeze, Unsqueeze: Reshape to a constant shape without 0 and -1 (`allowzero` 1 only
     where a size is 0), no two in a row.
