@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgecv.graph.normal import windows
 from edgecv.graph.normal.reindex import reshaped
 from edgecv.graph.rewrite import (
     Array,
@@ -71,10 +72,7 @@ def to_whole(
         offset = rewrite.value(node, "Cast", [_along(rewrite, node, zero, axis, count)], _REAL)
         steps = rewrite.value(node, "Add", [steps, offset])
     limits = np.iinfo(kind.numpy())
-    bounds = [
-        rewrite.constant(np.array(value, np.float32), f"{node.name}/{name}")
-        for name, value in (("least", limits.min), ("most", limits.max))
-    ]
+    bounds = [_bound(rewrite, node, limits.min), _bound(rewrite, node, limits.max)]
     return rewrite.value(node, "Cast", [rewrite.value(node, "Clip", [steps, *bounds])], {"to": int(kind)})
 
 
@@ -208,6 +206,27 @@ def conv_integer(rewrite: Rewrite, node: ir.Node) -> None:
         for pair in pairs
     ]
     _replace_by_sum(rewrite, node, sums)
+
+
+def resize(rewrite: Rewrite, node: ir.Node) -> None:
+    """Resize; that of 8 bits in float32, as quantized networks have it."""
+    x, y = node.inputs[0], node.outputs[0]
+    if x is None or x.dtype not in (ir.DataType.UINT8, ir.DataType.INT8):
+        windows.resize(rewrite, node)
+        return
+    numbers = rewrite.value(node, "Cast", [x], _REAL)
+    made = rewrite.value(node, "Resize", [numbers, *node.inputs[1:]], attributes(node))
+    if attribute(node, "mode", "nearest") != "nearest":
+        limits = np.iinfo(x.dtype.numpy())
+        # A cubic goes beyond what it goes through.
+        bounds = [_bound(rewrite, node, limits.min), _bound(rewrite, node, limits.max)]
+        made = rewrite.value(node, "Clip", [made, *bounds])
+    result = rewrite.value(node, "Cast", [made], {"to": int(x.dtype)})
+    rewrite.replace(y, result, what="Resize of 8 bits in float32")
+
+
+def _bound(rewrite: Rewrite, node: ir.Node, number: int) -> ir.Value:
+    return rewrite.constant(np.array(number, np.float32), f"{node.name}/bound")
 
 
 def _replace_by_sum(rewrite: Rewrite, node: ir.Node, sums: list[ir.Value]) -> None:

@@ -30,7 +30,8 @@ Windows
     pixels.
     MaxUnpool: `kernel_shape`, `strides`, `pads`.
     Resize, Upsample: Resize with every attribute; x, roi (only for tf_crop_and_resize), scales or sizes, of
-    all axes; `windows.resize_scales` tells the scales, whatever the policy of aspect ratio.
+    all axes; `windows.resize_scales` tells the scales, whatever the policy of aspect ratio. Of 8 bits:
+    between Casts.
 Reductions
     Reduce...: x, axes (all named, ascending); `keepdims` 1, and a Reshape after it where axes go.
     ArgMax, ArgMin: `axis`, `select_last_index`; `keepdims` 1, and a Reshape after it where the axis goes.
@@ -88,7 +89,7 @@ RULES: dict[str, _Rule] = {
     "GlobalLpPool": windows.global_pool,
     "ArgMax": windows.arg_reduce,
     "ArgMin": windows.arg_reduce,
-    "Resize": windows.resize,
+    "Resize": integers.resize,
     "Sum": arithmetic.variadic,
     "Mean": arithmetic.variadic,
     "Max": arithmetic.variadic,

@@ -47,6 +47,8 @@ def upgrade(rewrite: Rewrite) -> None:
             # Inference of the file has stopped where such an operator stood.
             if is_mixed and node.graph is not None and any(_is_unknown(y) for y in node.outputs):
                 infer(node)
+        if all(node.domain != microsoft.DOMAIN for node in rewrite.graph.all_nodes()):
+            imports.pop(microsoft.DOMAIN, None)
     imports[""] = NEWEST_OPSET
 
 
