@@ -2,7 +2,8 @@
 
 Compilation checks it, the documentation prints it, and the tests of the ONNX project are held against it.
 Opsets from `OLDEST_OPSET` to the newest of the installed onnx: passes write older forms of an operator in its
-newest one, which is the one that is meant here.
+newest one, which is the one that is meant here. Networks of float16 and bfloat16 are computed in float32
+(`engine.fuse.widen`): of the narrow types only the Casts at the border are left.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ QUANTIZED = ("uint8", "int8", "uint16", "int16")
 _FLOAT, _UINT8, _STRING = 1, 2, 8
 # kMostSamples of ext/simd/sampling.h.
 _MOST_SAMPLES = 4096
+# Where passes leave their reasons (`graph.rewrite.MISSED`, whose module takes a second to import).
+_MISSED = "missed"
 # Operands of no more elements are told in errors.
 _SHOWN = 8
 
@@ -253,21 +256,49 @@ REWRITTEN: dict[str, str] = {
     "CastLike": "Cast",
     "DynamicQuantizeLinear": "reductions and arithmetic",
     "LpPool": "Abs, Pow, AveragePool",
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul"), "their definition in float32"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), "exact sums in float32"),
     "Scatter": "ScatterElements",
     "Upsample": "Resize",
+    **dict.fromkeys(
+        (
+            *(f"com.microsoft::{name}" for name in ("FusedConv", "FusedGemm", "FusedMatMul")),
+            *(f"com.microsoft::{name}" for name in ("Gelu", "BiasGelu", "FastGelu", "QuickGelu")),
+            *("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization"),
+        ),
+        "the operators that they join",
+    ),
+    **dict.fromkeys(
+        (
+            *(f"com.microsoft::QLinear{op}" for op in ("Add", "Mul", "Sigmoid", "LeakyRelu", "Softmax")),
+            *(f"com.microsoft::QLinear{op}" for op in ("Concat", "AveragePool", "GlobalAveragePool")),
+            *(f"com.microsoft::{op}" for op in ("QGemm", "QuantizeLinear", "DequantizeLinear")),
+            *(f"com.microsoft::{op}" for op in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul")),
+        ),
+        "their definition in float32",
+    ),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "their steps, where their number is known before the run"),
+    **dict.fromkeys(("Loop", "Scan"), "their iterations, where their number is known before the run"),
     "If": "the branch that is taken, where the condition is known before the run",
 }
 
 
 def check_operators(nodes: Iterable[onnx_ir.Node]) -> None:
-    """Raise UnsupportedOperatorError for the first operator that is none of the table."""
+    """Raise UnsupportedOperatorError for the first operator that is none of the table, or that a pass which
+    should have written it as others has left, with the reason."""
     for node in nodes:
         name = name_of(node)
-        if name not in CLAIMS and name not in REWRITTEN:
+        if name in CLAIMS:
+            continue
+        if name not in REWRITTEN:
             raise _unknown(node.name or "", name)
+        if _MISSED in node.meta:
+            raise UnsupportedOperatorError(
+                f"node {node.name!r} ({name}): {node.meta[_MISSED]}", "form not claimed"
+            )
 
 
-def name_of(node: onnx_ir.Node) -> str:
+def name_of(node: onnx_ir.Node | onnx.NodeProto) -> str:
     """What an operator is called here: "Conv", or "edgecv::Conv"."""
     return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
@@ -317,7 +348,8 @@ def check_model(model: OnnxModel) -> None:
 
 
 def _is_claimed(node: onnx.NodeProto) -> bool:
-    return node.domain in ("", "ai.onnx") and (node.op_type in CLAIMS or node.op_type in REWRITTEN)
+    name = name_of(node)
+    return "edgecv::" not in name and (name in CLAIMS or name in REWRITTEN)
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
