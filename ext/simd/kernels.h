@@ -68,6 +68,7 @@ struct ReduceNdKernels {
     X(scatter_nd)                \
     X(topk)                      \
     X(nms)                       \
+    X(nonzero)                   \
     X(unpool)                    \
     X(lrn)                       \
     X(cumsum)                    \
