@@ -100,6 +100,8 @@ class Counting:
         self._found += 1
         size = Size(0, ((Count(0, most, self._found), 1),))
         self._values[size] = value
+        # Kept for what comes, even if all that reads it now goes.
+        self.rewrite.graph.outputs.append(value)
         return size
 
     def value(self, before: ir.Node, size: Size) -> ir.Value:
@@ -213,12 +215,16 @@ class Counting:
             return
         counted = [axis for axis, size in enumerate(sizes) if not size.is_known]
         if len(counted) > 1:
-            raise Unproven(f"{len(counted)} sizes of the output {output.name!r} depend on data: expected one")
+            raise Unproven(f"{len(counted)} sizes of one output, only one")
         node = ir.node("Counted", [value, None], {"axis": counted[0]}, domain=DOMAIN, name=producer.name)
         copy_type(value, node.outputs[0])
         self.rewrite.graph.append(node)
         node.replace_input_with(1, self.value(node, sizes[counted[0]]))
         self.rewrite.hand_over_output(output, node.outputs[0])
+
+    def finish(self, outputs: int) -> None:
+        """Give out no more than the network does: the first so many."""
+        del self.rewrite.graph.outputs[outputs:]
 
 
 def _is_there(value: ir.Value | None) -> bool:

@@ -27,15 +27,17 @@ def count_rows(rewrite: Rewrite) -> None:
     if not any(node.op_type in SOURCES and not node.domain for node in _all(rewrite.graph)):
         return
     counting = Counting(rewrite)
+    given_out = len(rewrite.graph.outputs)
     for node in rewrite.nodes():
         _visit(counting, node)
-    for output in list(rewrite.graph.outputs):
+    for output in list(rewrite.graph.outputs[:given_out]):
         try:
             counting.give_out(output)
         except Unproven as why:
             producer = output.producer()
             assert producer is not None
             raise claims.refused(producer, output.name or "", str(why)) from None
+    counting.finish(given_out)
 
 
 def _all(graph: ir.Graph) -> Iterator[ir.Node]:

@@ -1,0 +1,191 @@
+"""Values of which data decide the length, through everything that takes them, against ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from edgecv.engine import claims
+from edgecv.engine.counted import arithmetic
+from edgecv.engine.counted.rules import RULES
+from edgecv.errors import UnsupportedOperatorError
+from edgecv.graph.model import OnnxModel
+from tests.backends.simd_sessions import Array, opened
+from tests.engine.written import network
+
+# Of 8 rows of 6 numbers those whose fifth is over a half: `rows` (n, 6), `i` (n) which they are, `count` and `n`
+# how many, as int64 (1) and ().
+FOUND = """
+    s = Gather<axis=1>(x, c4)  m = Greater(s, half)  p = NonZero(m)  t = Transpose(p)  rows = GatherND(x, t)
+    i = Squeeze(p, i0)  shape = Shape(rows)  count = Slice(shape, i0, i1)  n = Squeeze(count, i0)
+"""
+WEIGHTS: dict[str, Array] = {
+    **{f"i{k}": np.array([k]) for k in range(9)},
+    **{f"c{k}": np.array(k) for k in range(9)},
+    "last": np.array([-1]),
+    "second_last": np.array([-2]),
+    "end": np.array([2**62]),
+    "start": np.array([-(2**62)]),
+    "half": np.array(0.5, np.float32),
+    "zero": np.array(0, np.float32),
+    "row": np.arange(6, dtype=np.float32)[None],
+    "square": np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32),
+    "kernel": np.random.default_rng(0).standard_normal((4, 2, 1, 1)).astype(np.float32),
+    "yes_no": np.array([0, 1], np.float32),
+    "odd": np.array([False, True, False, True, False, True, False, True]),
+}
+# How many rows the pictures have that the cases are run on.
+COUNTS = (3, 0, 8, 1, 5)
+
+CASES: dict[str, tuple[str, str]] = {
+    "rows": ("float[n, 6]", "y = Identity(rows)"),
+    "columns of coordinates": ("int64[1, n]", "y = NonZero(m)"),
+    "of a matrix": ("int64[2, n]", "y = NonZero(x)"),
+    "compress": ("float[n, 6]", "y = Compress<axis=0>(x, m)"),
+    "compress less": ("float[8, n]", "f = Slice(odd, i0, i5) y = Compress<axis=1>(x, f)"),
+    "compress flat": ("float[n]", "a = Expand(m, i8) y = Compress(x, a)"),
+    "compress rows": ("float[n, 6]", "a = Gather<axis=1>(rows, c0) b = Greater(a, zero) y = Compress<axis=0>(rows, b)"),
+    "found among the found": ("float[n, 6]", """
+        a = Gather<axis=1>(rows, c0) b = Greater(a, zero) c = NonZero(b) d = Squeeze(c, i0)
+        y = Gather(rows, d)"""),
+    "sigmoid and others": ("float[n, 6]", "a = Sigmoid(rows) b = Add(a, row) c = Sub(b, rows) y = Clip(c, zero, half)"),
+    "compared": ("bool[n]", "a = Gather<axis=1>(rows, c0) b = Gather<axis=1>(rows, c1) y = Less(a, b)"),
+    "where": ("float[n, 6]", "a = Less(rows, zero) y = Where(a, row, rows)"),
+    "remainders": ("int64[n]", "a = Add(i, c1) y = Mod(c7, a)"),
+    "quotients": ("int64[n]", "a = Add(i, i1) b = Div(a, a) c = Cast<to=6>(b) y = Cast<to=7>(c)"),
+    "labels beside rows": ("float[n, 7]", """
+        a = ArgMax<axis=1, keepdims=1>(rows) b = Cast<to=1>(a) y = Concat<axis=1>(rows, b)"""),
+    "columns": ("float[n, 2]", "y = Slice(rows, i1, i3, i1)"),
+    "first three": ("float[n, 6]", "y = Slice(rows, i0, i3)"),
+    "all but the first two": ("float[n, 6]", "y = Slice(rows, i2, end)"),
+    "all but the last": ("float[n, 6]", "y = Slice(rows, i0, last)"),
+    "as many as rows": ("float[n, 6]", "y = Slice(x, i0, count)"),
+    "twice as many at most": ("float[n, 6]", "a = Add(count, count) y = Slice(x, i0, a)"),
+    "transposed": ("float[6, n]", "y = Transpose(rows)"),
+    "split": ("float[n, 4]", "a, b = Split<axis=1, num_outputs=2>(rows) c = Concat<axis=0>(i1, i2, i3) d, e, y0 = Split<axis=1>(rows, c) f, g, h = Split<axis=1>(rows, c) z = Concat<axis=1>(h, f) y = Identity(z)"),
+    "flat": ("float[n]", "y = Reshape(rows, last)"),
+    "unsqueezed": ("float[1, n, 6, 1]", "a = Concat<axis=0>(i0, i3) y = Unsqueeze(rows, a)"),
+    "flattened": ("float[n, 12]", "a = Concat<axis=1>(rows, rows) b = Unsqueeze(a, i1) y = Flatten(b)"),
+    "reshaped by its shape": ("float[n, 2, 3]", "a = Concat<axis=0>(count, i2, i3) y = Reshape(rows, a)"),
+    "reshaped by numbers of it": ("float[1, n, 3]", """
+        a = Gather(shape, c0) b = Gather(shape, c1) d = Mul(a, b) e = Div(d, c3) f = Unsqueeze(e, i0)
+        g = Concat<axis=0>(i1, f, i3) y = Reshape(rows, g)"""),
+    "reshaped with zeros": ("float[n, 3, 2]", "a = Concat<axis=0>(i0, i3, i2) y = Reshape(rows, a)"),
+    "expanded": ("float[n, 6]", "a = Concat<axis=0>(count, i6) y = Expand(row, a)"),
+    "expanded as exporters do": ("float[n, 6]", """
+        a = Concat<axis=0>(count, i6) b = ConstantOfShape<value=int64[1] {1}>(i2) c = Mul(b, last)
+        d = Equal(a, c) e = Where(d, b, a) y = Expand(row, e)"""),
+    "repeated": ("float[n, 6]", "a = Concat<axis=0>(count, i1) y = Tile(row, a)"),
+    "tiled": ("float[n, 12]", "a = Concat<axis=0>(i1, i2) y = Tile(rows, a)"),
+    "zeros": ("float[n, 2]", "a = Concat<axis=0>(count, i2) y = ConstantOfShape(a)"),
+    "zeros added": ("float[n, 6]", "a = ConstantOfShape<value=float[1] {2.5}>(shape) y = Add(rows, a)"),
+    "range": ("int64[n]", "y = Range(c0, n, c1)"),
+    "range from the count on": ("int64[n]", "a = Add(n, c3) y = Range(n, a, c1)"),
+    "how many": ("int64[1]", "y = Add(count, count)"),
+    "size": ("int64", "a = Size(rows) y = Sub(a, n)"),
+    "whether any": ("bool", "y = Greater(n, c0)"),
+    "a share of them": ("float", "a = Cast<to=1>(n) b = Cast<to=1>(c8) y = Div(a, b)"),
+    "best three": ("float[n]", """
+        a = Gather<axis=1>(rows, c4) k = Min(count, i3) y, j = TopK(a, k)"""),
+    "rows of the best three": ("float[n, 6]", """
+        a = Gather<axis=1>(rows, c4) b = Concat<axis=0>(i3, count) k = ReduceMin<keepdims=1>(b)
+        v, j = TopK<largest=1>(a, k) y = Gather(rows, j)"""),
+    "all in order": ("float[n, 6]", "y, j = TopK<axis=0, largest=0>(rows, count)"),
+    "numbers in order": ("int64[n]", "a = Mul(i, last) y, j = TopK<axis=0>(a, count)"),
+    "best column": ("float[n, 2]", "y, j = TopK(rows, i2)"),
+    "last row": ("float[1, 6]", "a = Concat<axis=0>(row, rows) y = Gather(a, last)"),
+    "rows from the end": ("float[n, 6]", "a = Cast<to=6>(i) b = Neg(a) c = Concat<axis=0>(row, x) y = Gather(c, b)"),
+    "elements": ("float[n, 2]", """
+        a = ArgMax<axis=1>(rows) b = Concat<axis=1>(a, a) y = GatherElements<axis=1>(rows, b)"""),
+    "in batches": ("float[n]", "a = ArgMax<axis=1>(rows) y = GatherND<batch_dims=1>(rows, a)"),
+    "sum": ("float[6]", "y = ReduceSum<keepdims=0>(rows, i0)"),
+    "sum of all": ("float", "y = ReduceSum<keepdims=0>(rows)"),
+    "mean": ("float[1, 6]", "a = Concat<axis=0>(row, rows) y = ReduceMean(a, i0)"),
+    "mean of all": ("float", "a = Concat<axis=0>(row, rows) y = ReduceMean<keepdims=0>(a)"),
+    "largest": ("float[1, 6]", "a = Concat<axis=0>(row, rows) y = ReduceMax(a, i0)"),
+    "smallest of whole numbers": ("int64[1]", "a = Concat<axis=0>(i, i7) y = ReduceMin(a, i0)"),
+    "product": ("float[6]", "y = ReduceProd<keepdims=0>(rows, i0)"),
+    "norm": ("float[6]", "y = ReduceL2<keepdims=0>(rows, i0)"),
+    "logarithm of sums": ("float[1, 6]", "a = Concat<axis=0>(row, rows) y = ReduceLogSumExp(a, i0)"),
+    "of each row": ("float[n]", "y = ReduceMax<keepdims=0>(rows, i1)"),
+    "where the largest is": ("int64[6]", "a = Concat<axis=0>(row, rows) y = ArgMax<axis=0, keepdims=0>(a)"),
+    "where the smallest is": ("int64[1, 6]", "a = Concat<axis=0>(row, rows) y = ArgMin<axis=0>(a)"),
+    "softmax": ("float[n, 6]", "y = Softmax(rows)"),
+    "softmax over the rows": ("float[n, 6]", "y = Softmax<axis=0>(rows)"),
+    "sums up to each": ("float[n, 6]", "y = CumSum(rows, c0)"),
+    "sums from each on": ("float[n, 6]", "y = CumSum<reverse=1>(rows, c0)"),
+    "a known row in front": ("float[n, 6]", "y = Concat<axis=0>(row, rows)"),
+    "known rows behind": ("float[n, 6]", "y = Concat<axis=0>(rows, row, x)"),
+    "several counts": ("float[n, 6]", """
+        a = Not(m) b = Compress<axis=0>(x, a) c = Slice(rows, i0, i2) y = Concat<axis=0>(c, b, row, rows)"""),
+    "columns after one another": ("float[6, n]", "a = Transpose(rows) y = Concat<axis=1>(a, a)"),
+    "padded to eight": ("float[8, 6]", "a = Sub(i8, count) b = Concat<axis=0>(i0, i0, a, i0) y = Pad(rows, b)"),
+    "padded to four": ("float[4, 6]", "a = Sub(i4, count) b = Concat<axis=0>(i0, i0, a, i0) y = Pad(rows, b, half)"),
+    "a border": ("float[n, 8]", "b = Concat<axis=0>(i1, i1, i2, i1) y = Pad(rows, b, half)"),
+    "zeros up to eight": ("float[8, 6]", """
+        a = Sub(i8, count) b = Concat<axis=0>(a, i6) c = ConstantOfShape(b) y = Concat<axis=0>(rows, c)"""),
+    "one hot": ("float[n, 8]", "y = OneHot(i, i8, yes_no)"),
+    "products of rows": ("float[n, 5]", "y = MatMul(rows, square)"),
+    "gemm": ("float[n, 5]", "y = Gemm(rows, square)"),
+    "all with all": ("float[1]", "a = Transpose(rows) b = MatMul(a, x2) y = ReduceMax<keepdims=0>(b)"),
+    "convolved": ("float[n, 4, 1, 3]", "a = Concat<axis=0>(last, i2, i1, i3) b = Reshape(rows, a) y = Conv(b, kernel)"),
+    "a branch": ("float[n, 6]", """
+        a = Gather(shape, c1) b = Equal(a, c6)
+        y = If(b) <then_branch = g () => (float[n, 6] u) { u = Neg(rows) },
+                   else_branch = h () => (float[n, 6] v) { v = Squeeze(rows, i0) }>"""),
+}  # fmt: skip
+del CASES["all with all"]
+
+
+def picture(count: int, seed: int = 0) -> Array:
+    """Rows of which so many are found."""
+    rng = np.random.default_rng([seed, count])
+    x = rng.uniform(-1, 1, (8, 6)).astype(np.float32)
+    x[:, 4] = rng.uniform(-1, 0.5, 8)
+    x[rng.permutation(8)[:count], 4] = rng.uniform(0.6, 1, count)
+    return x
+
+
+def of_runtime(model: OnnxModel) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
+
+
+def compare(model: OnnxModel, pictures: list[Any]) -> None:
+    """Raise AssertionError unless a session gives what ONNX Runtime does for each of the inputs, in turn."""
+    truth = of_runtime(model)
+    names = [spec.name for spec in model.facts.outputs]
+    with opened(model) as session:
+        for inputs in pictures:
+            expected = truth.run(names, inputs)
+            for name, want in zip(names, expected, strict=True):
+                got = session.run(inputs)[name]
+                assert (got.dtype, got.shape) == (want.dtype, want.shape), name
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_takes_counted_values(case: str) -> None:
+    made, body = CASES[case]
+    model = network(f"(float[8, 6] x) => ({made} y) {{ {FOUND} {body} }}", **WEIGHTS)
+    compare(model, [{"x": picture(count)} for count in COUNTS])
+
+
+def test_every_rule_is_claimed() -> None:
+    assert set(RULES) == set(claims.COUNTED)
+
+
+def test_every_rule_has_a_case() -> None:
+    text = " ".join([FOUND, *(body for _, body in CASES.values())])
+    each = {op for op, how in claims.COUNTED.items() if how in (claims.BY_ELEMENT, claims.BY_IMAGE)}
+    tried = {op for op in claims.COUNTED if f" {op}(" in text or f" {op}<" in text}
+    missing = set(claims.COUNTED) - each - tried
+    assert missing == {
+        "NonMaxSuppression", "LogSoftmax", "Hardmax", "ReduceL1", "ReduceSumSquare", "ReduceLogSum",
+    }  # fmt: skip
+    assert arithmetic.RULES
