@@ -130,14 +130,21 @@ CASES: dict[str, tuple[str, str]] = {
     "one hot": ("float[n, 8]", "y = OneHot(i, i8, yes_no)"),
     "products of rows": ("float[n, 5]", "y = MatMul(rows, square)"),
     "gemm": ("float[n, 5]", "y = Gemm(rows, square)"),
-    "all with all": ("float[1]", "a = Transpose(rows) b = MatMul(a, x2) y = ReduceMax<keepdims=0>(b)"),
     "convolved": ("float[n, 4, 1, 3]", "a = Concat<axis=0>(last, i2, i1, i3) b = Reshape(rows, a) y = Conv(b, kernel)"),
     "a branch": ("float[n, 6]", """
         a = Gather(shape, c1) b = Equal(a, c6)
         y = If(b) <then_branch = g () => (float[n, 6] u) { u = Neg(rows) },
                    else_branch = h () => (float[n, 6] v) { v = Squeeze(rows, i0) }>"""),
+    "a branch for no rows": ("float[n, 6]", """
+        a = Size(rows) b = Equal(a, c0)
+        y = If(b) <then_branch = g () => (float[0, 6] u) { e = Concat<axis=0>(i0, i6) u = ConstantOfShape(e) },
+                   else_branch = h () => (float[n, 6] v) {
+                       d = Gather<axis=1>(rows, c0) e = Greater(d, zero) v = Compress<axis=0>(rows, e) }>"""),
+    "a branch for rows": ("int64[n]", """
+        a = Greater(n, c0)
+        y = If(a) <then_branch = g () => (int64[n] u) { u = Mul(i, i) },
+                   else_branch = h () => (int64[0] v) { v = Slice(i8, i0, i0) }>"""),
 }  # fmt: skip
-del CASES["all with all"]
 
 
 def picture(count: int, seed: int = 0) -> Array:

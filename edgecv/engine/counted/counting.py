@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.engine.counted.size import Count, Numbers, Size, Unproven, numbers
+from edgecv.engine.counted.size import Count, Numbers, Size, Unproven, bounds, numbers
 from edgecv.engine.fuse.fused import DOMAIN
 from edgecv.graph.rewrite import Array, Rewrite, constant, copy_type, given, is_constant, rank, shape
 
@@ -95,10 +95,10 @@ class Counting:
 
     # ---- nodes
 
-    def found(self, value: ir.Value, most: int) -> Size:
-        """A new count, which the graph holds in `value`, int64 (1,)."""
+    def found(self, value: ir.Value, most: int, bound: tuple[Size, ...] = ()) -> Size:
+        """A new count, at most `most` and each of `bound`, which the graph holds in `value`, int64 (1,)."""
         self._found += 1
-        size = Size(0, ((Count(0, most, self._found), 1),))
+        size = Size(0, ((Count(0, most, self._found, of=bound), 1),))
         self._values[size] = value
         # Kept for what comes, even if all that reads it now goes.
         self.rewrite.graph.outputs.append(value)
@@ -181,7 +181,8 @@ class Counting:
     def nonzero(self, before: ir.Node, flags: ir.Value) -> tuple[ir.Value, Size]:
         """The coordinates of what is true of bool flags, int64 (rank, room), and how many there are."""
         room = int(np.prod(shape(flags) or (1,), dtype=np.int64))
-        return self.source(before, "NonZero", [flags], (rank(flags) or 0, room), room)
+        bound = bounds(self.sizes_of(flags))
+        return self.source(before, "NonZero", [flags], (rank(flags) or 0, room), room, bound)
 
     def source(
         self,
@@ -190,26 +191,30 @@ class Counting:
         inputs: Sequence[ir.Value | None],
         sizes: tuple[int, ...],
         room: int,
+        bound: tuple[Size, ...] = (),
         attributes: Any = None,
     ) -> tuple[ir.Value, Size]:
-        """A node of the engine's that gives int64 of `sizes`, and a count of at most `room`."""
+        """A node of the engine's that gives int64 of `sizes`, and a count of at most `room` and `bound`."""
         node = self.rewrite.node(before, op, inputs, attributes, domain=DOMAIN, outputs=2)
         for output, made in zip(node.outputs, (sizes, (1,)), strict=True):
             output.type, output.shape = INT64, ir.Shape(made)
         self.natural.add(node.outputs[0])
-        return node.outputs[0], self.found(node.outputs[1], room)
+        return node.outputs[0], self.found(node.outputs[1], room, bound)
 
     def constant(self, array: Array) -> ir.Value:
         """A constant operand."""
         return self.rewrite.constant(array, "counted")
 
+    def behind(self, output: ir.Value) -> ir.Value:
+        """What an output gives out: a value that others give out too has an Identity behind it."""
+        producer = output.producer()
+        if output in self.sizes or producer is None or producer.op_type != "Identity":
+            return output
+        return producer.inputs[0] or output
+
     def give_out(self, output: ir.Value) -> None:
         """An output of the graph with a count comes from an edgecv::Counted, which says where it ends."""
-        # A value that others give out too has an Identity behind it.
-        producer = output.producer()
-        value = output
-        if output not in self.sizes and producer is not None and producer.op_type == "Identity":
-            value = producer.inputs[0] or output
+        producer, value = output.producer(), self.behind(output)
         sizes = self.sizes.get(value)
         if sizes is None or producer is None:
             return

@@ -12,7 +12,7 @@ from edgecv.engine import claims
 from edgecv.engine.counted import movement
 from edgecv.engine.counted.counting import Counting, Sizes
 from edgecv.engine.counted.movement import Made, broadcast, room
-from edgecv.engine.counted.size import ONE, Size, Unproven, lesser, product
+from edgecv.engine.counted.size import ONE, Size, Unproven, bounds, greater, lesser, product
 from edgecv.graph.rewrite import attribute, given, infer, rank
 
 _Rule = Callable[[Counting, ir.Node], Made]
@@ -75,8 +75,9 @@ def non_max_suppression(counting: Counting, node: ir.Node) -> Made:
     inputs = [boxes, counting.cleared(node, scores, np.nan), *node.inputs[2:]]
     if not most.is_known:
         inputs[2] = counting.rewrite.operand([most.most], f"{node.name}/most")
+    bound = bounds((images, classes, lesser(n, greater(most, Size()))))
     kept, count = counting.source(
-        node, node.op_type, inputs, (capacity, 3), capacity, dict(node.attributes.items())
+        node, node.op_type, inputs, (capacity, 3), capacity, bound, dict(node.attributes.items())
     )
     counting.rewrite.replace(node.outputs[0], kept, what=f"at most {capacity} rows, counted")
     counting.note(kept, [count, Size(3)])

@@ -17,7 +17,10 @@ class Unproven(Exception):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """A whole number that the run finds, from `least` to `most`: that of number `index`, or of two sizes one."""
+    """A whole number that the run finds, from `least` to `most`.
+
+    of: of a min or max the two sizes; of what a step finds, number `index`, sizes that it is at most.
+    """
 
     least: int
     most: int
@@ -99,9 +102,16 @@ class Size(msgspec.Struct, frozen=True):
         if (other - self).least >= 0:
             return True
         mine, theirs = self._alone(), other._alone()
-        if mine is not None and mine.kind == "min":
+        if mine is not None and mine.kind != "max":
             return any(size.is_at_most(other) for size in mine.of)
         return theirs is not None and theirs.kind == "max" and any(self.is_at_most(s) for s in theirs.of)
+
+    def vanishes_with(self, other: Size) -> bool:
+        """Whether it is 0 whenever another is, as far as that can be told."""
+        if other.constant or len(other.terms) != 1:
+            return False
+        base = Size(0, ((other.terms[0][0], 1),))
+        return not self.constant and all(Size(0, ((c, 1),)).is_at_most(base) for c, _ in self.terms)
 
     def _alone(self) -> Count | None:
         """The one count that it is."""
@@ -140,6 +150,14 @@ def product(sizes: Any) -> Size:
     for size in sizes:
         total = total * size
     return total
+
+
+def bounds(sizes: Any) -> tuple[Size, ...]:
+    """The product, as what a count is at most; () where it is of several counts."""
+    try:
+        return (product(sizes),)
+    except Unproven:
+        return ()
 
 
 def numbers(array: Any) -> Numbers:

@@ -11,7 +11,7 @@ from edgecv.engine import claims
 from edgecv.engine.counted.arithmetic import evaluate
 from edgecv.engine.counted.counting import Counting
 from edgecv.engine.counted.rules import RULES
-from edgecv.engine.counted.size import Unproven
+from edgecv.engine.counted.size import Size, Unproven
 from edgecv.graph.normal.functions import take_branch
 from edgecv.graph.rewrite import Pass, Rewrite, infer, scalar, shape
 
@@ -122,11 +122,64 @@ def _takes_branch(counting: Counting, node: ir.Node) -> bool:
     value = scalar(condition)
     if value is None and numbers is not None and all(size.is_known for size in numbers.reshape(-1)):
         value = float(numbers.reshape(-1)[0].constant)
-    if value is None:
-        return False
-    for inner in take_branch(counting.rewrite, node, bool(value)):
+    if value is not None:
+        _take(counting, node, bool(value))
+        return True
+    found = _zero_where(counting, condition)
+    return found is not None and _takes_full_branch(counting, node, *found)
+
+
+def _take(counting: Counting, node: ir.Node, condition: bool) -> list[ir.Value]:
+    """Put a branch in the place of an If; returns what its results have become."""
+    outputs = counting.rewrite.graph.outputs
+    first, results = len(outputs), list(_branch(node, condition).outputs)
+    taken = take_branch(counting.rewrite, node, condition)
+    outputs.extend(results)
+    for inner in taken:
         _visit(counting, inner)
+    made = [counting.behind(output) for output in outputs[first : first + len(results)]]
+    del outputs[first : first + len(results)]
+    return made
+
+
+def _branch(node: ir.Node, condition: bool) -> ir.Graph:
+    return node.attributes["then_branch" if condition else "else_branch"].as_graph()
+
+
+def _takes_full_branch(counting: Counting, node: ir.Node, size: Size, is_empty: bool) -> bool:
+    """Whether an If goes, one branch of which is for no rows at all, and gives results of no rows.
+
+    size: that is 0 where the condition is `is_empty`. The other branch gives no rows either then.
+    """
+    empty = [shape(output) for output in _branch(node, is_empty).outputs]
+    if any(sizes is None or 0 not in sizes for sizes in empty):
+        return False
+    for result, sizes in zip(_take(counting, node, not is_empty), empty, strict=True):
+        made = counting.sizes_of(result)
+        if len(made) != len(sizes or ()) or not all(
+            mine == Size(n) or (n == 0 and mine.vanishes_with(size)) for mine, n in zip(made, sizes or (), strict=True)
+        ):
+            raise claims.refused(node, "", f"whether its branches give the same where {size} is 0")
     return True
+
+
+def _zero_where(counting: Counting, condition: ir.Value | None) -> tuple[Size, bool] | None:
+    """A size that is 0 where a condition has this value, and nowhere else; None where it tells another thing."""
+    producer = None if condition is None else condition.producer()
+    if producer is None or producer.domain:
+        return None
+    if producer.op_type in (*_VIEWS, "Not"):
+        found = _zero_where(counting, producer.inputs[0])
+        return None if found is None else (found[0], found[1] != (producer.op_type == "Not"))
+    if producer.op_type not in ("Equal", "Greater", "Less"):
+        return None
+    sides = [counting.numbers_of(value) for value in producer.inputs]
+    if any(side is None or side.size != 1 for side in sides):
+        return None
+    a, b = (side.reshape(-1)[0] for side in sides if side is not None)
+    if producer.op_type == "Less":
+        a, b = b, a
+    return (a - b, producer.op_type == "Equal") if (a - b).least >= 0 else None
 
 
 COUNT = Pass("counted", count_rows)
