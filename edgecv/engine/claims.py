@@ -207,7 +207,9 @@ REWRITTEN: dict[str, str] = {
 BY_ELEMENT, BY_IMAGE = "any; operands of one count", "the first: images"
 _ANY, _BUT_MADE, _MADE = "any", "any but that which it goes along", "any, or a count as a size"
 COUNTED: dict[str, str] = {
-    **dict.fromkeys(_names("NonZero Compress NonMaxSuppression Transpose Gather GatherElements GatherND"), _ANY),
+    **dict.fromkeys(
+        _names("NonZero Compress NonMaxSuppression Transpose Gather GatherElements GatherND"), _ANY
+    ),
     **dict.fromkeys(_names("Concat OneHot Shape Size TopK CumSum Softmax LogSoftmax Hardmax"), _ANY),
     **dict.fromkeys(_names("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2"), _ANY),
     **dict.fromkeys(_names("ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin"), _ANY),
@@ -217,11 +219,11 @@ COUNTED: dict[str, str] = {
     **dict.fromkeys(_names("Conv ConvTranspose MaxPool AveragePool BatchNormalization"), BY_IMAGE),
     **dict.fromkeys(
         _names(
-            "Add Sub Mul Div Max Min Sum Mean Mod Pow Neg Abs Sign PRelu Clip Sqrt Exp Log Reciprocal Erf Floor "
-            "Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN IsInf Relu LeakyRelu "
-            "Sigmoid HardSigmoid HardSwish Tanh Mish Elu Selu Celu Swish Softplus Softsign Gelu "
-            "ThresholdedRelu Not And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual Where Cast Identity "
-            "Dropout"
+            "Add Sub Mul Div Max Min Sum Mean Mod Pow Neg Abs Sign PRelu Clip Sqrt Exp Log Reciprocal Erf "
+            "Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN IsInf Relu "
+            "LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Mish Elu Selu Celu Swish Softplus Softsign Gelu "
+            "ThresholdedRelu Not And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual Where Cast "
+            "Identity Dropout"
         ),
         BY_ELEMENT,
     ),

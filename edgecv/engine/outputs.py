@@ -28,7 +28,9 @@ class Output(msgspec.Struct, frozen=True):
     @property
     def declared(self) -> tuple[int | None, ...]:
         """The shape, None for the size that data decide."""
-        return tuple(None if self.rows is not None and i == self.axis else n for i, n in enumerate(self.shape))
+        return tuple(
+            None if self.rows is not None and i == self.axis else n for i, n in enumerate(self.shape)
+        )
 
     def cut(self, arrays: Sequence[NDArray[Any]], index: int) -> NDArray[Any]:
         """The results in this output, number `index` of the arrays of all that a run wrote."""

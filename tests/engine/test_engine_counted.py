@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import edgecv
 from edgecv.engine import claims
 from edgecv.engine.counted import arithmetic
 from edgecv.engine.counted.rules import RULES
+from edgecv.engine.counted.size import Count, Size, Unproven, greater, lesser
 from edgecv.errors import UnsupportedOperatorError
+from edgecv.explain import explain_model
 from edgecv.graph.model import OnnxModel
 from tests.backends.simd_sessions import Array, opened
 from tests.engine.written import network
@@ -196,3 +203,132 @@ def test_every_rule_has_a_case() -> None:
         "NonMaxSuppression", "LogSoftmax", "Hardmax", "ReduceL1", "ReduceSumSquare", "ReduceLogSum",
     }  # fmt: skip
     assert arithmetic.RULES
+
+
+REFUSED: dict[str, tuple[str, str]] = {
+    "an operator without a rule": ('y = Einsum<equation="ij->ji">(rows)', r"Einsum.*'rows' depends on data"),
+    "axes that mix": (
+        "a = Transpose(rows) y = Reshape(a, last)",
+        r"cannot tell where the elements of \(6, n1\)",
+    ),
+    "another count": (
+        "a = NonZero(x) b = Gather(a, c0) c = Add(i, b) y = Cast<to=1>(c)",
+        r"Add.*n1 and n2 of one axis",
+    ),
+    "a known size": ("a = Gather<axis=1>(x, c0) b = Cast<to=1>(i) y = Add(b, a)", "8 and n1 of one axis"),
+    "the last rows": ("y = Slice(rows, second_last, end)", "Slice.*from -2 on"),
+    "a walk backwards": ("y = Slice(rows, last, start, i0, last)", "Slice.*in steps of -1"),
+    "an end that may be below 0": (
+        "a = Sub(count, i3) y = Slice(x, i0, a)",
+        "whether its end n1 . -3 counts",
+    ),
+    "a known shape": ("a = Concat<axis=0>(i4, i6) y = Reshape(rows, a)", "where the elements of"),
+    "a size that data are": (
+        "a = ReduceMax<keepdims=0>(i) b = Unsqueeze(a, i0) c = Concat<axis=0>(b, i6) y = Expand(row, c)",
+        "computed by the run",
+    ),
+    "an axis that may be of size 1": ("y = Squeeze(rows)", "which axes it takes away"),
+    "sums over a count": ("a = Transpose(rows) y = MatMul(a, rows)", "sums over n1"),
+    "parts of a count": ("y, z = Split<axis=0, num_outputs=2>(rows)", "where it splits n1"),
+    "two counts of one output": ("a = Transpose(rows) y = MatMul(rows, a)", "2 sizes of one output"),
+    "a border that repeats": (
+        'a = Concat<axis=0>(i1, i0, i1, i0) y = Pad<mode="reflect">(rows, a)',
+        "repeats",
+    ),
+    "a branch that data tell": (
+        "a = Greater(n, c3) y = If(a) <then_branch = g () => (float[n, 6] u) { u = Neg(rows) },"
+        " else_branch = h () => (float[n, 6] v) { v = Abs(rows) }>",
+        "If.*'rows' depends on data",
+    ),
+    "a branch that gives another thing": (
+        "a = Equal(n, c0) y = If(a) <then_branch = g () => (float[0] u) { u = Slice(row1, i0, i0) },"
+        " else_branch = h () => (float[6] v) { v = ReduceMax<keepdims=0>(rows, i0) }>",
+        "whether its branches give the same where n1 is 0",
+    ),
+    "suppression of so many": (
+        "a = Unsqueeze(rows, i0) b = Slice(a, i0, i4, i2) c = Slice(a, i4, i5, i2) d = Transpose<perm=[0, 2, 1]>(c)"
+        " e = Sub(count, i1) f = NonMaxSuppression(b, d, e) y = Cast<to=1>(f)",
+        "how many boxes of a class it keeps",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_told_is_refused(case: str) -> None:
+    body, message = REFUSED[case]
+    weights = WEIGHTS | {"row1": np.zeros(1, np.float32)}
+    model = network(f"(float[8, 6] x) => (float[a] y) {{ {FOUND} {body} }}", **weights)
+    with pytest.raises(UnsupportedOperatorError, match=message) as raised:
+        opened(model).__enter__()
+    assert raised.value.reason == "data-dependent shape"
+
+
+def test_a_count_may_be_given_out_twice_and_along_another_axis(tmp_path: Path) -> None:
+    body = f"{FOUND} y = Transpose(rows) z = Neg(rows)"
+    model = network(
+        f"(float[8, 6] x) => (float[6, n] y, float[n, 6] rows, float[n, 6] z) {{ {body} }}", **WEIGHTS
+    )
+    compare(model, [{"x": picture(count)} for count in COUNTS])
+    file = tmp_path / "counted.onnx"
+    file.write_bytes(model.data)
+    explain_model(str(file), out=tmp_path / "counted.ecv")
+    with edgecv.compile(tmp_path / "counted.ecv") as session:
+        assert [spec.shape for spec in session.outputs] == [(6, None), (None, 6), (None, 6)]
+        for count in COUNTS:
+            got = session.run({"x": picture(count)})
+            assert [got[name].shape for name in "y rows z".split()] == [(6, count), (count, 6), (count, 6)]
+            np.testing.assert_array_equal(got["y"], -got["z"].T)
+
+
+# ---- Sizes
+
+A, B = (Size(0, ((Count(0, most, index), 1),)) for index, most in ((1, 5), (2, 7)))
+
+
+def values(size: Size, a: int, b: int) -> int:
+    """The number that a size of A and B is where they are these."""
+    total = size.constant
+    for count, factor in size.terms:
+        if count.kind == "found":
+            total += factor * (a if count.index == 1 else b)
+        else:
+            total += factor * {"min": min, "max": max}[count.kind](values(part, a, b) for part in count.of)
+    return total
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["+", "-", "*", "min", "max"]), st.sampled_from([A, B, Size(3), Size(-1), Size(6)])
+    ),
+    max_size=5,
+)
+
+
+@given(operations, operations, st.integers(0, 5), st.integers(0, 7))
+def test_sizes_are_what_they_say(first: Any, second: Any, a: int, b: int) -> None:
+    made = []
+    for steps in (first, second):
+        size, number = A, a
+        for op, other in steps:
+            if op == "*" and not (size.is_known or other.is_known):
+                continue
+            by = values(other, a, b)
+            size, number = {
+                "+": lambda s, o, n, m: (s + o, n + m),
+                "-": lambda s, o, n, m: (s - o, n - m),
+                "*": lambda s, o, n, m: (s * o, n * m),
+                "min": lambda s, o, n, m: (lesser(s, o), min(n, m)),
+                "max": lambda s, o, n, m: (greater(s, o), max(n, m)),
+            }[op](size, other, number, by)
+        assert values(size, a, b) == number
+        assert size.least <= number <= size.most
+        made.append((size, number))
+    (one, x), (two, y) = made
+    if one.is_at_most(two):
+        assert x <= y
+    if one == two:
+        assert x == y
+    if one.vanishes_with(two) and y == 0:
+        assert x == 0
+    with suppress(Unproven):
+        assert (one // two) * two == one or (one.is_known and two.is_known)

@@ -1,7 +1,7 @@
 """Operators on numbers that say sizes: what Shape gives of a counted value, and what networks make of it.
 
-Each of the functions is an operator by NumPy on arrays of sizes, as far as a plan can tell its result; the node
-itself stays, and computes the numbers of the run.
+Each of the functions is an operator by NumPy on arrays of sizes, as far as a plan can tell its result; the
+node itself stays, and computes the numbers of the run.
 """
 
 from __future__ import annotations
@@ -106,7 +106,11 @@ def _divided(node: ir.Node, operands: _Operands) -> Any:
 def _folded(combine: Callable[[Sequence[Size]], Size]) -> _Rule:
     def fold(node: ir.Node, operands: _Operands) -> Any:
         axes = _plain(operands, 1)
-        if operands[0].ndim != 1 or not operands[0].size or (attribute(node, "noop_with_empty_axes", 0) and not axes):
+        if (
+            operands[0].ndim != 1
+            or not operands[0].size
+            or (attribute(node, "noop_with_empty_axes", 0) and not axes)
+        ):
             raise Unproven("not of all the numbers of a list")
         total = combine(operands[0].tolist())
         return [total] if attribute(node, "keepdims", 1) else total

@@ -121,7 +121,10 @@ def expand(counting: Counting, node: ir.Node) -> Made:
 def tile(counting: Counting, node: ir.Node) -> Made:
     """Repeats: of one element as often as a count says, of counted axes once."""
     sizes, repeats = counting.sizes_of(node.inputs[0]), counting.operand(node, 1)
-    if not all(n == ONE if not size.is_known else n.is_known or size == ONE for size, n in zip(sizes, repeats, strict=True)):
+    if not all(
+        n == ONE if not size.is_known else n.is_known or size == ONE
+        for size, n in zip(sizes, repeats, strict=True)
+    ):
         raise Unproven("where the elements of repeats are")
     room(counting, node, 1, repeats)
     return [tuple(size * n for size, n in zip(sizes, repeats, strict=True))]
@@ -322,4 +325,3 @@ def split(counting: Counting, node: ir.Node) -> Made:
         each = -(-sizes[axis].constant // count)
         parts = [min(each, sizes[axis].constant - i * each) for i in range(count)]
     return [(*sizes[:axis], Size(n), *sizes[axis + 1 :]) for n in parts]
-

@@ -1,4 +1,4 @@
-"""Every operator that takes counted values, and what it makes of them: `RULES`, as `claims.COUNTED` tells it."""
+"""Every operator that takes counted values, and what it makes of them; `claims.COUNTED` lists them."""
 
 from __future__ import annotations
 

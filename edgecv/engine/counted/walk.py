@@ -138,7 +138,7 @@ def _take(counting: Counting, node: ir.Node, condition: bool) -> list[ir.Value]:
     for inner in taken:
         _visit(counting, inner)
     made = [counting.behind(output) for output in outputs[first : first + len(results)]]
-    del outputs[first : first + len(results)]
+    outputs[first : first + len(results)] = []
     return made
 
 
@@ -157,7 +157,8 @@ def _takes_full_branch(counting: Counting, node: ir.Node, size: Size, is_empty: 
     for result, sizes in zip(_take(counting, node, not is_empty), empty, strict=True):
         made = counting.sizes_of(result)
         if len(made) != len(sizes or ()) or not all(
-            mine == Size(n) or (n == 0 and mine.vanishes_with(size)) for mine, n in zip(made, sizes or (), strict=True)
+            mine == Size(n) or (n == 0 and mine.vanishes_with(size))
+            for mine, n in zip(made, sizes or (), strict=True)
         ):
             raise claims.refused(node, "", f"whether its branches give the same where {size} is 0")
     return True
