@@ -108,6 +108,7 @@ BY_IF = """
     y = Gather(kb, few)  z = Gather(ks, few)  v = Gather(kl, few)
 """
 
+FOUR = "float[1, 5, 4] y, float[1, 5] z, float[1, 5] v, int32[1] m"
 TAILS: dict[str, tuple[str, str]] = {
     "final rows": ("float[n, 6] y", f"{ONE_LIST} y = Identity(rows)"),
     "padded rows": ("float[1, 5, 6] y", f"""{ONE_LIST}
@@ -120,9 +121,11 @@ TAILS: dict[str, tuple[str, str]] = {
         places = Concat<axis=1>(image, cell)  kb = GatherND(boxes, places)
         ks0 = GatherND(scores, kept)  ks = Unsqueeze(ks0, i1)
         fi = Cast<to=1>(image)  fl = Cast<to=1>(label)  y = Concat<axis=1>(fi, kb, fl, ks)"""),
-    "selected indices": ("int64[n, 3] y, int64[1] m", f"{ALL_CLASSES} y = Identity(kept) s = Shape(y) m = Slice(s, i0, i1)"),
-    "boxes, labels, scores, count": ("float[1, 5, 4] y, float[1, 5] z, float[1, 5] v, int32[1] m", f"""{ALL_CLASSES}
-        ks = GatherND(scores, kept)  s = Shape(ks)  both = Concat<axis=0>(s, five)  k = ReduceMin<keepdims=1>(both)
+    "selected indices": ("int64[n, 3] y, int64[1] m", f"""{ALL_CLASSES}
+        y = Identity(kept)  s = Shape(y)  m = Slice(s, i0, i1)"""),
+    "boxes, labels, scores, count": (FOUR, f"""{ALL_CLASSES}
+        ks = GatherND(scores, kept)  s = Shape(ks)
+        both = Concat<axis=0>(s, five)  k = ReduceMin<keepdims=1>(both)
         ts, ti = TopK(ks, k)  cells = Squeeze(cell, i1)  labels = Squeeze(label, i1)
         tc = Gather(cells, ti)  tl = Gather(labels, ti)  b0 = Squeeze(boxes, i0)  tb = Gather(b0, tc)
         room = Sub(five, k)  pad2 = Concat<axis=0>(i0, i0, room, i0)  pad1 = Concat<axis=0>(i0, room)

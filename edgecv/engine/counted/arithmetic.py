@@ -18,7 +18,8 @@ from edgecv.engine.counted.counting import Counting
 from edgecv.engine.counted.size import Numbers, Size, Unproven, greater, lesser, numbers, product
 from edgecv.graph.rewrite import attribute
 
-_Operands = Sequence[Numbers | None]
+# Of each operand the numbers; None where it is left out.
+_Operands = Sequence[Any]
 _Rule = Callable[[ir.Node, _Operands], Any]
 
 

@@ -1,8 +1,8 @@
 """What is known of counted values while a graph is walked, and the nodes that say what a count means.
 
-An axis whose size data decide has room for the most there can be. What lies beyond the count is computed as all
-else is, and means nothing: before an operator that would look at it, `cleared` puts a value there that changes
-no result.
+An axis whose size data decide has room for the most there can be. What lies beyond the count is computed as
+all else is, and means nothing: before an operator that would look at it, `cleared` puts a value there that
+changes no result.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Counting:
         return numbers(array)
 
     def operand(self, node: ir.Node, index: int) -> list[Size]:
-        """The numbers of an operand that says a shape, axes, or where something ends; [] where it is left out."""
+        """The numbers of an operand that says a shape, axes or ends; [] where it is left out."""
         value = given(node, index)
         if value is None:
             return []
@@ -233,6 +233,6 @@ class Counting:
 
 
 def _is_there(value: ir.Value | None) -> bool:
-    """Whether a value that was made before is still in the graph: what nothing reads may have been removed."""
+    """Whether a value that was made before is still in the graph: what nothing reads may have gone."""
     producer = None if value is None else value.producer()
     return producer is not None and producer.graph is not None

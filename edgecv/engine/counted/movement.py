@@ -11,9 +11,9 @@ from edgecv.engine.counted.counting import Counting, Sizes
 from edgecv.engine.counted.size import ONE, Size, Unproven, greater, lesser, product
 from edgecv.graph.rewrite import attribute, constant, copy_type, given
 
-# Each rule takes a node whose operands are counted, or that makes something of a counted size. It puts the room
-# for all there can be where the node says a size, clears what the node must not look at, and returns the sizes of
-# the node's results; None where it has replaced the node.
+# Each rule takes a node whose operands are counted, or that makes something of a counted size. It puts the
+# room for all there can be where the node says a size, clears what the node must not look at, and returns the
+# sizes of the node's results; None where it has replaced the node.
 Made = list[Sizes] | None
 
 
@@ -192,8 +192,7 @@ def _end(size: Size, end: Size) -> Size:
 
 def gather(counting: Counting, node: ir.Node) -> Made:
     """Entries of one axis."""
-    x, indices = node.inputs
-    sizes, axis = counting.sizes_of(x), attribute(node, "axis", 0)
+    sizes, axis = counting.sizes_of(node.inputs[0]), attribute(node, "axis", 0)
     axis %= len(sizes)
     taken = _cleared_indices(counting, node, [sizes[axis]])
     return [(*sizes[:axis], *taken, *sizes[axis + 1 :])]
@@ -302,11 +301,12 @@ def shape_(counting: Counting, node: ir.Node) -> Made:
     rewrite, y = counting.rewrite, node.outputs[0]
     if node.op_type == "Size":
         total = counting.value(node, product(sizes))
-        made, numbers = rewrite.value(node, "Squeeze", [total, rewrite.operand([0], "axes")]), product(sizes)
+        made = rewrite.value(node, "Squeeze", [total, rewrite.operand([0], "axes")])
+        numbers: object = product(sizes)
     else:
         taken = sizes[attribute(node, "start", 0) : attribute(node, "end")]
         # A value of its own: it takes over the name of what it replaces.
-        made, numbers = rewrite.value(node, "Identity", [counting.vector(node, taken)]), list(taken)
+        made, numbers = rewrite.value(node, "Identity", [counting.vector(node, taken)]), taken
     copy_type(y, made)
     rewrite.replace(y, made)
     counting.state(made, numbers)

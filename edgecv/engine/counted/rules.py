@@ -224,7 +224,7 @@ def _clear(counting: Counting, node: ir.Node, fill: Any, axes: list[int]) -> Non
 def _last(node: ir.Node, largest: bool) -> Any:
     """What comes behind all others of the first operand's type, the largest first or the smallest."""
     x = node.inputs[0]
-    dtype = np.dtype(np.float32) if x is None or x.dtype is None else x.dtype.numpy()
+    dtype: np.dtype[Any] = np.dtype(np.float32) if x is None or x.dtype is None else x.dtype.numpy()
     if dtype.kind == "b":
         return not largest
     if dtype.kind == "f":

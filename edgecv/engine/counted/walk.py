@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx_ir as ir
 
@@ -13,10 +11,9 @@ from edgecv.engine.counted.counting import Counting
 from edgecv.engine.counted.rules import RULES
 from edgecv.engine.counted.size import Size, Unproven
 from edgecv.graph.normal.functions import take_branch
-from edgecv.graph.rewrite import Pass, Rewrite, infer, scalar, shape
+from edgecv.graph.rewrite import Pass, Rewrite, Shape, infer, scalar, shape
 
 SOURCES = ("NonZero", "Compress", "NonMaxSuppression")
-_SIZES = ("Shape", "Size")
 # Of what they give nothing is below 0 where nothing is in what they take.
 _MOVES = ("Gather", "GatherND", "GatherElements", "Slice", "Split", "Concat", "Transpose", "Expand", "Tile")
 _VIEWS = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
@@ -24,7 +21,7 @@ _VIEWS = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 def count_rows(rewrite: Rewrite) -> None:
     """What data decide the length of gets room for the most there can be, and a count beside it."""
-    if not any(node.op_type in SOURCES and not node.domain for node in _all(rewrite.graph)):
+    if not any(node.op_type in SOURCES and not node.domain for node in rewrite.graph.all_nodes()):
         return
     counting = Counting(rewrite)
     given_out = len(rewrite.graph.outputs)
@@ -38,10 +35,6 @@ def count_rows(rewrite: Rewrite) -> None:
             assert producer is not None
             raise claims.refused(producer, output.name or "", str(why)) from None
     counting.finish(given_out)
-
-
-def _all(graph: ir.Graph) -> Iterator[ir.Node]:
-    yield from graph.all_nodes()
 
 
 def _visit(counting: Counting, node: ir.Node) -> None:
@@ -68,16 +61,16 @@ def _visit(counting: Counting, node: ir.Node) -> None:
 
 def _apply(counting: Counting, node: ir.Node, counted: list[ir.Value]) -> None:
     is_natural = _is_natural(counting, node)
-    outputs = [(output.name, output) for output in node.outputs]
     try:
         made = RULES[node.op_type](counting, node)
     except Unproven as why:
-        about = counted or [value for value in node.inputs if value in counting.numbers] or [node.inputs[0]]
+        numbers = (value for value in node.inputs if value in counting.numbers)
+        about: list[ir.Value | None] = [*counted, *numbers, *node.inputs]
         name = next((value.name for value in about if value is not None), "")
         raise claims.refused(node, name or "", str(why)) from None
     if made is None:
         return
-    for (_, output), sizes in zip(outputs, made, strict=False):
+    for output, sizes in zip(node.outputs, made, strict=False):
         counting.note(output, sizes)
         if is_natural:
             counting.natural.add(output)
@@ -151,21 +144,28 @@ def _takes_full_branch(counting: Counting, node: ir.Node, size: Size, is_empty: 
 
     size: that is 0 where the condition is `is_empty`. The other branch gives no rows either then.
     """
+    condition = "" if node.inputs[0] is None else node.inputs[0].name
     empty = [shape(output) for output in _branch(node, is_empty).outputs]
     if any(sizes is None or 0 not in sizes for sizes in empty):
         return False
     for result, sizes in zip(_take(counting, node, not is_empty), empty, strict=True):
-        made = counting.sizes_of(result)
-        if len(made) != len(sizes or ()) or not all(
-            mine == Size(n) or (n == 0 and mine.vanishes_with(size))
-            for mine, n in zip(made, sizes or (), strict=True)
-        ):
-            raise claims.refused(node, "", f"whether its branches give the same where {size} is 0")
+        if not _is_empty_too(counting, result, size, sizes or ()):
+            raise claims.refused(node, str(condition), f"whether its branches agree where {size} is 0")
     return True
 
 
+def _is_empty_too(counting: Counting, value: ir.Value, size: Size, sizes: Shape) -> bool:
+    """Whether a value has these sizes, some of which are 0, wherever `size` is 0."""
+    if not counting.is_counted(value):
+        return shape(value) == sizes
+    made = counting.sizes_of(value)
+    return len(made) == len(sizes) and all(
+        mine == Size(n) or (n == 0 and mine.vanishes_with(size)) for mine, n in zip(made, sizes, strict=True)
+    )
+
+
 def _zero_where(counting: Counting, condition: ir.Value | None) -> tuple[Size, bool] | None:
-    """A size that is 0 where a condition has this value, and nowhere else; None where it tells another thing."""
+    """A size that is 0 where a condition has this value, and nowhere else; None where there is none."""
     producer = None if condition is None else condition.producer()
     if producer is None or producer.domain:
         return None
