@@ -204,8 +204,8 @@ REWRITTEN: dict[str, str] = {
 }
 
 # Operators that take operands of which data decide the length, and along which axes.
-BY_ELEMENT, BY_IMAGE = "any; operands of one count", "the first: images"
-_ANY, _BUT_MADE, _MADE = "any", "any but that which it goes along", "any, or a count as a size"
+BY_ELEMENT, BY_IMAGE = "any, of operands of one count", "the first alone"
+_ANY, _OTHERS, _MADE = "any", "those that it does not go along", "any; a count may say where it ends"
 COUNTED: dict[str, str] = {
     **dict.fromkeys(
         _names("NonZero Compress NonMaxSuppression Transpose Gather GatherElements GatherND"), _ANY
@@ -214,8 +214,8 @@ COUNTED: dict[str, str] = {
     **dict.fromkeys(_names("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2"), _ANY),
     **dict.fromkeys(_names("ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin"), _ANY),
     **dict.fromkeys(_names("Slice Pad Expand Tile ConstantOfShape Range"), _MADE),
-    **dict.fromkeys(_names("Reshape Squeeze Unsqueeze Flatten"), "any that lead to as many elements"),
-    **dict.fromkeys(_names("Split MatMul Gemm"), _BUT_MADE),
+    **dict.fromkeys(_names("Reshape Squeeze Unsqueeze Flatten"), "those before which no other size changes"),
+    **dict.fromkeys(_names("Split MatMul Gemm"), _OTHERS),
     **dict.fromkeys(_names("Conv ConvTranspose MaxPool AveragePool BatchNormalization"), BY_IMAGE),
     **dict.fromkeys(
         _names(
@@ -248,11 +248,9 @@ def refused(node: onnx_ir.Node, operand: str, why: str = "") -> UnsupportedOpera
 
     why: what a plan would have to know.
     """
-    along = COUNTED.get(name_of(node))
-    wanted = f"it takes counted axes: {along}" if along else "expected a known one"
     return UnsupportedOperatorError(
         f"node {node.name!r} ({node.op_type}): the length of its input {operand!r} depends on data: "
-        + (f"a plan cannot tell {why}" if why else wanted),
+        + (f"a plan cannot tell {why}" if why else "expected a known one"),
         "data-dependent shape",
     )
 
@@ -327,6 +325,11 @@ def table() -> Iterable[tuple[str, str, str]]:
         yield names, ", ".join(claim.dtypes), "; ".join(limit.about for limit in claim.limits)
     for names, becomes in _grouped(REWRITTEN):
         yield names, "", becomes
+
+
+def counted_table() -> Iterable[tuple[str, str]]:
+    """Rows for the documentation: operators that take counted operands, and along which axes."""
+    yield from _grouped(COUNTED)
 
 
 def _grouped(entries: dict[str, Any]) -> Iterable[tuple[str, Any]]:

@@ -178,17 +178,23 @@ def of_runtime(model: OnnxModel) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
 
 
-def compare(model: OnnxModel, pictures: list[Any]) -> None:
-    """Raise AssertionError unless a session gives what ONNX Runtime does for each of the inputs, in turn."""
+def compare(model: OnnxModel, pictures: list[Any]) -> list[Array]:
+    """Raise AssertionError unless a session gives what ONNX Runtime does for each of the inputs, in turn.
+
+    Returns the first output for each.
+    """
     truth = of_runtime(model)
     names = [spec.name for spec in model.facts.outputs]
+    first: list[Array] = []
     with opened(model) as session:
         for inputs in pictures:
             expected = truth.run(names, inputs)
+            first.append(expected[0])
             for name, want in zip(names, expected, strict=True):
                 got = session.run(inputs)[name]
                 assert (got.dtype, got.shape) == (want.dtype, want.shape), name
                 np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6, err_msg=name)
+    return first
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -221,9 +227,12 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "another count": (
         "a = NonZero(x) b = Gather(a, c0) c = Add(i, b) y = Cast<to=1>(c)",
-        r"Add.*n1 and n2 of one axis",
+        "Add.*whether n1 and n2 of one axis",
     ),
-    "a known size": ("a = Gather<axis=1>(x, c0) b = Cast<to=1>(i) y = Add(b, a)", "8 and n1 of one axis"),
+    "a known size": (
+        "a = Gather<axis=1>(x, c0) b = Cast<to=1>(i) y = Add(b, a)",
+        "whether 8 and n1 of one axis",
+    ),
     "the last rows": ("y = Slice(rows, second_last, end)", "Slice.*from -2 on"),
     "a walk backwards": ("y = Slice(rows, last, start, i0, last)", "Slice.*in steps of -1"),
     "an end that may be below 0": (
@@ -233,7 +242,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a known shape": ("a = Concat<axis=0>(i4, i6) y = Reshape(rows, a)", "where the elements of"),
     "a size that data are": (
         "a = ReduceMax<keepdims=0>(i) b = Unsqueeze(a, i0) c = Concat<axis=0>(b, i6) y = Expand(row, c)",
-        "computed by the run",
+        "shape depends on data",
     ),
     "an axis that may be of size 1": ("y = Squeeze(rows)", "which axes it takes away"),
     "sums over a count": ("a = Transpose(rows) y = MatMul(a, rows)", "sums over n1"),
@@ -255,7 +264,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     ),
     "suppression of so many": (
         "a = Unsqueeze(rows, i0) b = Slice(a, i0, i4, i2) c = Slice(a, i4, i5, i2)"
-        " d = Transpose<perm=[0, 2, 1]>(c) e = Sub(count, i1) f = NonMaxSuppression(b, d, e) y = Cast<to=1>(f)",
+        " d = Transpose<perm=[0, 2, 1]>(c) e = Sub(count, i1) f = NonMaxSuppression(b, d, e)"
+        " y = Cast<to=1>(f)",
         "how many boxes of a class it keeps",
     ),
 }

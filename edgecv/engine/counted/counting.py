@@ -51,7 +51,7 @@ class Counting:
             return self.sizes[value]
         known = shape(value)
         if known is None:
-            raise Unproven(f"the shape of {value.name if value else None!r} is not known before the run")
+            raise Unproven(f"the shape of {value.name if value else None!r}")
         return tuple(Size(n) for n in known)
 
     def numbers_of(self, value: ir.Value | None) -> Numbers | None:
@@ -70,14 +70,14 @@ class Counting:
             return []
         found = self.numbers_of(value)
         if found is None:
-            raise Unproven(f"its input {index} ({value.name!r}) is computed by the run")
+            raise Unproven(f"the numbers of its input {index} ({value.name!r}), which the run computes")
         return list(found.reshape(-1))
 
     def known(self, node: ir.Node, index: int) -> list[int]:
         """The same of an operand in which no count may be."""
         found = self.operand(node, index)
         if not all(size.is_known for size in found):
-            raise Unproven(f"its input {index} is {', '.join(map(str, found))}")
+            raise Unproven(f"more of its input {index} than {', '.join(map(str, found))}")
         return [size.constant for size in found]
 
     def note(self, value: ir.Value, sizes: Iterable[Size]) -> None:

@@ -30,7 +30,7 @@ def broadcast(operands: Sequence[Sizes]) -> Sizes:
     for place in range(-max((len(sizes) for sizes in operands), default=0), 0):
         met = {sizes[place] for sizes in operands if len(sizes) >= -place} - {ONE}
         if len(met) > 1:
-            raise Unproven(f"its operands have {' and '.join(sorted(map(str, met)))} of one axis")
+            raise Unproven(f"whether {' and '.join(sorted(map(str, met)))} of one axis are as many")
         made.append(met.pop() if met else ONE)
     return tuple(made)
 
@@ -142,7 +142,7 @@ def range_(counting: Counting, node: ir.Node) -> Made:
     start, limit, delta = (counting.operand(node, i)[0] for i in range(3))
     y = node.outputs[0]
     if delta != ONE or y.dtype is None:
-        raise Unproven(f"a step of {delta}: expected 1")
+        raise Unproven(f"numbers in steps of {delta}")
     size = greater(limit - start, Size())
     numbers = np.arange(size.most, dtype=y.dtype.numpy())
     if start.is_known:

@@ -21,7 +21,8 @@ _VIEWS = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 def count_rows(rewrite: Rewrite) -> None:
     """What data decide the length of gets room for the most there can be, and a count beside it."""
-    if not any(node.op_type in SOURCES and not node.domain for node in rewrite.graph.all_nodes()):
+    has_sources = any(node.op_type in SOURCES and not node.domain for node in rewrite.graph.all_nodes())
+    if not has_sources or any(shape(value) is None for value in rewrite.graph.inputs):
         return
     counting = Counting(rewrite)
     given_out = len(rewrite.graph.outputs)
