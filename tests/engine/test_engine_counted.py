@@ -52,6 +52,7 @@ CASES: dict[str, tuple[str, str]] = {
     "columns of coordinates": ("int64[1, n]", "y = NonZero(m)"),
     "of a matrix": ("int64[2, n]", "y = NonZero(x)"),
     "compress": ("float[n, 6]", "y = Compress<axis=0>(x, m)"),
+    "of nothing": ("int64[2, n]", "a = Slice(x, i8, end) y = NonZero(a)"),
     "compress less": ("float[8, n]", "f = Slice(odd, i0, i5) y = Compress<axis=1>(x, f)"),
     "compress flat": ("float[n]", "a = Expand(m, i8) y = Compress(x, a)"),
     "compress rows": ("float[n, 6]", """
@@ -282,19 +283,18 @@ def test_what_cannot_be_told_is_refused(case: str) -> None:
 
 
 def test_a_count_may_be_given_out_twice_and_along_another_axis(tmp_path: Path) -> None:
-    body = f"{FOUND} y = Transpose(rows) z = Neg(rows)"
-    model = network(
-        f"(float[8, 6] x) => (float[6, n] y, float[n, 6] rows, float[n, 6] z) {{ {body} }}", **WEIGHTS
-    )
+    body = f"{FOUND} y = Transpose(rows) z = Neg(rows) same = Identity(rows)"
+    outputs = "float[6, n] y, float[n, 6] rows, float[n, 6] z, float[n, 6] same"
+    model = network(f"(float[8, 6] x) => ({outputs}) {{ {body} }}", **WEIGHTS)
     compare(model, [{"x": picture(count)} for count in COUNTS])
     file = tmp_path / "counted.onnx"
     file.write_bytes(model.data)
     explain_model(str(file), out=tmp_path / "counted.ecv")
     with edgecv.compile(tmp_path / "counted.ecv") as session:
-        assert [spec.shape for spec in session.outputs] == [(6, None), (None, 6), (None, 6)]
+        assert [spec.shape for spec in session.outputs] == [(6, None), *[(None, 6)] * 3]
         for count in COUNTS:
             got = session.run({"x": picture(count)})
-            assert [got[name].shape for name in ("y", "rows", "z")] == [(6, count), (count, 6), (count, 6)]
+            assert [array.shape for array in got.values()] == [(6, count), *[(count, 6)] * 3]
             np.testing.assert_array_equal(got["y"], -got["z"].T)
 
 

@@ -104,6 +104,22 @@ def test_non_max_suppression(center: int) -> None:
     check("NonMaxSuppression", {"boxes": boxes, "scores": scores}, operands, center_point_box=center)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8, np.uint64, np.bool_])
+def test_nonzero(dtype: Any) -> None:
+    x = np.array([[0, 1, 0, 2], [-0.0, 0, 3, 0]]).astype(dtype)
+    if x.dtype.kind == "f":
+        x[1, 3] = np.nan
+        x[1, 1] = np.finfo(dtype).tiny
+    check("NonZero", {"x": x})
+    check("NonZero", {"x": np.zeros((3, 2), dtype)})
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_compress(axis: int | None) -> None:
+    flags = np.array([False, True, True])
+    check("Compress", {"x": random(4, 5), "flags": flags}, **({} if axis is None else {"axis": axis}))
+
+
 def test_every_kind_of_gather_and_scatter_has_a_test() -> None:
     assert _simd.CHOICES["gather_kind"] == ("take", "elements", "nd")
     assert _simd.CHOICES["scatter_reduction"] == ("none", "add", "mul", "max", "min")

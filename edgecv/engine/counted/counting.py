@@ -221,7 +221,9 @@ class Counting:
         counted = [axis for axis, size in enumerate(sizes) if not size.is_known]
         if len(counted) > 1:
             raise Unproven(f"{len(counted)} sizes of one output, only one")
-        node = ir.node("Counted", [value, None], {"axis": counted[0]}, domain=DOMAIN, name=producer.name)
+        # Named, so that no two are the same: each output has its own.
+        about = {"axis": counted[0], "output": output.name or ""}
+        node = ir.node("Counted", [value, None], about, domain=DOMAIN, name=producer.name)
         copy_type(value, node.outputs[0])
         self.rewrite.graph.append(node)
         node.replace_input_with(1, self.value(node, sizes[counted[0]]))
