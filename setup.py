@@ -237,6 +237,7 @@ MODULES = [
             "ext/simd/band.cpp",
             "ext/simd/baseline/data_gather.cpp",
             "ext/simd/baseline/data_nms.cpp",
+            "ext/simd/baseline/data_nonzero.cpp",
             "ext/simd/baseline/data_planes.cpp",
             "ext/simd/baseline/data_pool.cpp",
             "ext/simd/baseline/data_scatter.cpp",

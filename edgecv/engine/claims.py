@@ -9,7 +9,7 @@ newest one, which is the one that is meant here. Networks of float16 and bfloat1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -161,6 +161,10 @@ def _all(operators: str, dtypes: tuple[str, ...], *limits: Limit, operand: int =
     return {operator: Claim(dtypes, operand, limits) for operator in operators.split()}
 
 
+def _names(operators: str) -> list[str]:
+    return operators.split()
+
+
 # Operators that are lowered. Operands that say shapes, axes and counts are known before the run: where they
 # are inputs of the graph, their values belong to the plan.
 CLAIMS: dict[str, Claim] = {
@@ -231,7 +235,9 @@ CLAIMS: dict[str, Claim] = {
     **_all("Softmax LogSoftmax Hardmax", FLOAT32),
     **_all("CumSum", ("float32", "float64", "int32", "int64", "uint32", "uint64")),
     # Normalization, quantization, detection
-    **_all("LRN NonMaxSuppression", FLOAT32),
+    **_all("LRN edgecv::NonMaxSuppression", FLOAT32),
+    **_all("edgecv::NonZero", BOOL),
+    **_all("edgecv::Counted", ANY),
     **_all("QuantizeLinear", FLOAT32, Limit(f"to {', '.join(QUANTIZED)}", _quantizes), _SCALES, _BLOCKS),
     **_all("DequantizeLinear", (*QUANTIZED, "int32"), _SCALES, _BLOCKS),
 }
@@ -258,6 +264,9 @@ REWRITTEN: dict[str, str] = {
     "LpPool": "Abs, Pow, AveragePool",
     **dict.fromkeys(("QLinearConv", "QLinearMatMul"), "their definition in float32"),
     **dict.fromkeys(("ConvInteger", "MatMulInteger"), "exact sums in float32"),
+    "NonMaxSuppression": "edgecv::NonMaxSuppression",
+    "NonZero": "edgecv::NonZero",
+    "Compress": "edgecv::NonZero, Gather",
     "Scatter": "ScatterElements",
     "Upsample": "Resize",
     **dict.fromkeys(
@@ -282,6 +291,32 @@ REWRITTEN: dict[str, str] = {
     "If": "the branch that is taken, where the condition is known before the run",
 }
 
+# Operators that take operands of which data decide the length, and along which axes.
+BY_ELEMENT, BY_IMAGE = "any, of operands of one count", "the first alone"
+_ANY, _OTHERS, _MADE = "any", "those that it does not go along", "any; a count may say where it ends"
+COUNTED: dict[str, str] = {
+    **dict.fromkeys(
+        _names("NonZero Compress NonMaxSuppression Transpose Gather GatherElements GatherND"), _ANY
+    ),
+    **dict.fromkeys(_names("Concat OneHot Shape Size TopK CumSum Softmax LogSoftmax Hardmax"), _ANY),
+    **dict.fromkeys(_names("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2"), _ANY),
+    **dict.fromkeys(_names("ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin"), _ANY),
+    **dict.fromkeys(_names("Slice Pad Expand Tile ConstantOfShape Range"), _MADE),
+    **dict.fromkeys(_names("Reshape Squeeze Unsqueeze Flatten"), "those before which no other size changes"),
+    **dict.fromkeys(_names("Split MatMul Gemm"), _OTHERS),
+    **dict.fromkeys(_names("Conv ConvTranspose MaxPool AveragePool BatchNormalization"), BY_IMAGE),
+    **dict.fromkeys(
+        _names(
+            "Add Sub Mul Div Max Min Sum Mean Mod Pow Neg Abs Sign PRelu Clip Sqrt Exp Log Reciprocal Erf "
+            "Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN IsInf Relu "
+            "LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Mish Elu Selu Celu Swish Softplus Softsign Gelu "
+            "ThresholdedRelu Not And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual Where Cast "
+            "Identity Dropout"
+        ),
+        BY_ELEMENT,
+    ),
+}
+
 
 def check_operators(nodes: Iterable[onnx_ir.Node]) -> None:
     """Raise UnsupportedOperatorError for the first operator that is none of the table, or that a pass which
@@ -303,11 +338,20 @@ def name_of(node: onnx_ir.Node | onnx.NodeProto) -> str:
     return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
-def check(node: Node, item: onnx_ir.Node, counted: Collection[str] = ()) -> None:
-    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed.
+def refused(node: onnx_ir.Node, operand: str, why: str = "") -> UnsupportedOperatorError:
+    """The error that names a node which does not take an operand whose length data decide, or not this way.
 
-    counted: names of values whose length is known only at run time, which no operator takes.
+    why: what a plan would have to know.
     """
+    return UnsupportedOperatorError(
+        f"node {node.name!r} ({node.op_type}): the length of its input {operand!r} depends on data: "
+        + (f"a plan cannot tell {why}" if why else "expected a known one"),
+        "data-dependent shape",
+    )
+
+
+def check(node: Node, item: onnx_ir.Node) -> None:
+    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed."""
     name = name_of(item)
     claim = CLAIMS.get(name)
     given = _given(node)
@@ -321,12 +365,6 @@ def check(node: Node, item: onnx_ir.Node, counted: Collection[str] = ()) -> None
     for limit in claim.limits:
         if not limit.allows(node):
             raise node.unsupported(f"expected {limit.about}, got {given}", "form not claimed")
-    for value in item.inputs:
-        if value is not None and value.name in counted:
-            raise node.unsupported(
-                f"the length of its input {value.name!r} depends on data: expected a known one",
-                "data-dependent shape",
-            )
 
 
 def check_model(model: OnnxModel) -> None:
@@ -383,6 +421,11 @@ def table() -> Iterable[tuple[str, str, str]]:
         yield names, ", ".join(claim.dtypes), "; ".join(limit.about for limit in claim.limits)
     for names, becomes in _grouped(REWRITTEN):
         yield names, "", becomes
+
+
+def counted_table() -> Iterable[tuple[str, str]]:
+    """Rows for the documentation: operators that take counted operands, and along which axes."""
+    yield from _grouped(COUNTED)
 
 
 def _grouped(entries: dict[str, Any]) -> Iterable[tuple[str, Any]]:

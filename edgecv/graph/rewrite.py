@@ -189,7 +189,7 @@ class Rewrite:
             self.note(what, nodes or ([producer] if producer else []))
         self.changed = True
         if old.is_graph_output():
-            self._hand_over_output(old, new)
+            self.hand_over_output(old, new)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         if old.type is not None and new.type is None:
             new.type = old.type
@@ -249,7 +249,7 @@ class Rewrite:
         if missed not in self._report.missed:
             self._report.missed.append(missed)
 
-    def _hand_over_output(self, old: ir.Value, new: ir.Value) -> None:
+    def hand_over_output(self, old: ir.Value, new: ir.Value) -> None:
         """Give `new` the name by which the user knows `old`: by a node between, where it has its own."""
         if new.producer() is None or new.is_graph_output():
             producer = old.producer()

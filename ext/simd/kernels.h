@@ -74,6 +74,7 @@ struct SamplingKernels {
     X(scatter_nd)                \
     X(topk)                      \
     X(nms)                       \
+    X(nonzero)                   \
     X(unpool)                    \
     X(lrn)                       \
     X(cumsum)                    \

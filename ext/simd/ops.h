@@ -39,6 +39,7 @@
     X(scatter_nd)       \
     X(topk)             \
     X(nms)              \
+    X(nonzero)          \
     X(unpool)           \
     X(lrn)              \
     X(cumsum)           \
@@ -176,10 +177,14 @@
 #define ECV_TOPK_FIELDS(F) F(x) F(values) F(indices) F(dtype) F(outer) F(n) F(k) F(largest) F(sorted)
 
 // ONNX NonMaxSuppression. boxes float [batches][n][4], scores float [batches][classes][n]; y int64
-// [capacity][3]; count: int64[1], how many rows of y were written.
+// [capacity][3]; count: int64[1], how many rows of y were found; those after them are zeros.
 #define ECV_NMS_FIELDS(F)                                                                                    \
     F(boxes) F(scores) F(y) F(count) F(batches) F(classes) F(n) F(most) F(capacity) F(iou) F(score)          \
     F(has_score) F(center)
+
+// Where the bools x, contiguous of `shape`, are true, in order: y int64 [rank][capacity], a column of coordinates
+// for each; count: int64[1], how many there are; columns after them are zeros.
+#define ECV_NONZERO_FIELDS(F) F(x) F(y) F(count) F(rank) F(shape) F(capacity)
 
 // y zeroed, then y[indices[i]] = x[i], float32, n elements of x, y_n of y; an index outside is an error.
 #define ECV_UNPOOL_FIELDS(F) F(x) F(indices) F(y) F(n) F(y_n)
@@ -225,6 +230,7 @@
     X(scatter_nd, ScatterNdStep, ECV_SCATTER_ND_FIELDS) \
     X(topk, TopkStep, ECV_TOPK_FIELDS) \
     X(nms, NmsStep, ECV_NMS_FIELDS) \
+    X(nonzero, NonzeroStep, ECV_NONZERO_FIELDS) \
     X(unpool, UnpoolStep, ECV_UNPOOL_FIELDS) \
     X(lrn, LrnStep, ECV_LRN_FIELDS) \
     X(cumsum, CumsumStep, ECV_CUMSUM_FIELDS) \
