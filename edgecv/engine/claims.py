@@ -33,7 +33,7 @@ QUANTIZED = ("uint8", "int8", "uint16", "int16")
 # Numbers of ONNX's element types.
 _FLOAT, _UINT8, _STRING = 1, 2, 8
 # kMostSamples of ext/simd/sampling.h.
-_MOST_SAMPLES = 4096
+MOST_SAMPLES = 4096
 # Where passes leave their reasons (`graph.rewrite.MISSED`, whose module takes a second to import).
 _MISSED = "missed"
 # Operands of no more elements are told in errors.
@@ -122,7 +122,7 @@ def _has_pixels(node: Node) -> bool:
 
 
 def _takes_few_samples(node: Node) -> bool:
-    return int(node.attribute("sampling_ratio", 0)) <= _MOST_SAMPLES
+    return int(node.attribute("sampling_ratio", 0)) <= MOST_SAMPLES
 
 
 def _has_fitting_offsets(node: Node) -> bool:
@@ -209,7 +209,8 @@ CLAIMS: dict[str, Claim] = {
         _PIXELS,
         _typed(2, "int64"),
         _one_of("mode", "avg", "max"),
-        Limit(f"sampling_ratio of at most {_MOST_SAMPLES}", _takes_few_samples),
+        _one_of("coordinate_transformation_mode", "half_pixel", "output_half_pixel"),
+        Limit(f"sampling_ratio of at most {MOST_SAMPLES}", _takes_few_samples),
     ),
     **_all("MaxRoiPool", FLOAT32, _PIXELS),
     **_all(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgecv.engine.claims import _MOST_SAMPLES
+from edgecv.engine.claims import MOST_SAMPLES
 from edgecv.engine.compile import compile_model
 from edgecv.errors import InputError, UnsupportedOperatorError
 from tests.engine.one_node import ISAS, Array, check, model_of, random, run, steps
@@ -180,7 +180,17 @@ def test_a_region_of_more_samples_than_are_looked_at() -> None:
     expected = [np.full((1, 1, 1, 1), 10 * 10 / 6000**2, F32)]
     images = np.zeros(1, np.int64)
     check("RoiAlign", {"x": x, "rois": rois, "images": images}, expected=expected, tolerance=1e-5)
-    assert _MOST_SAMPLES < 6000
+    assert MOST_SAMPLES < 6000
+
+
+def test_as_many_samples_as_are_claimed() -> None:
+    feeds = {
+        "x": np.ones((1, 1, 2, 2), F32),
+        "rois": np.array([[0, 0, 1, 1]], F32),
+        "images": np.zeros(1, np.int64),
+    }
+    model, _ = model_of("RoiAlign", feeds, expected=[np.ones((1, 1, 1, 1), F32)], sampling_ratio=MOST_SAMPLES)
+    assert compile_model(model, {name: a.shape for name, a in feeds.items()}, isa=ISAS[0]).plan
 
 
 def largest_of_bins(x: Array, rois: Array, pooled: tuple[int, int], scale: float) -> Array:
@@ -394,7 +404,7 @@ REFUSED: dict[str, tuple[str, dict[str, Array], dict[str, Any], str]] = {
     "samples": (
         "RoiAlign",
         {"x": X, "rois": ROIS, "images": IMAGE},
-        {"sampling_ratio": _MOST_SAMPLES + 1},
+        {"sampling_ratio": MOST_SAMPLES + 1},
         "sampling_ratio of at most",
     ),
     "images": (
@@ -404,6 +414,12 @@ REFUSED: dict[str, tuple[str, dict[str, Array], dict[str, Any], str]] = {
         "input 2 of int64",
     ),
     "pooling": ("RoiAlign", {"x": X, "rois": ROIS, "images": IMAGE}, {"mode": "sum"}, "mode avg or max"),
+    "shift": (
+        "RoiAlign",
+        {"x": X, "rois": ROIS, "images": IMAGE},
+        {"coordinate_transformation_mode": "asymmetric"},
+        "half_pixel or output_half_pixel",
+    ),
     "offsets": ("DeformConv", DEFORM | {"offsets": DEFORM["offsets"][:, :-1]}, {}, "offsets and a mask"),
     "mask": ("DeformConv", DEFORM | {"mask": DEFORM["mask"][:, :-1]}, {}, "offsets and a mask"),
     "offset groups": ("DeformConv", DEFORM, {"offset_group": 3}, "offsets and a mask"),

@@ -55,6 +55,7 @@ def _pool_rois(
         refs = _blocks_in_order(lowering, node, x)
         n_blocks = refs.shape[1]
         bins = math.prod(out)
+        # As of 2 x 2 samples between 2 x 2 pixels each: how many there are, data tell.
         taps = 16 * bins
         most = max(_CHUNK_BINS // (bins * lowering.lanes), 1)
         lowering.program.add(
