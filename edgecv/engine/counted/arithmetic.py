@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.engine.counted.counting import Counting
+from edgecv.engine.counted.counting import MOST_NUMBERS, Counting
 from edgecv.engine.counted.size import Numbers, Size, Unproven, greater, lesser, numbers, product
 from edgecv.graph.rewrite import attribute
 
@@ -31,9 +31,10 @@ def evaluate(counting: Counting, node: ir.Node) -> Numbers | None:
     if rule is None or is_left_out or not operands or operands[0] is None or len(node.outputs) != 1:
         return None
     try:
-        return numbers(rule(node, operands))
+        found = np.asarray(rule(node, operands), object)
     except Unproven:
         return None
+    return numbers(found) if found.size <= MOST_NUMBERS else None
 
 
 def _plain(operands: _Operands, index: int) -> list[int]:

@@ -10,6 +10,7 @@ from edgecv.engine.counted.arithmetic import evaluate
 from edgecv.engine.counted.counting import Counting
 from edgecv.engine.counted.rules import RULES
 from edgecv.engine.counted.size import Size, Unproven
+from edgecv.engine.planned import PLANNED
 from edgecv.graph.normal.functions import take_branch
 from edgecv.graph.rewrite import Pass, Rewrite, Shape, infer, scalar, shape
 
@@ -51,13 +52,13 @@ def _visit(counting: Counting, node: ir.Node) -> None:
         return
     if says_sizes and not counted and _computes_sizes(counting, node):
         return
-    rule = None if node.domain else RULES.get(node.op_type)
-    if rule is None:
-        if counted:
-            raise claims.refused(node, counted[0].name or "")
+    has_rule = not node.domain and node.op_type in RULES
+    if counted and not has_rule:
+        raise claims.refused(node, counted[0].name or "")
+    if has_rule and (counted or is_source or node.op_type in PLANNED):
+        _apply(counting, node, counted)
+    else:
         infer(node)
-        return
-    _apply(counting, node, counted)
 
 
 def _apply(counting: Counting, node: ir.Node, counted: list[ir.Value]) -> None:
