@@ -138,6 +138,35 @@ TAILS: dict[str, tuple[str, str]] = {
         sizes = Concat<axis=0>(n, i2, i2)  wide = Reshape(masks, sizes)  y = Sigmoid(wide)"""),
 }  # fmt: skip
 WEIGHTS["shape4"] = np.array([4, 4])
+# Two images one after the other: what is found in each, padded, and how many.
+EACH = """
+    {0}over = Greater({0}best, conf)  {0}found = NonZero({0}over)  {0}at = Squeeze({0}found, i0)
+    {0}fb = Gather({0}boxes, {0}at)  {0}fs = Gather({0}best, {0}at)
+    {0}nb = Unsqueeze({0}fb, i0)  {0}ns0 = Unsqueeze({0}fs, i0)  {0}ns = Unsqueeze({0}ns0, i0)
+    {0}kept = NonMaxSuppression({0}nb, {0}ns, five, iou)
+    {0}column = Gather<axis=1>({0}kept, c2)
+    {0}ob = Gather({0}fb, {0}column)  {0}shape = Shape({0}ob)  {0}n = Gather({0}shape, c0)
+    {0}room = Sub(five, {0}n)  {0}pads = Concat<axis=0>(i0, i0, {0}room, i0)  {0}padded = Pad({0}ob, {0}pads)
+    {0}y = Unsqueeze({0}padded, i0)  {0}count = Unsqueeze({0}n, i0)
+"""
+
+
+def test_images_one_by_one() -> None:
+    half = CELLS // 2
+    body = f"""
+        rows = Transpose<perm=[0, 2, 1]>(pred)  both = Reshape(rows, two)
+        a = Gather(both, c0)  b = Gather(both, c1)
+        a_boxes = Slice(a, i0, i4, i1)  a_scores = Slice(a, i4, end, i1)
+        b_boxes = Slice(b, i0, i4, i1)  b_scores = Slice(b, i4, end, i1)
+        a_best = ReduceMax<keepdims=0>(a_scores, i1)  b_best = ReduceMax<keepdims=0>(b_scores, i1)
+        {EACH.format("a_")} {EACH.format("b_")}
+        y = Concat<axis=0>(a_y, b_y)  z = Concat<axis=0>(a_count, b_count)"""
+    weights = WEIGHTS | {"two": np.array([2, half, 4 + CLASSES])}
+    model = network(f"({PRED}) => (float[2, 5, 4] y, int64[2] z) {{ {body} }}", **weights)
+    pictures = [prediction(objects) for objects in (12, 0, 5)]
+    # Nothing in the second image alone.
+    pictures.append(np.where(np.arange(CELLS) < half, pictures[0], np.minimum(pictures[0], 0.1)))
+    compare(model, [{"pred": picture} for picture in pictures])
 
 
 def prediction(objects: int, seed: int = 0) -> Array:

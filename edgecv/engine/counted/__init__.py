@@ -12,7 +12,7 @@ operator would look at it (`counting`). Outputs end with an edgecv::Counted, aft
 |---|---|---|---|
 | NonZero | x, bool | coordinates, int64 (rank, room); count, int64 (1,) | |
 | NonMaxSuppression | those of ONNX | rows, int64 (room, 3); count | those of ONNX |
-| Counted | x; count, int64 (1,) | x, so many entries of `axis` of which are results | axis, output (a name) |
+| Counted | x; count, int64 (1,) | x, of which so many of `axis` are results | axis; output, its name |
 """
 
 from edgecv import extras

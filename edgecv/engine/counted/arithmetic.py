@@ -6,6 +6,7 @@ node itself stays, and computes the numbers of the run.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from edgecv.engine.counted.counting import Counting
+from edgecv.engine.counted.counting import MOST_NUMBERS, Counting
 from edgecv.engine.counted.size import Numbers, Size, Unproven, greater, lesser, numbers, product
 from edgecv.graph.rewrite import attribute
 
@@ -31,9 +32,10 @@ def evaluate(counting: Counting, node: ir.Node) -> Numbers | None:
     if rule is None or is_left_out or not operands or operands[0] is None or len(node.outputs) != 1:
         return None
     try:
-        return numbers(rule(node, operands))
+        found = np.asarray(rule(node, operands), object)
     except Unproven:
         return None
+    return numbers(found) if found.size <= MOST_NUMBERS else None
 
 
 def _plain(operands: _Operands, index: int) -> list[int]:
@@ -76,10 +78,19 @@ def _slice(node: ir.Node, operands: _Operands) -> Any:
     array, starts, ends = operands[0], _plain(operands, 1), _plain(operands, 2)
     axes, steps = _plain(operands, 3) or range(len(starts)), _plain(operands, 4) or [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if step < 1:
-            raise Unproven("a walk backwards")
         array = np.moveaxis(np.moveaxis(array, axis, 0)[start:end:step], 0, axis)
     return array
+
+
+def _transpose(node: ir.Node, operands: _Operands) -> Any:
+    return np.transpose(operands[0], attribute(node, "perm"))
+
+
+def _constant_of_shape(node: ir.Node, operands: _Operands) -> Any:
+    sizes, value = _plain(operands, 0), attribute(node, "value")
+    if math.prod(sizes) > MOST_NUMBERS or value is None or value.dtype.kind not in "iub":
+        raise Unproven("a tensor of data")
+    return np.full(sizes, Size(int(value.reshape(-1)[0])), object)
 
 
 def _concat(node: ir.Node, operands: _Operands) -> Any:
@@ -160,6 +171,8 @@ RULES: dict[str, _Rule] = {
     "Unsqueeze": _unsqueeze,
     "Gather": _gather,
     "Slice": _slice,
+    "Transpose": _transpose,
+    "ConstantOfShape": _constant_of_shape,
     "Concat": _concat,
     "Add": _pairwise(operator.add),
     "Sub": _pairwise(operator.sub),

@@ -21,7 +21,7 @@ Sizes = tuple[Size, ...]
 
 INT64 = ir.TensorType(ir.DataType.INT64)
 # Shapes and the like; more numbers are data.
-_MOST_NUMBERS = 64
+MOST_NUMBERS = 64
 
 
 class Counting:
@@ -58,8 +58,8 @@ class Counting:
         """The elements of a small tensor of whole numbers or truths; None where they are data, or others."""
         if value in self.numbers:
             return self.numbers[value]
-        array = constant(value) if is_constant(value, _MOST_NUMBERS) else None
-        if array is None or not (array.dtype.kind in "iub" or np.array_equal(array, np.floor(array))):
+        array = constant(value) if is_constant(value, MOST_NUMBERS) else None
+        if array is None or not (array.dtype.kind in "iub" or _is_whole(array)):
             return None
         return numbers(array)
 
@@ -222,7 +222,7 @@ class Counting:
         if len(counted) > 1:
             raise Unproven(f"{len(counted)} sizes of one output, only one")
         # Named, so that no two are the same: each output has its own.
-        about: dict[str, Any] = {"axis": counted[0], "output": output.name or ""}
+        about: dict[str, int | str] = {"axis": counted[0], "output": output.name or ""}
         node = ir.node("Counted", [value, None], about, domain=DOMAIN, name=producer.name)
         copy_type(value, node.outputs[0])
         self.rewrite.graph.append(node)
@@ -232,6 +232,10 @@ class Counting:
     def finish(self, outputs: int) -> None:
         """Give out no more than the network does: the first so many."""
         self.rewrite.graph.outputs[outputs:] = []
+
+
+def _is_whole(array: Array) -> bool:
+    return bool(np.isfinite(array).all()) and np.array_equal(array, np.floor(array))
 
 
 def _is_there(value: ir.Value | None) -> bool:

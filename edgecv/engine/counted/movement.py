@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.engine.counted.counting import Counting, Sizes
-from edgecv.engine.counted.size import ONE, Size, Unproven, greater, lesser, product
+from edgecv.engine.counted.size import ONE, Numbers, Size, Unproven, greater, lesser, numbers, product
 from edgecv.graph.rewrite import attribute, constant, copy_type, given
 
 # Each rule takes a node whose operands are counted, or that makes something of a counted size. It puts the
@@ -19,9 +19,9 @@ Made = list[Sizes] | None
 
 def room(counting: Counting, node: ir.Node, index: int, sizes: Sequence[Size | int]) -> None:
     """Let an operand that says sizes say the room for them."""
-    numbers = [size if isinstance(size, int) else max(size.most, 0) for size in sizes]
-    if counting.operand(node, index) != [Size(n) for n in numbers]:
-        counting.rewrite.set_input(node, index, counting.rewrite.operand(numbers, f"{node.name}/room"))
+    wanted = [size if isinstance(size, int) else max(size.most, 0) for size in sizes]
+    if counting.operand(node, index) != [Size(n) for n in wanted]:
+        counting.rewrite.set_input(node, index, counting.rewrite.operand(wanted, f"{node.name}/room"))
 
 
 def broadcast(operands: Sequence[Sizes]) -> Sizes:
@@ -144,11 +144,11 @@ def range_(counting: Counting, node: ir.Node) -> Made:
     if delta != ONE or y.dtype is None:
         raise Unproven(f"numbers in steps of {delta}")
     size = greater(limit - start, Size())
-    numbers = np.arange(size.most, dtype=y.dtype.numpy())
+    steps = np.arange(size.most, dtype=y.dtype.numpy())
     if start.is_known:
-        made = counting.constant(numbers + numbers.dtype.type(start.constant))
+        made = counting.constant(steps + steps.dtype.type(start.constant))
     else:
-        made = counting.rewrite.value(node, "Add", [counting.constant(numbers), node.inputs[0]])
+        made = counting.rewrite.value(node, "Add", [counting.constant(steps), node.inputs[0]])
     counting.rewrite.replace(y, made)
     counting.note(made, [size])
     return None
@@ -297,20 +297,25 @@ def one_hot(counting: Counting, node: ir.Node) -> Made:
 
 def shape_(counting: Counting, node: ir.Node) -> Made:
     """Shape, Size: numbers of the run, where there are counts among them."""
-    sizes = counting.sizes_of(node.inputs[0])
-    rewrite, y = counting.rewrite, node.outputs[0]
+    rewrite, y, found = counting.rewrite, node.outputs[0], sizes_in(counting, node)
+    vector = counting.vector(node, list(found.reshape(-1)))
     if node.op_type == "Size":
-        total = counting.value(node, product(sizes))
-        made = rewrite.value(node, "Squeeze", [total, rewrite.operand([0], "axes")])
-        numbers: object = product(sizes)
+        made = rewrite.value(node, "Squeeze", [vector, rewrite.operand([0], "axes")])
     else:
-        taken = sizes[attribute(node, "start", 0) : attribute(node, "end")]
         # A value of its own: it takes over the name of what it replaces.
-        made, numbers = rewrite.value(node, "Identity", [counting.vector(node, taken)]), taken
+        made = rewrite.value(node, "Identity", [vector])
     copy_type(y, made)
     rewrite.replace(y, made)
-    counting.state(made, numbers)
+    counting.state(made, found)
     return None
+
+
+def sizes_in(counting: Counting, node: ir.Node) -> Numbers:
+    """What a Shape or a Size gives."""
+    sizes = counting.sizes_of(node.inputs[0])
+    if node.op_type == "Size":
+        return numbers(product(sizes))
+    return numbers(sizes[attribute(node, "start", 0) : attribute(node, "end")])
 
 
 def split(counting: Counting, node: ir.Node) -> Made:

@@ -7,12 +7,16 @@ import onnx_ir as ir
 
 from edgecv.engine import claims
 from edgecv.engine.counted.arithmetic import evaluate
-from edgecv.engine.counted.counting import Counting
+from edgecv.engine.counted.counting import MOST_NUMBERS, Counting
+from edgecv.engine.counted.movement import sizes_in
 from edgecv.engine.counted.rules import RULES
 from edgecv.engine.counted.size import Size, Unproven
+from edgecv.engine.planned import PLANNED
+from edgecv.graph.normal.constants import constant_node
 from edgecv.graph.normal.functions import take_branch
-from edgecv.graph.rewrite import Pass, Rewrite, Shape, infer, scalar, shape
+from edgecv.graph.rewrite import Pass, Rewrite, Shape, infer, is_constant, scalar, shape
 
+_SIZES = ("Shape", "Size")
 SOURCES = ("NonZero", "Compress", "NonMaxSuppression")
 # Of what they give nothing is below 0 where nothing is in what they take.
 _MOVES = ("Gather", "GatherND", "GatherElements", "Slice", "Split", "Concat", "Transpose", "Expand", "Tile")
@@ -41,23 +45,37 @@ def count_rows(rewrite: Rewrite) -> None:
 def _visit(counting: Counting, node: ir.Node) -> None:
     if node.op_type == "If" and not node.domain and _takes_branch(counting, node):
         return
+    # Of a branch that was taken just now.
+    array = constant_node(node) if node.op_type == "Constant" else None
+    if array is not None:
+        counting.rewrite.replace(node.outputs[0], counting.constant(array))
+        return
     counted = [value for value in _read(node) if counting.is_counted(value)]
-    says_sizes = any(value in counting.numbers for value in node.inputs)
+    says_sizes = any(value in counting.numbers for value in node.inputs) or _is_known(node)
     is_source = node.op_type in SOURCES and not node.domain
     if not counted and not says_sizes and not is_source:
         # Its operands may have got their shapes just now.
         if any(shape(output) is None or output.type is None for output in node.outputs):
             infer(node)
         return
-    if says_sizes and not counted and _computes_sizes(counting, node):
+    if says_sizes and not counted and not node.domain and _computes_sizes(counting, node):
         return
-    rule = None if node.domain else RULES.get(node.op_type)
-    if rule is None:
-        if counted:
-            raise claims.refused(node, counted[0].name or "")
+    has_rule = not node.domain and node.op_type in RULES
+    if counted and not has_rule:
+        raise claims.refused(node, counted[0].name or "")
+    if has_rule and (counted or is_source or node.op_type in PLANNED):
+        _apply(counting, node, counted)
+    else:
         infer(node)
-        return
-    _apply(counting, node, counted)
+
+
+def _is_known(node: ir.Node) -> bool:
+    """Whether what a node gives may be known by now: its operand's shape, or its small operands, are."""
+    if node.domain or any(
+        value is not None and not is_constant(value, MOST_NUMBERS) for value in node.inputs
+    ):
+        return node.op_type in _SIZES and shape(node.inputs[0]) is not None
+    return bool(node.inputs)
 
 
 def _apply(counting: Counting, node: ir.Node, counted: list[ir.Value]) -> None:
@@ -96,7 +114,8 @@ def _is_natural(counting: Counting, node: ir.Node) -> bool:
 
 def _computes_sizes(counting: Counting, node: ir.Node) -> bool:
     """Whether the numbers that a node makes of others can be told."""
-    found = None if node.domain else evaluate(counting, node)
+    knows_shape = node.op_type in _SIZES and shape(node.inputs[0]) is not None
+    found = sizes_in(counting, node) if knows_shape else evaluate(counting, node)
     if found is None:
         return False
     y = node.outputs[0]

@@ -55,7 +55,7 @@ def fold(rewrite: Rewrite) -> None:
     grown = 0
     for node in rewrite.nodes():
         if node.op_type == "Constant" and not node.domain:
-            array = _constant_node(node)
+            array = constant_node(node)
             if array is not None:
                 _settle(rewrite, node, [array])
             continue
@@ -80,7 +80,8 @@ def fold(rewrite: Rewrite) -> None:
         _settle(rewrite, node, results)
 
 
-def _constant_node(node: ir.Node) -> Array | None:
+def constant_node(node: ir.Node) -> Array | None:
+    """What a Constant holds; None for strings and sparse tensors."""
     kind = next(iter(node.attributes), None)
     value = attribute(node, kind) if kind else None
     if kind == "value":
