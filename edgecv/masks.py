@@ -100,7 +100,7 @@ class Masks(msgspec.Struct, frozen=True, eq=False):
         # A run to the last row goes on in the first one of the next column: there it turns twice.
         at, times = np.unique(turns, return_counts=True)
         bounds = at[times == 1].tolist()
-        runs = np.diff([0, *bounds, width * height]).tolist()
+        runs: list[int] = np.diff([0, *bounds, width * height]).tolist()
         return runs if runs[-1] or len(runs) == 1 else runs[:-1]
 
     @property
@@ -122,8 +122,8 @@ class Masks(msgspec.Struct, frozen=True, eq=False):
         both = 0
         if x1 > x0 and y1 > y0:
             shared = a[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & b[y0 - by : y1 - by, x0 - bx : x1 - bx]
-            both = np.count_nonzero(shared)
-        return int(both), int(np.count_nonzero(a) + np.count_nonzero(b) - both)
+            both = int(np.count_nonzero(shared))
+        return both, int(np.count_nonzero(a) + np.count_nonzero(b)) - both
 
     def _paste(self, i: int, whole: NDArray[np.bool_]) -> None:
         crop, (x, y) = self.crops[i], self.corner_xy[i]

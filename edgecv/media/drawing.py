@@ -68,7 +68,9 @@ def draw(
     """Draws boxes, labels ("person 0.87", with "#7" for a tracker id), keypoints and masks.
 
     Oriented boxes are drawn in place of the boxes around them. Keypoints of confidence under 0.5 are left
-    out; 17 of them are taken for COCO's persons and joined as limbs, others are dots. Line width and text grow with the picture. The most confident object lies on top; labels keep
+    out; 17 of them are taken for COCO's persons and joined as limbs, others are dots.
+
+    Line width and text grow with the picture. The most confident object lies on top; labels keep
     inside the picture and off one another where there is room. Text other than ASCII becomes its
     nearest ASCII, or "?". What is not finite is left out; what lies outside the picture is cut.
 
