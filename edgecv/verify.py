@@ -11,10 +11,10 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -118,6 +118,11 @@ class _Found:
         columns = ("xyxy", "confidence", "class_id", "keypoints", "xywhr", "masks")
         picked = {name: getattr(self, name)[index] for name in columns if getattr(self, name) is not None}
         return replace(self, **picked)
+
+    def described(self, i: int) -> str:
+        """One of them, for messages."""
+        box = ", ".join(f"{value:.1f}" for value in self.xyxy[i])
+        return f"class {self.class_id[i]} at ({box}) with {self.confidence[i]:.3f}"
 
     def clear(self) -> _Found:
         """The most confident that lie clearly over the threshold and have an area."""
@@ -364,11 +369,13 @@ def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Fo
             is_tie |= clear.confidence[lost] <= other.confidence.min() + CONFIDENCE_TOLERANCE
         ties, lost = ties + int(is_tie.sum()), lost[~is_tie]
         if len(lost):
-            i = int(lost[0])
-            box = ", ".join(f"{value:.1f}" for value in clear.xyxy[i])
+            described = clear.described(int(lost[0]))
+            missing.append(f"{len(lost)} of {len(gaps)} missing in {label}, such as {described}")
+        unlike = _unlike(clear, other)
+        if unlike:
             missing.append(
-                f"{len(lost)} of {len(gaps)} missing in {label}, such as class {clear.class_id[i]} "
-                f"at ({box}) with {clear.confidence[i]:.3f}"
+                f"{len(unlike)} of {len(gaps)} with other keypoints or another mask in {label}, such as "
+                f"{clear.described(unlike[0])}"
             )
         largest = max(largest, float(gaps[gaps <= CONFIDENCE_TOLERANCE].max(initial=0.0)))
     return Check(
@@ -382,30 +389,52 @@ def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Fo
     )
 
 
-def _gaps(one: _Found, other: _Found, least_iou: float | None = None) -> FloatArray:
-    """For each object of `one`, the least confidence gap to one of `other` at its place; inf if none.
-
-    At its place: their boxes overlap by `least_iou`. None: they are the same object, whose boxes overlap by
-    MATCH_IOU and whose keypoints and masks are alike.
-    """
+def _gaps(one: _Found, other: _Found, least_iou: float = MATCH_IOU) -> FloatArray:
+    """For each object of `one`, the least confidence gap to one of `other` at its place; inf if none."""
     gaps = np.full(len(one.confidence), np.inf, np.float32)
+    for mine, _, gap in _at_one_place(one, other, least_iou):
+        gaps[mine] = gap.min(axis=1)
+    return gaps
+
+
+def _unlike(one: _Found, other: _Found) -> list[int]:
+    """The objects of `one` that have their like in `other`, by place and confidence, and none of these has
+    the same keypoints and mask.
+    """
+    unlike = []
+    for mine, theirs, gap in _at_one_place(one, other, MATCH_IOU):
+        for i, near in zip(mine.tolist(), gap <= CONFIDENCE_TOLERANCE, strict=True):
+            like = theirs[near].tolist()
+            if like and not any(_is_alike(one, i, other, j) for j in like):
+                unlike.append(i)
+    return sorted(unlike)
+
+
+def _at_one_place(
+    one: _Found, other: _Found, least_iou: float
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]]:
+    """By class: the objects of each, by index, and the gaps of their confidences, inf where they do not
+    overlap by so much.
+    """
     for class_id in np.unique(one.class_id):
         mine = np.flatnonzero(one.class_id == class_id)
         theirs = np.flatnonzero(other.class_id == class_id)
         if len(theirs):
-            is_there = _overlap(one, mine, other, theirs) >= (MATCH_IOU if least_iou is None else least_iou)
-            if least_iou is None:
-                for i, j in np.argwhere(is_there):
-                    is_there[i, j] = _is_alike(one, mine[i], other, theirs[j])
             gap = np.abs(one.confidence[mine][:, None] - other.confidence[theirs][None, :])
-            gaps[mine] = np.where(is_there, gap, np.inf).min(axis=1)
-    return gaps
+            yield (
+                mine,
+                theirs,
+                np.where(_overlap(one, mine, other, theirs, least_iou) >= least_iou, gap, np.inf),
+            )
 
 
-def _overlap(one: _Found, mine: NDArray[np.intp], other: _Found, theirs: NDArray[np.intp]) -> FloatArray:
-    """IoU of every pair, of the oriented boxes where they have them."""
+def _overlap(
+    one: _Found, mine: NDArray[np.intp], other: _Found, theirs: NDArray[np.intp], least_iou: float
+) -> FloatArray:
+    """Overlap of every pair; of oriented boxes their IoU, or where duplicates are meant what NMS looks at."""
     if one.xywhr is not None and other.xywhr is not None:
-        return boxes.iou_rotated(one.xywhr[mine], other.xywhr[theirs])
+        method: Literal["iou", "probiou"] = "iou" if least_iou == MATCH_IOU else "probiou"
+        return boxes.iou_rotated(one.xywhr[mine], other.xywhr[theirs], method=method)
     return boxes.iou(one.xyxy[mine], other.xyxy[theirs])
 
 

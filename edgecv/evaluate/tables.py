@@ -44,11 +44,11 @@ def other_figures(
 ) -> Iterator[tuple[str, MaskFigures | KeypointFigures, tuple[tuple[str, str, str], ...]]]:
     """What was scored beside boxes: what it is and of how many, its figures, and which these are."""
     if report.masks is not None:
-        yield f"masks of {report.masks.objects} objects", report.masks, FIGURES
+        yield f"masks of {_objects(report.masks.objects)}", report.masks, FIGURES
     if report.keypoints is not None:
         found = report.keypoints
         sigmas = "COCO's sigmas" if len(set(found.sigmas)) > 1 else f"sigma {found.sigmas[0]:.3g} for each"
-        title = f"{found.points} keypoints of {found.objects} objects, {sigmas}"
+        title = f"{found.points} keypoints of {_objects(found.objects)}, {sigmas}"
         yield title, found, KEYPOINT_FIGURES
 
 
@@ -97,6 +97,10 @@ def to_class_table(report: EvalReport) -> Table:
         figures = (_figure(value) for value in (entry.AP, entry.AP50, entry.AR100))
         table.add_row(escape(entry.name), str(entry.objects), *figures)
     return table
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'' if count == 1 else 's'}"
 
 
 def _figure(value: float | None) -> str:
