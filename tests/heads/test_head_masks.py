@@ -182,6 +182,17 @@ def test_a_large_crop_is_made_in_blocks_as_a_small_one() -> None:
         np.testing.assert_array_equal(part.crops[0], whole[y0:y1, x0:x1])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 3e38])
+def test_odd_values_are_quiet(value: float) -> None:
+    transform = TRANSFORMS["letterbox"]
+    box = np.array([[3, 3, 20, 15]], F32)
+    prototypes = np.array([[[value, 1], [-1, value]], [[value, value], [1, -value]]], F32)
+    found = PrototypeMasks(np.array([[value, 2]], F32), prototypes, BLOB_WH).to_frame(box, transform)
+    assert len(found) == 1
+    assert len(RoiMasks(prototypes[:1]).to_frame(box, transform)) == 1
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
