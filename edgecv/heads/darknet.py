@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv.heads.base import take
+from edgecv.heads.base import softmax, take
 from edgecv.types import FloatArray
 
 # As `detector` of AlexeyAB/darknet does unless it is told to keep the aspect ratio.
@@ -18,6 +18,8 @@ DARKNET_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "stretch", "std": 
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Anchors = Annotated[tuple[tuple[PositiveFloat, PositiveFloat], ...], msgspec.Meta(min_length=1)]
 Places = NDArray[np.intp]
+
+__all__ = ["DARKNET_INPUT", "AnchorMap", "Anchors", "Places", "PositiveFloat", "softmax"]
 
 
 class AnchorMap:
@@ -53,10 +55,3 @@ class AnchorMap:
     def sizes(self, anchor: Places) -> FloatArray:
         """Width and height of some anchors, float32 (n, 2), in the anchors' unit."""
         return self._anchors[anchor]
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """exp(x) over the sum of its row, float32 (n, classes); NaN for a row with a NaN or infinite logit."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

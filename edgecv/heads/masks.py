@@ -8,7 +8,6 @@ never made as large as the blob, and memory grows with a box, not with the frame
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,8 +27,8 @@ _BLOCK = 1 << 15
 class PrototypeMasks(msgspec.Struct, frozen=True, eq=False):
     """Masks as sums of prototypes (Bolya et al., YOLACT, arXiv:1904.02689; the YOLO "seg" networks).
 
-    The mask of a candidate is where sigmoid(coefficients @ prototypes) > 0.5, that is where the sum is over 0;
-    the sum is what is interpolated. Beyond the centers of the outermost cells it is that of the outermost.
+    The mask of a candidate is where sigmoid(coefficients @ prototypes) > 0.5, that is where the sum is over
+    0; the sum is what is interpolated. Beyond the centers of the outermost cells it is that of the outermost.
 
     coefficients: float32 (n, m). prototypes: float32 (m, h, w), over the whole blob. blob_wh: pixels.
     """
@@ -64,7 +63,7 @@ class PrototypeMasks(msgspec.Struct, frozen=True, eq=False):
             )
         ]
         crops = []
-        windows = list(_windows(xyxy, transform.frame_wh))
+        windows = _windows(xyxy, transform.frame_wh)
         for coefficients, (x0, y0, x1, y1) in zip(self.coefficients, windows, strict=True):
             if x1 <= x0 or y1 <= y0:
                 crops.append(np.zeros((max(y1 - y0, 0), max(x1 - x0, 0)), np.bool_))
@@ -105,7 +104,7 @@ class RoiMasks(msgspec.Struct, frozen=True, eq=False):
         """Masks of all candidates in the frame; see `MaskSource`."""
         _, height, width = self.masks.shape
         crops = []
-        windows = list(_windows(xyxy, transform.frame_wh))
+        windows = _windows(xyxy, transform.frame_wh)
         for mask, box, (x0, y0, x1, y1) in zip(
             self.masks, xyxy.astype(np.float64).tolist(), windows, strict=True
         ):
@@ -145,12 +144,13 @@ class _Taps:
         self.low, self.high = low - low[0], high - low[0]
 
 
-def _windows(xyxy: FloatArray, frame_wh: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+def _windows(xyxy: FloatArray, frame_wh: tuple[int, int]) -> list[tuple[int, ...]]:
     """The pixels whose centers lie in each box and in the frame: first column and row, ends of both."""
     width, height = frame_wh
     boxes = np.nan_to_num(xyxy.astype(np.float64), nan=0.0)
-    for x0, y0, x1, y1 in np.ceil(np.clip(boxes, 0, [width, height] * 2) - 0.5).astype(int).tolist():
-        yield x0, y0, x1, y1
+    return [
+        tuple(window) for window in np.ceil(boxes.clip(0, [width, height] * 2) - 0.5).astype(int).tolist()
+    ]
 
 
 def _over(cells: FloatArray, rows: _Taps, columns: _Taps, threshold: float) -> NDArray[np.bool_]:
@@ -169,7 +169,7 @@ def _over(cells: FloatArray, rows: _Taps, columns: _Taps, threshold: float) -> N
 
 def _placed(
     crops: list[NDArray[np.bool_]],
-    windows: list[tuple[int, int, int, int]],
+    windows: list[tuple[int, ...]],
     frame_wh: tuple[int, int],
 ) -> Masks:
     corners = np.array([window[:2] for window in windows], np.int32).reshape(-1, 2)
