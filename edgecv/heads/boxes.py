@@ -136,8 +136,9 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
         xyxy = geometry.around(xywhr)
     keypoints = None
     if "keypoints" in parts:
-        values = parts["keypoints"][index].reshape(len(index), -1, params.keypoint_values)
-        keypoints = geometry.to_keypoints(values, params.unit, query.blob_wh, logits=params.keypoint_logits)
+        size, is_logit = params.keypoint_values, params.keypoint_logits
+        values = parts["keypoints"][index]
+        keypoints = geometry.to_keypoints(values, size, params.unit, query.blob_wh, logits=is_logit)
     masks = None
     if "masks" in parts:
         assert params.prototypes is not None

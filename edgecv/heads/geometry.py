@@ -35,7 +35,7 @@ def to_pixels(values: FloatArray, unit: str, blob_wh: tuple[int, int]) -> FloatA
 
 
 def around(xywhr: FloatArray) -> FloatArray:
-    """The upright boxes around oriented ones, float32 (n, 4) xyxy.
+    """The upright boxes around oriented ones, float32 (n, 4) xyxy; empty ones around those without an area.
 
     xywhr: float32 (n, 5), center, width, height, and the angle from the x axis to the width, radians.
     """
@@ -43,17 +43,22 @@ def around(xywhr: FloatArray) -> FloatArray:
         cosine, sine = np.abs(np.cos(xywhr[:, 4])), np.abs(np.sin(xywhr[:, 4]))
         width, height = xywhr[:, 2], xywhr[:, 3]
         half = np.stack([width * cosine + height * sine, width * sine + height * cosine], axis=1) / 2
+        half[~((width > 0) & (height > 0))] = 0
         center = xywhr[:, :2]
         return np.concatenate([center - half, center + half], axis=1)
 
 
-def to_keypoints(values: FloatArray, unit: str, blob_wh: tuple[int, int], *, logits: bool) -> FloatArray:
+def to_keypoints(
+    values: FloatArray, size: int, unit: str, blob_wh: tuple[int, int], *, logits: bool = False
+) -> FloatArray:
     """float32 (n, k, 3): x and y in blob pixels, and confidence, which is 1 where there is none.
 
-    values: float32 (n, k, 2 or 3). logits: whether the confidences still need their sigmoid.
+    values: float32 (n, k * size), x, y and with a size of 3 a confidence. logits: whether it still needs its
+    sigmoid.
     """
-    keypoints = np.ones((*values.shape[:2], 3), np.float32)
-    keypoints[..., :2] = to_pixels(values[..., :2], unit, blob_wh)
-    if values.shape[2] == 3:
-        keypoints[..., 2] = sigmoid(values[..., 2]) if logits else values[..., 2]
+    given = values.reshape(len(values), values.shape[1] // size, size)
+    keypoints = np.ones((*given.shape[:2], 3), np.float32)
+    keypoints[..., :2] = to_pixels(given[..., :2], unit, blob_wh)
+    if size == 3:
+        keypoints[..., 2] = sigmoid(given[..., 2]) if logits else given[..., 2]
     return keypoints

@@ -74,9 +74,10 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     keypoints = None
     if params.keypoints is not None:
         given = outputs.get(params.keypoints)
-        values = 2 if given is not None and given.shape[-1:] == (2,) else 3
-        points = take(outputs, params.keypoints, (len(box), None, values), TYPE)[index]
-        keypoints = geometry.to_keypoints(points, params.unit, query.blob_wh, logits=False)
+        size = 2 if given is not None and given.shape[-1:] == (2,) else 3
+        points = take(outputs, params.keypoints, (len(box), None, size), TYPE)[index]
+        values = points.reshape(len(index), points.shape[1] * size)
+        keypoints = geometry.to_keypoints(values, size, params.unit, query.blob_wh)
     return Candidates(xyxy, confidence, class_id, keypoints, needs_nms=False)
 
 

@@ -144,9 +144,12 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     index = np.flatnonzero(confidence[: rows.count] > query.lowest_confidence)
     box, format = rows.boxes(index)
     angle = rows.column("angle", index)
-    box = geometry.to_pixels(box, params.unit, query.blob_wh)
-    xywhr = None if angle is None else np.concatenate([box, angle[:, None]], axis=1)
-    xyxy = geometry.to_xyxy(box, format) if xywhr is None else geometry.around(xywhr)
+    if angle is None:
+        xyxy, xywhr = geometry.to_pixels(geometry.to_xyxy(box, format), params.unit, query.blob_wh), None
+    else:
+        box = geometry.to_pixels(box, params.unit, query.blob_wh)
+        xywhr = np.concatenate([box, angle[:, None]], axis=1)
+        xyxy = geometry.around(xywhr)
     number = rows.classes(index)
     thresholds = np.asarray(query.confidence, np.float32)
     classes = thresholds.size if thresholds.ndim else _MAX_CLASSES
@@ -237,16 +240,15 @@ class _Rows:
     def keypoints(self, index: NDArray[np.intp], blob_wh: tuple[int, int]) -> FloatArray | None:
         """Keypoints of these rows, float32 (n, k, 3), blob pixels."""
         params = self._params
+        size = params.keypoint_values
         if params.keypoints is not None:
-            given = take(
-                self._outputs, params.keypoints, (len(self._table), None, params.keypoint_values), TYPE
-            )
-            values = given[index]
+            given = take(self._outputs, params.keypoints, (len(self._table), None, size), TYPE)
+            values = given[index].reshape(len(index), given.shape[1] * size)
         elif params.output is not None and "keypoints" in params.columns:
-            values = self._table[index, self._where.wide].reshape(len(index), -1, params.keypoint_values)
+            values = self._table[index, self._where.wide]
         else:
             return None
-        return geometry.to_keypoints(values, params.unit, blob_wh, logits=False)
+        return geometry.to_keypoints(values, size, params.unit, blob_wh)
 
     def masks(self, index: NDArray[np.intp], blob_wh: tuple[int, int]) -> MaskSource | None:
         """What the masks of these rows are made of."""
@@ -345,7 +347,8 @@ _USUAL: dict[int, tuple[Column, ...]] = {
 def draft(facts: ModelFacts) -> Params:
     """The likeliest parameters. Raises HeadError where no output has rows of boxes."""
     shapes = {spec.name: spec.shape for spec in facts.outputs}
-    tables = {name: shape for name, shape in shapes.items() if len(shape) in (2, 3)}
+    # One row is a vector, such as a classifier's.
+    tables = {name: shape for name, shape in shapes.items() if len(shape) in (2, 3) and shape[-2] != 1}
     roles: dict[str, Any] = {**by_name(facts)}
     if "boxes" in roles and "scores" in roles:
         return Params(**roles, unit="fractions" if "detection_boxes" in roles["boxes"] else "pixels")

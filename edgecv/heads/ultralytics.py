@@ -69,6 +69,12 @@ def parse_metadata(metadata: Mapping[str, str]) -> UltralyticsFacts | None:
     )
 
 
+def described(metadata: Mapping[str, str], family: str) -> bool:
+    """Whether the description, "Ultralytics YOLO11n model trained on …", names a model of this family."""
+    model = str(metadata.get("description", "")).partition(" model")[0]
+    return family in model.lower()
+
+
 def _literal(text: object) -> Any:
     """The value of a Python literal, or None."""
     if not isinstance(text, str) or len(text) > MAX_LITERAL_CHARS:

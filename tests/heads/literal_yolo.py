@@ -111,7 +111,7 @@ CASES = (
     Case("yolox-decoded", "yolox", decoded_rows, _decoded_grid, {"decoded": True}),
     Case("yolov5-decoded", "yolov5", decoded_rows, _decoded_rows, {"output": "output"}),
     Case("yolov5-raw", "yolov5", yolov5_raw, _raw_levels, _RAW),
-    Case("yolov8", "yolov8", yolov8, _columns),
+    Case("yolov8", "yolov8", yolov8, _columns, leading=("output0",)),
     Case("yolov8-transposed", "yolov8", yolov8, _transposed, {"output": "dets", "transposed": True}),
-    Case("yolo_e2e", "yolo_e2e", yolo_e2e, _objects),
+    Case("yolo_e2e", "yolo_e2e", yolo_e2e, _objects, needs_nms=False),
 )

@@ -12,7 +12,7 @@ from edgecv.heads.base import Reading
 from edgecv.heads.queries import Params as Queries
 from edgecv.heads.recognition import COCO_IDS, P2, P5, P6, detr_outputs, is_cells, shapes, sole_output
 from edgecv.heads.rows import Params as Rows
-from edgecv.heads.ultralytics import parse_metadata
+from edgecv.heads.ultralytics import described, parse_metadata
 from edgecv.types import ModelFacts
 
 NAME = "rtdetr"
@@ -34,7 +34,7 @@ def _of_ultralytics(facts: ModelFacts) -> Reading | None:
     queries, columns = output.shape[1:]
     if not isinstance(queries, int) or queries > _MOST_QUERIES or columns != 4 + len(about.names):
         return None
-    if queries == columns or is_cells(queries, facts, P5, P2, P6):
+    if queries == columns or is_cells(queries, facts, P5, P2, P6) or described(facts.metadata, "yolo"):
         return None
     return Reading(NAME, "queries", Queries(output=output.name, activation="none"), _INPUT)
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from edgecv.heads.base import HeadParams, Reading
 from edgecv.heads.recognition import P2, P5, P6, is_cells, prototypes, sole_output
 from edgecv.heads.rows import Params as Rows
-from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, parse_metadata
+from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, described, parse_metadata
 from edgecv.types import ModelFacts, TensorSpec
 
 NAME = "yolo_e2e"
@@ -36,7 +36,7 @@ def recognize(facts: ModelFacts) -> Reading | None:
     """By metadata that says that boxes are final; or (1, N, 6), where N does not count cells and no metadata
     speaks against it.
 
-    Two classes and no word of `end2end` could also be an RT-DETR: 4 + classes columns.
+    Two classes and no word of `end2end` could also be an RT-DETR's 4 + classes columns.
     """
     about = parse_metadata(facts.metadata)
     maps = prototypes(facts)
@@ -46,6 +46,8 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if about and about.end2end:
         return _of_task(about, output, maps)
     if maps is not None or output.shape[2] != 6 or (about and about.task != "detect"):
+        return None
+    if described(facts.metadata, "rtdetr"):
         return None
     rows = output.shape[1]
     counts_cells = isinstance(rows, int) and (

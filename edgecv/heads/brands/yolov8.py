@@ -84,7 +84,7 @@ def _of_metadata(
         return None
     first, last = table.shape[1:]
     # The exporter writes columns; it counts cells by strides that the metadata does not tell in full.
-    if first == width or (not isinstance(first, int) and (last != width or _are_rows(last, facts))):
+    if first == width or (not isinstance(first, int) and last != width and _are_rows(last, facts)):
         return _reading(name, params)
     if last == width and _are_rows(first, facts):
         return _reading(name, replace(params, layout="rows"))
