@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 # Protobuf's own limit on one message.
 MAX_MODEL_BYTES = (2 << 30) - 1
 
+# Operators whose results are their operand's values.
+_MOVES = frozenset(
+    ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Slice", "Gather", "Pad")
+)
+
 _FLOAT_PRECISIONS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "fp32",
     onnx.TensorProto.FLOAT16: "fp16",
@@ -136,7 +141,8 @@ class OnnxModel:
         An output whose rank neither inference nor the file tells is (None,). Raises InputError where the
         graph cannot take these inputs.
         """
-        if all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
+        is_told = all(value.type.tensor_type.HasField("shape") for value in self.proto.graph.output)
+        if is_told and all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
             return {
                 spec.name: tuple(n if isinstance(n, int) else None for n in spec.shape)
                 for spec in self.facts.outputs
@@ -190,7 +196,23 @@ def _facts(proto: ModelProto) -> ModelFacts:
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         image_wh=(width, height) if isinstance(width, int) and isinstance(height, int) else None,
         operators=frozenset(node.op_type for node in proto.graph.node),
+        ends=_ends(proto.graph),
     )
+
+
+def _ends(graph: GraphProto) -> dict[str, str]:
+    producers = {name: node for node in graph.node for name in node.output}
+    ends = {}
+    for value in graph.output:
+        node = producers.get(value.name)
+        # A damaged graph may go round in a circle.
+        for _ in range(len(graph.node)):
+            if node is None or node.op_type not in _MOVES or not node.input:
+                break
+            node = producers.get(node.input[0])
+        if node is not None:
+            ends[value.name] = node.op_type
+    return ends
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:
