@@ -24,8 +24,8 @@ def _module(type: str) -> Any:
 
 # fmt: off
 _TYPES = (
-    "yolox", "yolov5", "yolov8", "yolo_e2e", "nanodet", "fastestdet", "yunet", "yolo", "region", "detection",
-    "detectnet", "faster_rcnn", "ssd", "classify",
+    "yolox", "yolov5", "yolov8", "yolo_e2e", "nanodet", "fastestdet", "yunet", "grid", "vector", "anchors",
+    "two_stages", "classify",
 )
 # fmt: on
 

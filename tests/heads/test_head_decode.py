@@ -130,6 +130,7 @@ def test_other_precisions_are_converted(case: Case, dtype: type) -> None:
 @each_case
 def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     outputs = case.make(np.random.default_rng(0), (64, 64), case.classes[0])
+    kind = heads.params_from({"type": case.type, **case.params})[0].TYPE
     for name, array in outputs.items():
         others = {other: outputs[other] for other in outputs if other != name}
         leads = case.type in ("fastestdet", "yolov8", "yolo", "region", "detection", "detectnet")
@@ -140,9 +141,9 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
             array.take(range(3), axis=columns) if array.shape[columns] > 3 else array[:, :0],
             array.astype(np.int32),
         ):
-            with pytest.raises(HeadError, match=f"{case.type} head: output '{name}' expected"):
+            with pytest.raises(HeadError, match=f"{kind} head: output '{name}' expected"):
                 decode(case, {**others, name: wrong}, Query((64, 64), 0.3))
-        with pytest.raises(HeadError, match=f"{case.type} head: the model has no output '{name}'"):
+        with pytest.raises(HeadError, match=f"{kind} head: the model has no output '{name}'"):
             decode(case, {**others, "unrelated": array}, Query((64, 64), 0.3))
 
 

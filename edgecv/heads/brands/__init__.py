@@ -17,6 +17,11 @@ def _module(name: str) -> Any:
     return import_module(f"edgecv.heads.brands.{name}")
 
 
-_NAMES: tuple[str, ...] = ("classifier",)
+# fmt: off
+_NAMES: tuple[str, ...] = (
+    "yolo", "region", "detection", "detectnet", "faster_rcnn", "ssd", "ultraface", "retinaface", "aizoo",
+    "torchvision_heads", "blazeface", "classifier",
+)
+# fmt: on
 
 BRANDS: Mapping[str, Brand] = Registry(_NAMES, _module)
