@@ -107,7 +107,7 @@ def test_stages_have_files_inputs_and_heads_of_their_own() -> None:
     assert card.stages["trunk"].head is None
     assert card.head is card.stages["roi"].head
     assert card.head is not None
-    assert card.head.type == "faster_rcnn"
+    assert card.head.type == "two_stages"
 
 
 def test_the_head_is_that_of_the_last_stage_that_has_one() -> None:
@@ -182,7 +182,7 @@ INPUTS = st.builds(
     std=st.just(()) | st.tuples(*[st.floats(0.1, 1e6)] * 3),
 )
 HEADS = st.sampled_from([VALID["head"], ROI["head"]]).map(
-    lambda head: cards.HeadSpec(head["type"], heads.params_from(head)[1])
+    lambda head: (lambda module, params: cards.HeadSpec(module.TYPE, params))(*heads.params_from(head))
 )
 
 
@@ -231,7 +231,7 @@ def test_what_others_change() -> None:
         "roi": card.stages["roi"],
     }
     assert card.head is not None
-    head = cards.HeadSpec("faster_rcnn", msgspec.structs.replace(card.head.params, post_nms=7))
+    head = cards.HeadSpec("two_stages", msgspec.structs.replace(card.head.params, post_nms=7))
     assert card.with_head(head).stages["roi"].head is head
     assert card.with_head(head).stages["trunk"] == card.stages["trunk"]
     (file,) = card.stages["trunk"].files

@@ -24,8 +24,8 @@ def _module(type: str) -> Any:
 
 # fmt: off
 _TYPES = (
-    "boxes", "rows", "queries", "yolox", "yolov5_raw", "nanodet", "fastestdet", "yunet", "yolo", "region",
-    "detection", "detectnet", "faster_rcnn", "ssd", "classify",
+    "boxes", "rows", "queries", "grid", "vector", "anchors", "two_stages", "yolox", "nanodet", "fastestdet",
+    "yunet", "classify",
 )
 # fmt: on
 

@@ -30,8 +30,7 @@ def select(
     background: Background = None,
     objectness: FloatArray | None = None,
 ) -> Selected:
-    """The candidates as `Query.select` gives them: index, class, confidence; classes count without
-    background.
+    """The candidates as `Query.select` gives them: index, class, confidence; without the background.
 
     scores: float32 (n, classes and background), a view of the output. objectness: float32 (n,), a logit
     too where the scores are logits.

@@ -135,7 +135,7 @@ def test_other_precisions_are_converted(case: Case, dtype: type) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if not case.is_free], ids=lambda case: case.id)
 def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     outputs = case.make(np.random.default_rng(0), (64, 64), case.classes[0])
-    type = heads.params_from({"type": case.type, **case.params})[0].TYPE
+    kind = heads.params_from({"type": case.type, **case.params})[0].TYPE
     for name, array in outputs.items():
         others = {other: outputs[other] for other in outputs if other != name}
         leads = case.type in ("fastestdet", "yolo", "region", "detection", "detectnet")
@@ -146,9 +146,9 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
             array.take(range(3), axis=columns) if array.shape[columns] > 3 else array[:, :0],
             *([] if name in case.numbers else [array.astype(np.int32)]),
         ):
-            with pytest.raises(HeadError, match=f"{type} head: output '{name}' expected"):
+            with pytest.raises(HeadError, match=f"{kind} head: output '{name}' expected"):
                 decode(case, {**others, name: wrong}, Query((64, 64), 0.3))
-        with pytest.raises(HeadError, match=f"{type} head: the model has no output '{name}'"):
+        with pytest.raises(HeadError, match=f"{kind} head: the model has no output '{name}'"):
             decode(case, {**others, "unrelated": array}, Query((64, 64), 0.3))
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgecv import heads
-from edgecv.heads import fastestdet, nanodet, ssd, yolox, yunet
+from edgecv.heads import anchors, fastestdet, nanodet, yolox, yunet
 from edgecv.heads.base import HeadParams
+from edgecv.heads.priors import ULTRAFACE
 from edgecv.types import ModelFacts, TensorSpec
 
 Shape = tuple[int | str | None, ...]
@@ -152,15 +153,15 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
             "input",
             operators=("Exp", "Conv"),
         ),
-        ssd.Params(),
+        anchors.Params(background="first"),
     ),
     "ultraface-320-priors": (
         facts({"scores": (1, 4420, 2), "boxes": (1, 4420, 4)}, (320, 240), "input", operators=("Conv",)),
-        ssd.Params(priors=ssd.ULTRAFACE_PRIORS),
+        anchors.Params(priors=ULTRAFACE, background="first"),
     ),
     "ultraface-640": (
         facts({"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)),
-        ssd.Params(),
+        anchors.Params(background="first"),
     ),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from edgecv.heads import yolov5_raw
+from edgecv.heads import grid
 from edgecv.heads.base import HeadParams, Reading, Strides
 from edgecv.heads.boxes import Params as Boxes
 from edgecv.heads.recognition import P5, P6, is_cells, is_nanodet_export, prototypes
@@ -46,8 +46,12 @@ def reading(params: Params) -> Reading:
     """What cards that name the brand stand for."""
     if params.output is not None:
         return _decoded(params.output)
-    raw = yolov5_raw.Params(raw=params.raw, strides=params.strides, anchors=params.anchors)
-    return Reading(NAME, yolov5_raw.TYPE, raw, ULTRALYTICS_INPUT)
+    layers = tuple(
+        grid.Layer(output=name, anchors=anchors, scale_x_y=2.0, stride=stride)
+        for name, stride, anchors in zip(params.raw, params.strides, params.anchors, strict=True)
+    )
+    raw = grid.Params(layers=layers, layout="channels-last", size="square")
+    return Reading(NAME, grid.TYPE, raw, ULTRALYTICS_INPUT)
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
