@@ -19,7 +19,7 @@ from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
 from edgecv.heads.cells import grid
 from edgecv.heads.masks import PrototypeMasks
-from edgecv.heads.recognition import P5, P6, is_cells, listed
+from edgecv.heads.recognition import P5, P6, could_be_keypoints, is_cells, listed
 from edgecv.heads.scores import Background, Logits, select
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts, TensorSpec
 
@@ -300,6 +300,17 @@ def _of_one(name: str, shape: tuple[Size, ...], maps: list[TensorSpec], facts: M
     # Tables by rows come from YOLOX, YOLOv5, v6 and v7, which have an objectness.
     has_objectness = layout == "rows" or (isinstance(rows, int) and is_cells(rows, facts, P5, P6, anchors=3))
     columns: roles.Roles = ("box", "objectness", "classes") if has_objectness else ("box", "classes")
+    found = could_be_keypoints(width, beside=4 + has_objectness)
+    if not maps and found is not None:
+        number, values = found
+        # yolov5-face has the score behind the landmarks, and none of the others.
+        last: roles.Roles = (
+            ("keypoints", "classes") if has_objectness and values == 2 else ("classes", "keypoints")
+        )
+        columns = (*columns[:-1], *last)
+        return Params(
+            output=name, layout=layout, columns=columns, classes=1, keypoints=number, keypoint_values=values
+        )
     if not maps:
         return Params(output=name, layout=layout, columns=columns)
     count = maps[0].shape[1]

@@ -416,6 +416,22 @@ DRAFTS: dict[str, tuple[Any, ModelFacts, HeadParams]] = {
         facts({"o": (1, 40, 8400), "p": (1, 32, 160, 160)}),
         boxes.Params(output="o", layout="columns", columns=MASKS, masks=32, prototypes="p"),
     ),
+    "pose": (
+        boxes,
+        facts({"o": (1, 56, 8400)}),
+        boxes.Params(output="o", layout="columns", columns=KEYPOINTS, classes=1, keypoints=17),
+    ),
+    "faces": (
+        boxes,
+        facts({"o": (1, 25200, 16)}),
+        boxes.Params(
+            output="o",
+            columns=("box", "objectness", "keypoints", "classes"),
+            classes=1,
+            keypoints=5,
+            keypoint_values=2,
+        ),
+    ),
     "boxes-and-scores": (
         boxes,
         facts({"s": (1, 100, 3), "b": (1, 100, 4)}),
