@@ -203,3 +203,10 @@ def sigmoid(x: FloatArray) -> FloatArray:
     """1 / (1 + exp(-x)), float32; a large negative x gives 0."""
     with np.errstate(over="ignore"):
         return np.asarray(1 / (1 + np.exp(-x)), np.float32)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """exp(x) over the sum of its row, float32 (n, classes); NaN for a row with a NaN or infinite logit."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

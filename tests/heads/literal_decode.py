@@ -6,13 +6,21 @@ double precision. One module a family, with its cases; this has them all.
 
 from __future__ import annotations
 
-from tests.heads import literal_boxes, literal_caffe, literal_darknet, literal_grids, literal_yolo
+from tests.heads import (
+    literal_boxes,
+    literal_caffe,
+    literal_darknet,
+    literal_grids,
+    literal_tables,
+    literal_yolo,
+)
 from tests.heads.literal import Case, Found, Outputs, Row, candidates, cells, corners
 
 __all__ = ["CASES", "Case", "Found", "Outputs", "Row", "candidates", "cells", "corners"]
 
 CASES = (
     *literal_yolo.CASES,
+    *literal_tables.CASES,
     *literal_grids.CASES,
     *literal_darknet.CASES,
     *literal_boxes.CASES,

@@ -1,26 +1,28 @@
-"""YOLOv1 as Darknet makes it: the vector of its [detection] layer, side^2 * (classes + boxes * 5).
+"""YOLOv1: one vector, side^2 * (classes + boxes * 5), as Darknet's [detection] layer reads it.
 
-First come the class probabilities of every cell, then the objectness of every cell's boxes, then the
-boxes: x and y in cells, from the cell's corner, w and h as parts of the picture, their roots with `sqrt`.
-Formulas: Redmon et al., You Only Look Once (arXiv:1506.02640), section 2; `get_detection_detections`
-of AlexeyAB/darknet.
+First come the class probabilities of every cell, then the objectness of every cell's boxes, then the boxes:
+x and y in cells, from the cell's corner, w and h as parts of the picture, their roots with `sqrt`. No anchor
+and no map: a class belongs to a cell, whose boxes share it. Formulas: Redmon et al., You Only Look Once
+(arXiv:1506.02640), section 2; `get_detection_detections` of AlexeyAB/darknet.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from edgecv import boxes
-from edgecv.heads.base import HeadParams, PositiveInt, Query, take
-from edgecv.heads.darknet import DARKNET_INPUT, softmax
+from edgecv.errors import HeadError
+from edgecv.heads.base import HeadParams, PositiveInt, Query, softmax, take
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
-TYPE = "detection"
+TYPE = "vector"
 TASK = "detect"
-CONVENTIONAL_INPUT: Mapping[str, Any] | None = DARKNET_INPUT
+
+_SIDE, _BOXES = 7, 2
 
 
 class Params(HeadParams, frozen=True):
@@ -39,9 +41,23 @@ class Params(HeadParams, frozen=True):
     softmax: bool = False
 
 
-def recognize(facts: ModelFacts) -> Params | None:
-    """Never: a vector may be anything."""
-    return None
+def draft(facts: ModelFacts) -> Params:
+    """A vector of 7 x 7 cells with two boxes each, as the paper has them, or of another square of cells.
+
+    Raises HeadError where no output is a vector of such a length.
+    """
+    for spec in facts.outputs:
+        length = math.prod(size for size in spec.shape[1:] if isinstance(size, int))
+        if len(spec.shape) != 2 or spec.shape[1] != length:
+            continue
+        for side in (_SIDE, *range(2, 40)):
+            classes, rest = divmod(length - side**2 * _BOXES * 5, side**2)
+            if not rest and classes > 0:
+                return Params(spec.name, side=side, num=_BOXES, classes=classes, sqrt=True)
+    shapes = "; ".join(map(str, facts.outputs[:8]))
+    raise HeadError(
+        f"{TYPE} head: outputs {shapes}: expected one of (batch, side^2 * (classes + {_BOXES} boxes * 5))"
+    )
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:

@@ -10,8 +10,9 @@ import pytest
 
 from edgecv import heads, rois
 from edgecv.errors import CardError, HeadError
-from edgecv.heads import faster_rcnn
+from edgecv.heads import two_stages
 from edgecv.heads.base import Query
+from edgecv.heads.brands import faster_rcnn
 from edgecv.types import ModelFacts
 
 F32 = np.float32
@@ -30,9 +31,9 @@ def outputs(classes: int, columns: int) -> dict[str, np.ndarray]:
 
 def test_each_class_has_its_own_box() -> None:
     _, params = heads.params_from(CARD)
-    assert isinstance(params, faster_rcnn.Params)
+    assert isinstance(params, two_stages.Params)
     given = outputs(5, 20)
-    found = faster_rcnn.decode(given, params, Query((100, 90), 0.5, multi_label=True))
+    found = two_stages.decode(given, params, Query((100, 90), 0.5, multi_label=True))
     place = 0
     for number, (x1, y1, x2, y2) in enumerate(given["rois"].tolist()):
         w, h = x2 - x1 + 1, y2 - y1 + 1
@@ -58,23 +59,23 @@ def test_each_class_has_its_own_box() -> None:
 def test_deltas_that_do_not_fit(columns: int, agnostic: bool, expected: str) -> None:
     _, params = heads.params_from({**CARD, "class_agnostic": agnostic})
     with pytest.raises(HeadError, match=rf"'bbox_pred' expected \(12, {expected}\), got \(12, {columns}\)"):
-        faster_rcnn.decode(outputs(5, columns), params, Query((100, 90), 0.5))  # type: ignore[arg-type]
+        two_stages.decode(outputs(5, columns), params, Query((100, 90), 0.5))  # type: ignore[arg-type]
 
 
 def test_classes_that_do_not_fit() -> None:
     for classes, fits in ((4, True), (5, False)):
         _, params = heads.params_from({**CARD, "classes": classes})
         if fits:
-            assert len(faster_rcnn.decode(outputs(5, 20), params, Query((100, 90), 0.5)))  # type: ignore[arg-type]
+            assert len(two_stages.decode(outputs(5, 20), params, Query((100, 90), 0.5)))  # type: ignore[arg-type]
             continue
         with pytest.raises(HeadError, match=r"'cls_prob' expected \(12, 6\), got \(12, 5\)"):
-            faster_rcnn.decode(outputs(5, 20), params, Query((100, 90), 0.5))  # type: ignore[arg-type]
+            two_stages.decode(outputs(5, 20), params, Query((100, 90), 0.5))  # type: ignore[arg-type]
 
 
 def test_no_proposals_have_no_candidates() -> None:
     _, params = heads.params_from(CARD)
     given = {name: array[:0] for name, array in outputs(5, 20).items()}
-    assert len(faster_rcnn.decode(given, params, Query((100, 90), 0.5))) == 0  # type: ignore[arg-type]
+    assert len(two_stages.decode(given, params, Query((100, 90), 0.5))) == 0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -95,4 +96,7 @@ def test_wrong_cards_name_the_field(changes: dict[str, Any], message: str) -> No
 
 
 def test_no_bare_network_is_one() -> None:
-    assert faster_rcnn.recognize(ModelFacts(inputs=(), outputs=())) is None
+    facts = ModelFacts(inputs=(), outputs=())
+    assert faster_rcnn.recognize(facts) is None
+    with pytest.raises(HeadError, match="one network alone"):
+        two_stages.draft(facts)

@@ -12,7 +12,7 @@ x + dx w; the same for the height.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -21,13 +21,8 @@ from edgecv.errors import HeadError
 from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
-TYPE = "faster_rcnn"
+TYPE = "two_stages"
 TASK = "detect"
-CONVENTIONAL_INPUT: Mapping[str, Any] | None = {
-    "color": "bgr",
-    "resize": "stretch",
-    "mean": (102.9801, 115.9465, 122.7717),
-}
 
 # The stages of a card, in the order in which they run.
 STAGES = ("trunk", "roi")
@@ -83,9 +78,12 @@ class Params(HeadParams, frozen=True):
                 raise ValueError(f"`anchors[{number}]`: expected left < right and top < bottom")
 
 
-def recognize(facts: ModelFacts) -> Params | None:
-    """Never: anchors and the pooling stand in no file of the network."""
-    return None
+def draft(facts: ModelFacts) -> Params:
+    """Never: anchors and the pooling stand in no file of the network, and two files belong together."""
+    raise HeadError(
+        f"{TYPE} head: one network alone: its detectors are two, with proposals and a pooling between them; "
+        "write a card of the stages trunk and roi by hand"
+    )
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
