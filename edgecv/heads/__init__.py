@@ -24,7 +24,7 @@ def _module(type: str) -> Any:
 
 # fmt: off
 _TYPES = (
-    "yolox", "yolov5", "yolov8", "yolo_e2e", "nanodet", "fastestdet", "yunet", "yolo", "region", "detection",
+    "boxes", "distances", "heatmap", "yolov5", "yolov8", "yolo_e2e", "yolo", "region", "detection",
     "detectnet", "faster_rcnn", "ssd", "classify",
 )
 # fmt: on

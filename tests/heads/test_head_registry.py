@@ -25,13 +25,14 @@ def test_params_survive_a_card(case: Case) -> None:
 
 def test_every_head_is_listed_under_its_type() -> None:
     assert {kind: head.TYPE for kind, head in heads.HEADS.items()} == {kind: kind for kind in heads.HEADS}
-    assert set(heads.that_do("detect")) == {case.type for case in CASES}
+    tried = {heads.params_from({"type": case.type, **case.params})[0].TYPE for case in CASES}
+    assert set(heads.that_do("detect")) == tried
 
 
 WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
-    "no-type": ({}, r"head\.type: expected one of yolox, .*classify, got None"),
-    "type-is-a-number": ({"type": 5}, r"head\.type: expected one of yolox, .*got 5"),
-    "unknown-type": ({"type": "yolo99"}, r"head\.type: unknown head 'yolo99'; known: yolox, .*classify"),
+    "no-type": ({}, r"head\.type: expected one of boxes, .*classify, got None"),
+    "type-is-a-number": ({"type": 5}, r"head\.type: expected one of boxes, .*got 5"),
+    "unknown-type": ({"type": "yolo99"}, r"head\.type: unknown head 'yolo99'; known: boxes, .*classify"),
     "unknown-field": (
         {"type": "yolox", "stridez": [8]},
         r"head \(yolox\): Object contains unknown field `stridez`; fields of yolox: output, strides",
@@ -87,6 +88,47 @@ WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
         r"Invalid enum value 5 - at `head\.coords`",
     ),
     "yunet-uneven": ({"type": "yunet", "kps": ["a"]}, r"`kps` has 1 names for 3 strides"),
+    "distances-neither": ({"type": "distances"}, r"expected either `output`, or `scores` and `boxes`"),
+    "distances-both": (
+        {"type": "distances", "output": ["a"], "boxes": ["b"]},
+        r"expected either `output`, or `scores` and `boxes`",
+    ),
+    "distances-uneven": (
+        {"type": "distances", "scores": ["a", "b", "c"], "boxes": ["d"]},
+        r"`scores`, `boxes`: 3, 1 names: expected of each one, or one for each of 3 strides",
+    ),
+    "distances-no-scores": (
+        {"type": "distances", "output": ["a"], "columns": ["box"]},
+        r"`columns`: expected `classes` or `objectness`",
+    ),
+    "distances-no-box": (
+        {"type": "distances", "output": ["a"], "columns": ["classes"]},
+        r"`columns`: expected each role once, `box` among them",
+    ),
+    "distances-unknown-points": (
+        {"type": "distances", "output": ["a"], "columns": ["box", "classes", "keypoints"]},
+        r"`columns` and `keypoint_count`: expected keypoints in both or in neither",
+    ),
+    "distances-columns-apart": (
+        {"type": "distances", "output": ["a"], "objectness": ["b"]},
+        r"`objectness` is a column of `output`: name it in `columns`",
+    ),
+    "distances-two-strides": (
+        {"type": "distances", "output": ["a"], "code": "center-sigmoid"},
+        r"`strides` has 3 entries: code center-sigmoid has one",
+    ),
+    "distances-bins": (
+        {"type": "distances", "output": ["a"], "code": "center", "bins": 8},
+        r"`bins`: a distribution is of code ltrb, not of center",
+    ),
+    "distances-power": (
+        {"type": "distances", "output": ["a"], "powers": [0, 1]},
+        r"> 0\.0 - at `head\.powers\[0\]`",
+    ),
+    "heatmap-even-peak": (
+        {"type": "heatmap", "heatmap": "a", "sizes": "b", "peak": 2},
+        r"`peak` is 2: expected an odd number, with the cell in the middle",
+    ),
 }
 
 
@@ -97,8 +139,8 @@ def test_wrong_cards_name_the_field(card: dict[str, Any], message: str) -> None:
 
 
 def test_get_names_the_known_heads() -> None:
-    assert heads.get("yolox") is heads.HEADS["yolox"]
-    with pytest.raises(CardError, match=r"unknown head 'x'; known: yolox, "):
+    assert heads.get("distances") is heads.HEADS["distances"]
+    with pytest.raises(CardError, match=r"unknown head 'x'; known: boxes, "):
         heads.get("x")
 
 

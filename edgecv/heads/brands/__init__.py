@@ -17,6 +17,11 @@ def _module(name: str) -> Any:
     return import_module(f"edgecv.heads.brands.{name}")
 
 
-_NAMES: tuple[str, ...] = ("classifier",)
+# fmt: off
+_NAMES: tuple[str, ...] = (
+    "classifier", "yolox", "nanodet", "picodet", "fastestdet", "yunet", "scrfd", "rtmdet", "yolov8_raw",
+    "fcos", "centernet", "centerface",
+)
+# fmt: on
 
 BRANDS: Mapping[str, Brand] = Registry(_NAMES, _module)
