@@ -173,8 +173,9 @@ def _search(
     a, b = params.powers
     lowest = query.confidence
     if b != 1:
-        is_array = isinstance(lowest, np.ndarray)
-        lowest = (np.maximum(lowest, 0) if is_array else max(lowest, 0.0)) ** (1 / b)
+        # Python's own numbers, where there is one threshold, for their speed.
+        positive: Any = np.maximum(lowest, 0) if isinstance(lowest, np.ndarray) else max(lowest, 0.0)
+        lowest = positive ** (1 / b)
     if not params.logits and not params.clip:
         row, class_id, product = query.select(scores, objectness=_power(objectness, a / b), threshold=lowest)
         return row, class_id, product if b == 1 else product**b
@@ -279,7 +280,9 @@ def _levels(outputs: Mapping[str, FloatArray], params: Params, blob_wh: tuple[in
         leading = sources[0]
         sets = anchors if leading is not None and leading.is_channels_first else 1
         for number in range(sets):
-            parts = [None if one is None else _view(outputs, one, number, anchors) for one in sources]
+            parts: list[Any] = [
+                None if one is None else _view(outputs, one, number, anchors) for one in sources
+            ]
             if columns:
                 table = parts[0]
                 parts = [None if one is None else table[one] for one in columns]
