@@ -49,6 +49,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
     inputs, outputs: in the model's own order. metadata: the file's own key-value pairs.
     image_wh: width and height of the image input, pixels, or None where they are dynamic.
     operators: types of the graph's operators; empty where they are not known.
+    ends: for each output the type of the operator that makes its values: one that only moves or renames them,
+    as Reshape does, is passed over.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -56,6 +58,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     image_wh: tuple[int, int] | None = None
     operators: frozenset[str] = frozenset()
+    ends: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class FrameTransform(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ LEVELS = {
     "bench": 8,
     "verify": 8,
     "convert": 8,
+    "drafts": 8,
     "schemas": 8.5,
     "explain": 7.5,
     "demo": 9,

@@ -82,7 +82,7 @@ def recognize(facts: ModelFacts) -> list[Reading]:
     found = [brand.recognize(facts) for brand in BRANDS.values()]
     for type, head in HEADS.items():
         if (params := getattr(head, "recognize", lambda _: None)(facts)) is not None:
-            found.append(Reading(type, type, params, head.CONVENTIONAL_INPUT))
+            found.append(Reading(type, type, params, getattr(head, "CONVENTIONAL_INPUT", None)))
     alike: dict[tuple[str, HeadParams], Reading] = {}
     for reading in found:
         if reading is not None:

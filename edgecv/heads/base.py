@@ -101,8 +101,6 @@ class Head(Protocol[P_co]):
     """The shape of every head's module; `DetectionHead` and `ClassificationHead` add how outputs are read.
 
     TYPE: its name in a card. TASK: the card's word for what it does. Params: its parameters.
-    CONVENTIONAL_INPUT: how its reference implementation feeds a network, as fields of a card's input,
-    for a file without a card; None where they differ too much to say.
     """
 
     @property
@@ -114,11 +112,12 @@ class Head(Protocol[P_co]):
     @property
     def Params(self) -> type[P_co]: ...  # noqa: N802
 
-    @property
-    def CONVENTIONAL_INPUT(self) -> Mapping[str, Any] | None: ...  # noqa: N802
+    def draft(self, facts: ModelFacts) -> P_co:
+        """The likeliest parameters for outputs of these names and shapes, for a person to correct.
 
-    def recognize(self, facts: ModelFacts) -> P_co | None:
-        """The parameters, where shapes, names and metadata speak for this head and not against it."""
+        Raises HeadError, which says why, where such outputs cannot be read by this head.
+        """
+        ...
 
 
 class DetectionHead(Head[P], Protocol[P]):

@@ -121,7 +121,9 @@ class RegionProposal(Pipeline[Detections]):
 
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
         """What the head reads from proposals and the raw outputs of `roi`, before NMS."""
-        return faster_rcnn.decode(outputs, self._params, self._query)
+        found = faster_rcnn.decode(outputs, self._params, self._query)
+        selection.check(found, outputs, faster_rcnn.TYPE)
+        return found
 
     def detections(self, found: Candidates, place: FrameTransform) -> Detections:
         """The candidates that stay, in frame pixels. place: of the frame in the blob."""

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgecv import boxes
+from edgecv.errors import HeadError
 from edgecv.types import Candidates, Detections, FrameTransform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgecv.pipelines.detector import DetectorSettings
+
+
+# Products of probabilities in half precision are a little over 1.
+_MOST_CONFIDENT = 1.01
+
+
+def check(found: Candidates, outputs: Mapping[str, NDArray[Any]], head: str) -> None:
+    """Raise HeadError for what no network gives whose outputs the head reads rightly: a confidence over 1, or
+    no candidate where an output has a NaN, which no threshold lets pass.
+
+    outputs: what the candidates were read from.
+    """
+    remedy = "the head or its parameters do not fit this network: correct the card"
+    if len(found):
+        highest = found.confidence.max()
+        if not highest <= _MOST_CONFIDENT:
+            raise HeadError(f"{head} head: a confidence of {highest:.6g}: expected 0 to 1: {remedy}")
+        return
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and array.size and np.isnan(array.min()):
+            raise HeadError(f"{head} head: output {name!r} has a NaN: expected numbers: {remedy}")
 
 
 def of_classes(found: Candidates, settings: DetectorSettings) -> Candidates:
@@ -31,16 +54,17 @@ def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]
     assert settings.max_det is not None
     if not found.needs_nms:
         return np.argsort(-found.confidence, kind="stable")[: settings.max_det]
+    class_id = None if settings.agnostic else found.class_id
     if found.xywhr is not None:
         return boxes.nms_rotated(
             found.xywhr,
             found.confidence,
-            found.class_id,
+            class_id,
             iou=settings.iou,
             max_det=settings.max_det,
             method="probiou",
         )
-    return boxes.nms(found.xyxy, found.confidence, found.class_id, iou=settings.iou, max_det=settings.max_det)
+    return boxes.nms(found.xyxy, found.confidence, class_id, iou=settings.iou, max_det=settings.max_det)
 
 
 def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str, ...]) -> Detections:

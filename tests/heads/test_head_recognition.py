@@ -171,7 +171,7 @@ SEVERAL_HEADS: dict[str, tuple[ModelFacts, set[str]]] = {
 
 NO_HEAD: dict[str, ModelFacts] = {
     "no-outputs": facts({}),
-    "classifier": facts({"logits": (1, 1000)}, (224, 224)),
+    "embedding": facts({"features": (1, 512)}, (224, 224)),
     "scalar-output": facts({"loss": ()}),
     "unknown-ranks": facts({str(i): () for i in range(6)}),
     "segmentation-net": facts({"out": (1, 21, 40, 40)}),

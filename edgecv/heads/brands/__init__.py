@@ -17,6 +17,6 @@ def _module(name: str) -> Any:
     return import_module(f"edgecv.heads.brands.{name}")
 
 
-_NAMES: tuple[str, ...] = ()
+_NAMES: tuple[str, ...] = ("classifier",)
 
 BRANDS: Mapping[str, Brand] = Registry(_NAMES, _module)
