@@ -255,8 +255,13 @@ def _of_group(group: _Group, query: Query) -> tuple[NDArray[Any], ...]:
     sets = 1 if params.shared else scores.columns
     table = group.table(params.boxes, AtLeast(6) if has_points else 4 * sets)
     points = table if has_points else None
-    if params.keypoints is not None and not has_points:
-        points = group.table(params.keypoints, AtLeast(2))
+    if params.keypoints is not None:
+        points = points or group.table(params.keypoints, AtLeast(2))
+        if points.columns % 2:
+            raise HeadError(
+                f"{TYPE} head: output {params.keypoints!r} expected x and y of each keypoint, got "
+                f"{points.columns} columns: the card's head or its parameters do not fit this model"
+            )
     high = _is_high(table, group) if params.min_height else None
     index, class_id, confidence = _selected(scores, high, params, query)
     raw, prior = table.rows(index), group.cxcywh[index]
@@ -332,13 +337,8 @@ def _from_priors(
 
 def _keypoints(values: FloatArray, prior: FloatArray, params: Params) -> FloatArray:
     """float32 (n, k, 3), blob pixels; the network tells no confidence of a point, which is 1."""
-    if values.shape[1] % 2:
-        raise HeadError(
-            f"{TYPE} head: {values.shape[1]} columns of keypoints: expected x and y of each: the card's head "
-            "or its parameters do not fit this model"
-        )
     keypoints = np.ones((len(values), values.shape[1] // 2, 3), np.float32)
-    offset = values.reshape(keypoints.shape[0], -1, 2) * _variances(params)[:2]
+    offset = values.reshape(*keypoints.shape[:2], 2) * _variances(params)[:2]
     keypoints[..., :2] = prior[:, None, :2] + offset * prior[:, None, 2:]
     return keypoints
 

@@ -11,7 +11,7 @@ AlexeyAB/darknet).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -64,6 +64,7 @@ _USUAL_CELLS: Anchors = (
     (9.77052, 9.16828),
 )
 _FEWEST_COLUMNS = 6
+_STRIDES = (4, 8, 16, 32, 64, 128)
 # float32 rounds a sigmoid of the threshold's own logit to either side of the threshold.
 _SLACK = 1e-3
 
@@ -140,13 +141,13 @@ def draft(facts: ModelFacts) -> Params:
 
     Raises HeadError where an output is no map, or their channels are not those of two to five anchors.
     """
-    shapes = {spec.name: _anchors_first(spec, len(facts.outputs)) for spec in facts.outputs}
+    shapes = {spec.name: _anchors_first(spec, facts) for spec in facts.outputs}
     known = {name: shape for name, shape in shapes.items() if shape is not None}
     shown = "; ".join(map(str, facts.outputs[:8]))
     if not known or len(known) != len(shapes):
         raise HeadError(
-            f"{TYPE} head: outputs {shown}: expected maps alone, one a stride, of (anchors * (5 + classes), H, W) or "
-            "these axes in another order"
+            f"{TYPE} head: outputs {shown}: expected maps alone, one a stride, of "
+            "(anchors * (5 + classes), H, W) or these axes in another order"
         )
     if len({shape[:3] for shape in known.values()}) != 1:
         raise HeadError(f"{TYPE} head: outputs {shown}: expected as many anchors and columns of each stride")
@@ -164,26 +165,35 @@ def draft(facts: ModelFacts) -> Params:
 
 
 def _anchors_first(
-    spec: TensorSpec, maps: int
+    spec: TensorSpec, facts: ModelFacts
 ) -> tuple[int, int, Literal["channels-first", "channels-last"], int] | None:
     """Anchors, their columns, the layout, and the cells of an output that can be a map."""
     sizes = [size for size in spec.shape[1:] if isinstance(size, int)]
-    if len(sizes) not in (3, 4) or len(sizes) != len(spec.shape) - 1:
+    if len(sizes) != len(spec.shape) - 1:
         return None
     if len(sizes) == 4:
-        if sizes[3] >= _FEWEST_COLUMNS and sizes[0] <= len(_USUAL_CELLS):
+        if _are_cells(sizes[1:3], facts.image_wh):
             return sizes[0], sizes[3], "channels-last", sizes[1] * sizes[2]
+        if _are_cells(sizes[:2], facts.image_wh):
+            return sizes[2], sizes[3], "channels-last", sizes[0] * sizes[1]
         return sizes[0], sizes[1], "channels-first", sizes[2] * sizes[3]
-    counts = (3, 2, 4, 5) if maps > 1 else (5, 3, 2, 4)
-    layout: Literal["channels-first", "channels-last"]
-    for layout, channels, cells in (
-        ("channels-first", sizes[0], sizes[1] * sizes[2]),
-        ("channels-last", sizes[2], sizes[0] * sizes[1]),
-    ):
-        fitting = [n for n in counts if channels % n == 0 and channels // n >= _FEWEST_COLUMNS]
-        if fitting and (layout == "channels-last" or sizes[1] == sizes[2] or sizes[0] != sizes[1]):
-            return fitting[0], channels // fitting[0], layout, cells
-    return None
+    if len(sizes) != 3:
+        return None
+    is_first = _are_cells(sizes[1:], facts.image_wh)
+    if not is_first and not _are_cells(sizes[:2], facts.image_wh):
+        return None
+    channels, cells = (sizes[0], sizes[1] * sizes[2]) if is_first else (sizes[2], sizes[0] * sizes[1])
+    counts = (3, 2, 4, 5) if len(facts.outputs) > 1 else (5, 3, 2, 4)
+    fitting = [n for n in counts if channels % n == 0 and channels // n >= _FEWEST_COLUMNS]
+    layout: Literal["channels-first", "channels-last"] = "channels-first" if is_first else "channels-last"
+    return (fitting[0], channels // fitting[0], layout, cells) if fitting else None
+
+
+def _are_cells(sizes: Sequence[int], image_wh: tuple[int, int] | None) -> bool:
+    """Whether rows and columns can be those of a stride. Of a picture of unknown size any can."""
+    if image_wh is None:
+        return True
+    return any(cells_wh(image_wh, stride) == (sizes[1], sizes[0]) for stride in _STRIDES)
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:

@@ -6,7 +6,15 @@ double precision. One module a family, with its cases; this has them all.
 
 from __future__ import annotations
 
-from tests.heads import literal_boxes, literal_caffe, literal_darknet, literal_grids, literal_yolo
+from tests.heads import (
+    literal_anchors,
+    literal_boxes,
+    literal_caffe,
+    literal_darknet,
+    literal_grid,
+    literal_grids,
+    literal_yolo,
+)
 from tests.heads.literal import Case, Found, Outputs, Row, candidates, cells, corners
 
 __all__ = ["CASES", "Case", "Found", "Outputs", "Row", "candidates", "cells", "corners"]
@@ -17,4 +25,6 @@ CASES = (
     *literal_darknet.CASES,
     *literal_boxes.CASES,
     *literal_caffe.CASES,
+    *literal_grid.CASES,
+    *literal_anchors.CASES,
 )

@@ -134,6 +134,7 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     for name, array in outputs.items():
         others = {other: outputs[other] for other in outputs if other != name}
         leads = case.type in ("fastestdet", "yolov8", "yolo", "region", "detection", "detectnet")
+        leads = leads or case.params.get("layout") == "channels-first"
         columns = 0 if leads and "transposed" not in case.params else -1
         for wrong in (
             array[None],
@@ -149,7 +150,11 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES if case.type in ("yolox", "nanodet", "fastestdet", "yunet") or "raw" in case.id],
+    [
+        case
+        for case in CASES
+        if case.type in ("yolox", "nanodet", "fastestdet", "yunet", "grid") or "raw" in case.id
+    ],
     ids=lambda case: case.id,
 )
 def test_another_blob_size_is_a_head_error(case: Case) -> None:
