@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -69,7 +70,7 @@ _STRIDES = (4, 8, 16, 32, 64, 128)
 _SLACK = 1e-3
 
 
-class Layer(HeadParams, frozen=True, omit_defaults=True):
+class Layer(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     """The map of one stride.
 
     output: its name. anchors: (width, height) of those that it uses. scale_x_y: how far a center can leave
@@ -82,7 +83,7 @@ class Layer(HeadParams, frozen=True, omit_defaults=True):
     stride: PositiveInt | None = None
 
 
-class Params(HeadParams, frozen=True, omit_defaults=True):
+class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     """layers: in the network's order. classes: how many; None: as many as the outputs have room for.
 
     layout: where a map (of A anchors, with C columns each) has its columns: "channels-first" (A * C, H, W) or
@@ -122,18 +123,6 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
     def fewest_columns(self) -> int:
         """Of an anchor: those of all roles, and of one class where their number is not stated."""
         return self.coords + 1 + self.keypoints * self.keypoint_values + (self.classes or 1)
-
-    def places(self, width: int) -> dict[str, slice]:
-        """The columns of each role, of `width`."""
-        points = self.keypoints * self.keypoint_values
-        sizes = {"box": self.coords, "objectness": 1, "keypoints": points}
-        sizes["classes"] = width - self.coords - 1 - points
-        places: dict[str, slice] = {}
-        start = 0
-        for role in self.columns:
-            places[role] = slice(start, start + sizes[role])
-            start += sizes[role]
-        return places
 
 
 def draft(facts: ModelFacts) -> Params:
@@ -199,7 +188,7 @@ def _are_cells(sizes: Sequence[int], image_wh: tuple[int, int] | None) -> bool:
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.DetectionHead`."""
     parts = [_decode_layer(outputs, layer, params, query) for layer in params.layers]
-    columns = join(parts, query.max_candidates)
+    columns = parts[0] if len(parts) == 1 else join(parts, query.max_candidates)
     confidence, class_id, box = columns[:3]
     keypoints = columns[3] if params.keypoints else None
     return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints)
@@ -210,7 +199,7 @@ def _decode_layer(
 ) -> tuple[NDArray[Any], ...]:
     """Confidence, class, box (center and size), and keypoints of one layer's candidates."""
     grid = _Map(outputs, layer, params, query.blob_wh)
-    places = params.places(grid.values.shape[2])
+    places = _places(params, grid.values.shape[2])
     squash = np.asarray if params.activated else sigmoid
     objectness_at, classes_at = places["objectness"].start, places["classes"]
     anchor, cell = np.nonzero(_likely(grid.values[:, :, objectness_at], params, query))
@@ -227,9 +216,11 @@ def _decode_layer(
     box_at = places["box"].start
     box = pred[index, box_at : box_at + 4]
     corner, anchor_wh = grid.corners(cell), grid.sizes(anchor)
-    scale = np.float32(layer.scale_x_y)
     with np.errstate(over="ignore", invalid="ignore"):
-        center = (corner + scale * squash(box[:, :2]) - (scale - 1) / 2) * grid.cell_wh
+        inside = squash(box[:, :2])
+        if layer.scale_x_y != 1:
+            inside = np.float32(layer.scale_x_y) * inside - np.float32((layer.scale_x_y - 1) / 2)
+        center = (corner + inside) * grid.cell_wh
         growth = (2 * squash(box[:, 2:])) ** 2 if params.size == "square" else np.exp(box[:, 2:])
         size = growth * anchor_wh
         columns: list[NDArray[Any]] = [confidence, class_id, np.concatenate([center, size], axis=1)]
@@ -237,6 +228,28 @@ def _decode_layer(
             values = pred[index, places["keypoints"]]
             columns.append(_keypoints(values, corner, anchor_wh, grid.cell_wh, params))
     return tuple(columns)
+
+
+@lru_cache(maxsize=64)
+def _places(params: Params, width: int) -> Mapping[str, slice]:
+    """The columns of each role, of `width`."""
+    points = params.keypoints * params.keypoint_values
+    sizes = {"box": params.coords, "objectness": 1, "keypoints": points}
+    sizes["classes"] = width - params.coords - 1 - points
+    places: dict[str, slice] = {}
+    start = 0
+    for role in params.columns:
+        places[role] = slice(start, start + sizes[role])
+        start += sizes[role]
+    return places
+
+
+@lru_cache(maxsize=64)
+def _sizes(layer: Layer, cell_wh: tuple[float, float] | None) -> FloatArray:
+    """Anchors, float32 (anchors, 2), pixels. cell_wh: what they are multiplied by."""
+    anchors = np.array(layer.anchors, np.float32) * np.array(cell_wh or 1, np.float32)
+    anchors.flags.writeable = False
+    return anchors
 
 
 def _likely(objectness: FloatArray, params: Params, query: Query) -> NDArray[np.bool_]:
@@ -300,12 +313,11 @@ class _Map:
             rows, columns = raw.shape[1:3]
             self.values = raw.reshape(count, rows * columns, -1)
         self._columns = columns
-        self._anchors = np.array(layer.anchors, np.float32)
-        self.cell_wh = np.divide(blob_wh, (max(columns, 1), max(rows, 1)), dtype=np.float32)
-        if layer.stride:
-            self.cell_wh = np.full(2, layer.stride, np.float32)
-        if params.unit == "cells":
-            self._anchors = self._anchors * self.cell_wh
+        cell_wh = (
+            (layer.stride,) * 2 if layer.stride else (blob_wh[0] / max(columns, 1), blob_wh[1] / max(rows, 1))
+        )
+        self.cell_wh = np.array(cell_wh, np.float32)
+        self._anchors = _sizes(layer, cell_wh if params.unit == "cells" else None)
 
     @staticmethod
     def _apart(raw: FloatArray, axis: int | None, count: int, name: str) -> FloatArray:
