@@ -34,6 +34,8 @@ TASK = "detect"
 
 # One output of all maps joined, or one a map.
 Names = str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+_NEVER = np.float32(-np.inf)
+
 Code = Literal["center-size", "linear", "corner", "corner-size", "corner-pixels", "sides"]
 
 
@@ -279,11 +281,11 @@ def _of_group(outputs: Mapping[str, FloatArray], group: _Group, query: Query) ->
                 f"{TYPE} head: output {params.keypoints!r} expected x and y of each keypoint, got "
                 f"{points.columns} columns: the card's head or its parameters do not fit this model"
             )
-    high = _is_high(table, group) if params.min_height else None
-    index, class_id, confidence = _selected(scores, high, params, query)
-    raw = table.rows(index)
-    offset = raw if params.shared else _of_class(raw, class_id, params)
     with np.errstate(over="ignore", invalid="ignore"):
+        high = _is_high(table, group) if params.min_height else None
+        index, class_id, confidence = _selected(scores, high, params, query)
+        raw = table.rows(index)
+        offset = raw if params.shared else _of_class(raw, class_id, params)
         xyxy = _to_xyxy(offset[:, :4] if has_points else offset, index, group)
         if points is None:
             return confidence, class_id, xyxy
@@ -297,7 +299,7 @@ def _selected(scores: _Table, high: NDArray[np.bool_] | None, params: Params, qu
     step = len(scores.sets)
     for number, part in enumerate(scores.sets):
         if high is not None:
-            part = np.where(high[number::step], part.T, np.float32(-np.inf)).T
+            part = np.where(high[number::step], part.T, _NEVER).T
         index, class_id, confidence = select(query, part, logits=params.logits, background=params.background)
         if step == 1:
             return index, class_id, confidence
@@ -318,16 +320,16 @@ def _score_columns(params: Params) -> Axis:
 def _is_high(table: _Table, group: _Group) -> NDArray[np.bool_]:
     """Which boxes are as high as they have to be, bool (n,)."""
     is_yx = group.params.axes == "yx"
-    low, high = (table.column(0 if is_yx else 1), table.column(2 if is_yx else 3))
-    with np.errstate(over="ignore", invalid="ignore"):
-        if group.params.code in ("center-size", "linear"):
-            growth = _growth(high * group.variances[3], group.params)
-            return np.asarray(growth * group.cxcywh[:, 3] >= group.params.min_height)
-        if group.scale is not None:
-            low, high = low * group.scale[..., 1], high * group.scale[..., 3]
-        if group.params.code in ("corner", "corner-size"):
-            low, high = low + group.start[:, 1], high + group.start[:, 3]
-        return np.asarray(high - low >= group.params.min_height)
+    low, high = table.column(0 if is_yx else 1), table.column(2 if is_yx else 3)
+    if group.params.code in ("center-size", "linear"):
+        growth = _growth(high * group.variances[3], group.params)
+        return np.asarray(growth * group.cxcywh[:, 3] >= group.params.min_height)
+    if group.scale is not None:
+        low, high = low * group.scale[..., 1], high * group.scale[..., 3]
+    if group.params.code in ("corner", "corner-size"):
+        low, high = low + group.start[:, 1], high + group.start[:, 3]
+    is_high: NDArray[np.bool_] = high - low >= group.params.min_height
+    return is_high
 
 
 def _of_class(raw: FloatArray, class_id: IntArray, params: Params) -> FloatArray:
