@@ -168,7 +168,10 @@ def literal(priors: Priors, stored: str) -> Any:
                         (prior[0] + x * variance * prior[2], prior[1] + y * variance * prior[3], 1.0)
                         for x, y in zip(offset[::2], offset[1::2], strict=True)
                     ]
-                found.append(Row(probabilities(scores, params), decoded(prior, box[:4], params), points))
+                xyxy = decoded(prior, box[:4], params)
+                chances = probabilities(scores, params)
+                is_low = xyxy[3] - xyxy[1] < params.get("min_height", 0)
+                found.append(Row([-1.0] * len(chances) if is_low else chances, xyxy, points))
         return found
 
     return rows
@@ -281,6 +284,16 @@ CASES = (
     case("retinanet-joined", retinanet, JOINED, boxes="box", scores="cls", **_PLAIN, priors=_RETINANET),
     case("efficientdet", efficientdet, FIRST, **_TWO, **_PLAIN, priors=_EFFICIENTDET, axes="yx"),
     case("efficientdet-last", efficientdet, LAST, **_TWO, **_PLAIN, priors=_EFFICIENTDET, axes="yx"),
+    case(
+        "efficientdet-min-height",
+        efficientdet,
+        FIRST,
+        **_TWO,
+        **_PLAIN,
+        priors=_EFFICIENTDET,
+        axes="yx",
+        min_height=40.0,
+    ),
     case(
         "blazeface",
         blazeface,
