@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
@@ -30,6 +30,55 @@ if TYPE_CHECKING:
 __all__ = ["CARD_SUFFIX", "Loaded", "announce", "check_read", "compile", "load", "load_with", "resolve"]
 
 PathLike = os.PathLike[str]
+
+if TYPE_CHECKING:
+    from typing import Literal, TypedDict
+
+    from typing_extensions import Unpack
+
+    from edgecv.types import Classification, Detections
+
+    class _Common(TypedDict, total=False):
+        """What `load` takes whatever the task."""
+
+        backend: str | None
+        device: str | None
+        threads: int | None
+        precision: str | None
+        weights: str | PathLike | None
+        labels: str | PathLike | None
+        mean: str | PathLike | Sequence[float] | None
+        cache: bool
+        imgsz: int | Sequence[int] | None
+        warmup: bool
+        pool: Pool | None
+
+    class _Detecting(_Common, total=False):
+        conf: float | Sequence[float] | None
+        iou: float | None
+        max_det: int | None
+        classes: Sequence[int | str] | None
+        multi_label: bool
+        agnostic: bool | None
+
+    class _Classifying(_Common, total=False):
+        top: int | None
+
+
+@overload
+def load(
+    model: str | PathLike | Loaded, *, task: Literal["detect"], **options: Unpack[_Detecting]
+) -> Pipeline[Detections]: ...
+
+
+@overload
+def load(
+    model: str | PathLike | Loaded, *, task: Literal["classify"], **options: Unpack[_Classifying]
+) -> Pipeline[Classification]: ...
+
+
+@overload
+def load(model: str | PathLike | Loaded, *, task: str | None = None, **options: Any) -> Pipeline[Any]: ...
 
 
 def load(
@@ -59,7 +108,8 @@ def load(
 
     settings: of the task; None takes the card's, or a default. Of detectors: conf, iou, max_det; conf may be
     one per class; classes: ids or names to keep; multi_label: every class of a cell over conf is a candidate,
-    as evaluation counts. Of classifiers: top: how many classes a result lists, by default 5.
+    as evaluation counts; agnostic: boxes of other classes are duplicates too. Of classifiers: top: how many
+    classes a result lists, by default 5.
 
     Raises an EdgeCVError: nothing runs other than as asked for.
     """

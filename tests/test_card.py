@@ -84,7 +84,7 @@ def test_every_field_is_read() -> None:
     assert (spec.mean, spec.std) == ((1, 2, 3), (4, 5, 6))
     assert spec.pad_values == (1, 2, 3)
     assert card.head is not None
-    assert card.head.type == "yolov8"
+    assert card.head.type == "boxes"
     assert card.thresholds.conf == (0.3, 0.4)
     assert card.golden is not None
     assert card.golden.file.path == "golden.npz"
@@ -288,7 +288,7 @@ WRONG = {
     "unknown head": ("head.type", "crystal-ball", "crystal-ball"),
     "unknown head field": ("head.flavor", 1, "flavor"),
     "no head": ("head", None, "head"),
-    "head of another task": ("task", "classify", "yolov8 does not classify, which `task` says"),
+    "head of another task": ("task", "classify", "boxes does not classify, which `task` says"),
     "head is a list": ("head", [1], "head"),
     "bad sha": ("files.0.sha256", "xyz", "sha256"),
     "absolute path": ("files.0.path", "/etc/passwd", "/etc/passwd"),

@@ -46,7 +46,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     N are the priors; or the map of its cells, A priors a cell. layout: of such maps: "channels-first"
     (A * C, H, W) or "channels-last" (H, W, A * C). keypoints: None for none; where it is `boxes`, they stand
     behind the four numbers of the box.
-    priors: of each map; none: boxes are x1, y1, x2, y2 as parts of the blob's width and height.
+    priors: of each map.
     logits: whether scores still need a sigmoid, or a "softmax" of their row. background: which of the scores
     is the background's; it is dropped, and classes count without it. classes: how many there are without it,
     for outputs that do not show it.
@@ -56,10 +56,10 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     * 4). min_height: lower boxes are dropped, pixels of the blob.
     """
 
+    priors: Annotated[Maps, msgspec.Meta(min_length=1)]
     boxes: Names = "boxes"
     scores: Names = "scores"
     keypoints: Names | None = None
-    priors: Maps = ()
     layout: Literal["channels-first", "channels-last"] = "channels-first"
     logits: Logits = False
     background: Background = None
@@ -82,10 +82,6 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
         for name, number in counts.items():
             if number != len(self.priors):
                 raise ValueError(f"`{name}` has {number} names for {len(self.priors)} maps of `priors`")
-        if not self.priors and (self.keypoints is not None or self.min_height or self.code != "center-size"):
-            raise ValueError(
-                "`priors` is missing: `code`, `keypoints` and `min_height` are of boxes from priors"
-            )
         if not self.shared and (self.keypoints is not None or self.min_height):
             raise ValueError("`shared` is false: `keypoints` and `min_height` are of one box for all classes")
 
@@ -140,25 +136,10 @@ def _has_points(spec: TensorSpec) -> bool:
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.DetectionHead`."""
-    if not params.priors:
-        return _of_decoded(outputs, params, query)
     parts = [_of_group(outputs, group, query) for group in _groups(params, query.blob_wh)]
     columns = parts[0] if len(parts) == 1 else join(parts, query.max_candidates)
     confidence, class_id, xyxy = columns[:3]
     return Candidates(xyxy, confidence, class_id, columns[3] if len(columns) > 3 else None)
-
-
-def _of_decoded(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
-    """Without priors: boxes as parts of the blob."""
-    assert isinstance(params.scores, str)
-    assert isinstance(params.boxes, str)
-    scores = take(outputs, params.scores, (None, _score_columns(params)), TYPE)
-    sets = 1 if params.shared else scores.shape[1]
-    raw = take(outputs, params.boxes, (len(scores), 4 * sets), TYPE)
-    index, class_id, confidence = select(query, scores, logits=params.logits, background=params.background)
-    box = raw[index] if params.shared else _of_class(raw[index], class_id, params)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return Candidates(box * np.array(query.blob_wh * 2, np.float32), confidence, class_id)
 
 
 class _Table:

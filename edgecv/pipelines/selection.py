@@ -51,7 +51,8 @@ def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]
     assert settings.max_det is not None
     if not found.needs_nms:
         return np.argsort(-found.confidence, kind="stable")[: settings.max_det]
-    return boxes.nms(found.xyxy, found.confidence, found.class_id, iou=settings.iou, max_det=settings.max_det)
+    class_id = None if settings.agnostic else found.class_id
+    return boxes.nms(found.xyxy, found.confidence, class_id, iou=settings.iou, max_det=settings.max_det)
 
 
 def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str, ...]) -> Detections:

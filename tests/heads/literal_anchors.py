@@ -170,7 +170,7 @@ def literal(priors: Priors, stored: str) -> Any:
                     ]
                 xyxy = decoded(prior, box[:4], params)
                 chances = probabilities(scores, params)
-                is_low = xyxy[3] - xyxy[1] < params.get("min_height", 0)
+                is_low = xyxy[3] - xyxy[1] < params.get("min_height", -math.inf)
                 found.append(Row([-1.0] * len(chances) if is_low else chances, xyxy, points))
         return found
 

@@ -13,6 +13,7 @@ from tests.heads import (
     literal_darknet,
     literal_grid,
     literal_grids,
+    literal_tables,
     literal_yolo,
 )
 from tests.heads.literal import Case, Found, Outputs, Row, candidates, cells, corners
@@ -21,6 +22,7 @@ __all__ = ["CASES", "Case", "Found", "Outputs", "Row", "candidates", "cells", "c
 
 CASES = (
     *literal_yolo.CASES,
+    *literal_tables.CASES,
     *literal_grids.CASES,
     *literal_darknet.CASES,
     *literal_boxes.CASES,

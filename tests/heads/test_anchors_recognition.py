@@ -263,7 +263,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "anchors", "boxes": ["a", "b"], "priors": [{"stride": 8, "sizes": [1]}]},
         "`boxes` has 2 names for 1 maps of `priors`",
     ),
-    "anchors-no-priors": ({"type": "anchors", "code": "linear"}, "`priors` is missing"),
+    "anchors-no-priors": ({"type": "anchors", "priors": []}, r"length >= 1 - at `head\.priors`"),
+    "ssd-decoded-boxes-of-each-class": ({"type": "ssd", "shared": False}, "no `priors`: boxes of each class"),
     "anchors-keypoints-of-each-class": (
         {"type": "anchors", "shared": False, "keypoints": "k", "priors": [{"stride": 8, "sizes": [1]}]},
         "`shared` is false",
@@ -273,7 +274,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "expected `stride`, `cells_wh` or both",
     ),
     "anchors-variances": (
-        {"type": "anchors", "variances": [1]},
+        {"type": "anchors", "variances": [1], "priors": [{"stride": 8, "sizes": [1]}]},
         "`variances` has 1 entries: expected 2 or 4",
     ),
 }

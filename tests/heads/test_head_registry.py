@@ -30,9 +30,9 @@ def test_every_head_is_listed_under_its_type() -> None:
 
 
 WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
-    "no-type": ({}, r"head\.type: expected one of yolox, .*classify, got None"),
-    "type-is-a-number": ({"type": 5}, r"head\.type: expected one of yolox, .*got 5"),
-    "unknown-type": ({"type": "yolo99"}, r"head\.type: unknown head 'yolo99'; known: yolox, .*classify"),
+    "no-type": ({}, r"head\.type: expected one of boxes, .*classify, got None"),
+    "type-is-a-number": ({"type": 5}, r"head\.type: expected one of boxes, .*got 5"),
+    "unknown-type": ({"type": "yolo99"}, r"head\.type: unknown head 'yolo99'; known: boxes, .*classify"),
     "unknown-field": (
         {"type": "yolox", "stridez": [8]},
         r"head \(yolox\): Object contains unknown field `stridez`; fields of yolox: output, strides",
@@ -40,6 +40,56 @@ WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-element": ({"type": "yolox", "strides": [8, "16"]}, r"got `str` - at `head\.strides\[1\]`"),
     "zero-stride": ({"type": "yolox", "strides": [0]}, r">= 1 - at `head\.strides\[0\]`"),
     "no-strides": ({"type": "yolox", "strides": []}, r"length >= 1 - at `head\.strides`"),
+    "boxes-neither": ({"type": "boxes"}, r"expected either `output`, or `boxes` and `scores`"),
+    "boxes-both": ({"type": "boxes", "output": "a", "scores": "b"}, r"`scores` is beside `output`"),
+    "boxes-no-box": (
+        {"type": "boxes", "output": "a", "columns": ["classes"]},
+        r"`columns` has no box: classes",
+    ),
+    "boxes-twice": ({"type": "boxes", "output": "a", "columns": ["box", "box"]}, r"`columns` has box twice"),
+    "boxes-role": ({"type": "boxes", "output": "a", "columns": ["box", "color"]}, r"`head\.columns\[1\]`"),
+    "boxes-keypoints": (
+        {"type": "boxes", "output": "a", "columns": ["box", "classes", "keypoints"]},
+        r"`keypoints` is missing",
+    ),
+    "boxes-masks": (
+        {"type": "boxes", "output": "a", "columns": ["box", "classes", "masks"], "masks": 3},
+        r"`masks`, the number of coefficients, and `prototypes`",
+    ),
+    "boxes-no-strides": ({"type": "boxes", "output": "a", "format": "ltrb"}, r"`strides` are those"),
+    "boxes-strides": ({"type": "boxes", "output": "a", "unit": "strides"}, r"`unit` strides is of"),
+    "boxes-angle": (
+        {"type": "boxes", "output": "a", "columns": ["box", "classes", "angle"], "format": "xyxy"},
+        r"an angle turns boxes of `format` cxcywh, and it is xyxy",
+    ),
+    "rows-neither": ({"type": "rows"}, r"expected either `output` or `boxes`"),
+    "rows-both": ({"type": "rows", "output": "a", "boxes": "b"}, r"expected either `output` or `boxes`"),
+    "rows-no-box": (
+        {"type": "rows", "output": "a", "columns": ["x1", "y1", "cx", "confidence"]},
+        r"`columns` has no box",
+    ),
+    "rows-twice": (
+        {"type": "rows", "output": "a", "columns": ["x1", "y1", "x2", "y2", "x1", "confidence"]},
+        r"`columns` has x1 twice",
+    ),
+    "rows-scores": ({"type": "rows", "output": "a", "scores": "b"}, r"has confidence, and the output b too"),
+    "rows-no-scores": ({"type": "rows", "boxes": "a"}, r"confidences are missing"),
+    "rows-format": ({"type": "rows", "output": "a", "format": "yxyx"}, r"`format` is that of `boxes`"),
+    "rows-prototypes": ({"type": "rows", "output": "a", "prototypes": "b"}, r"go together"),
+    "rows-angle": (
+        {"type": "rows", "output": "a", "columns": ["x1", "y1", "x2", "y2", "confidence", "angle"]},
+        r"an angle turns boxes of the columns cx, cy, w, h",
+    ),
+    "rows-wide": (
+        {
+            "type": "rows",
+            "output": "a",
+            "columns": ["x1", "y1", "x2", "y2", "confidence", "keypoints", "masks"],
+            "prototypes": "b",
+        },
+        r"`columns` has keypoints and masks",
+    ),
+    "queries-neither": ({"type": "queries", "boxes": "a"}, r"expected either `output`, or `boxes` and"),
     "number-for-a-name": ({"type": "yolov8", "output": 0}, r"got `int` - at `head\.output`"),
     "text-for-a-flag": ({"type": "ssd", "background": "yes"}, r"got `str` - at `head\.background`"),
     "missing-field": ({"type": "fastestdet"}, r"missing required field `output`"),
@@ -99,7 +149,7 @@ def test_wrong_cards_name_the_field(card: dict[str, Any], message: str) -> None:
 
 def test_get_names_the_known_heads() -> None:
     assert heads.get("yolox") is heads.HEADS["yolox"]
-    with pytest.raises(CardError, match=r"unknown head 'x'; known: yolox, "):
+    with pytest.raises(CardError, match=r"unknown head 'x'; known: boxes, "):
         heads.get("x")
 
 

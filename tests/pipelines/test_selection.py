@@ -7,6 +7,7 @@ import pytest
 
 from edgecv.errors import HeadError
 from edgecv.pipelines import selection
+from edgecv.pipelines.detector import DetectorSettings
 from edgecv.types import Candidates
 
 
@@ -47,3 +48,11 @@ def test_what_a_network_can_give(confidence: list[float], output: np.ndarray) ->
 def test_what_it_cannot(confidence: list[float], output: np.ndarray, message: str) -> None:
     with pytest.raises(HeadError, match=message):
         selection.check(found(*confidence), {"out": output}, "boxes")
+
+
+@pytest.mark.parametrize(("agnostic", "kept"), [(False, [0, 1]), (True, [0])], ids=["per-class", "agnostic"])
+def test_duplicates_of_other_classes(agnostic: bool, kept: list[int]) -> None:
+    box = np.array([[0, 0, 9, 9]] * 2, np.float32)
+    twins = Candidates(box, np.array([0.9, 0.8], np.float32), np.array([0, 1], np.int32))
+    settings = DetectorSettings(conf=0.1, iou=0.5, max_det=9, agnostic=agnostic)
+    assert selection.suppress(twins, settings).tolist() == kept
