@@ -14,6 +14,7 @@ A keypoint is c + d v s. Priors are made as `priors.PriorMap` states.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -33,17 +34,19 @@ TASK = "detect"
 
 # One output of all maps joined, or one a map.
 Names = str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+_NEVER = np.float32(-np.inf)
+
 Code = Literal["center-size", "linear", "corner", "corner-size", "corner-pixels", "sides"]
 
 
-class Params(HeadParams, frozen=True, omit_defaults=True):
+class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     """boxes, scores, keypoints: of each the name of one output, or a name a map.
 
     An output is a table, (N, 4) boxes, (N, classes) scores, (N, 2 k) keypoints, in one axis or in two, where
     N are the priors; or the map of its cells, A priors a cell. layout: of such maps: "channels-first"
     (A * C, H, W) or "channels-last" (H, W, A * C). keypoints: None for none; where it is `boxes`, they stand
     behind the four numbers of the box.
-    priors: of each map; none: boxes are x1, y1, x2, y2 as parts of the blob's width and height.
+    priors: of each map.
     logits: whether scores still need a sigmoid, or a "softmax" of their row. background: which of the scores
     is the background's; it is dropped, and classes count without it. classes: how many there are without it,
     for outputs that do not show it.
@@ -53,10 +56,10 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
     * 4). min_height: lower boxes are dropped, pixels of the blob.
     """
 
+    priors: Annotated[Maps, msgspec.Meta(min_length=1)]
     boxes: Names = "boxes"
     scores: Names = "scores"
     keypoints: Names | None = None
-    priors: Maps = ()
     layout: Literal["channels-first", "channels-last"] = "channels-first"
     logits: Logits = False
     background: Background = None
@@ -79,10 +82,6 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
         for name, number in counts.items():
             if number != len(self.priors):
                 raise ValueError(f"`{name}` has {number} names for {len(self.priors)} maps of `priors`")
-        if not self.priors and (self.keypoints is not None or self.min_height or self.code != "center-size"):
-            raise ValueError(
-                "`priors` is missing: `code`, `keypoints` and `min_height` are of boxes from priors"
-            )
         if not self.shared and (self.keypoints is not None or self.min_height):
             raise ValueError("`shared` is false: `keypoints` and `min_height` are of one box for all classes")
 
@@ -137,29 +136,10 @@ def _has_points(spec: TensorSpec) -> bool:
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.DetectionHead`."""
-    if not params.priors:
-        return _of_decoded(outputs, params, query)
-    priors = priors_of(params.priors, query.blob_wh)
-    names = (params.boxes, params.scores, params.keypoints)
-    is_apart = any(isinstance(each, tuple) for each in names)
-    numbers = range(len(params.priors)) if is_apart else [None]
-    parts = [_of_group(_Group(outputs, params, priors, query.blob_wh, number), query) for number in numbers]
+    parts = [_of_group(outputs, group, query) for group in _groups(params, query.blob_wh)]
     columns = parts[0] if len(parts) == 1 else join(parts, query.max_candidates)
     confidence, class_id, xyxy = columns[:3]
     return Candidates(xyxy, confidence, class_id, columns[3] if len(columns) > 3 else None)
-
-
-def _of_decoded(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
-    """Without priors: boxes as parts of the blob."""
-    assert isinstance(params.scores, str)
-    assert isinstance(params.boxes, str)
-    scores = take(outputs, params.scores, (None, _score_columns(params)), TYPE)
-    sets = 1 if params.shared else scores.shape[1]
-    raw = take(outputs, params.boxes, (len(scores), 4 * sets), TYPE)
-    index, class_id, confidence = select(query, scores, logits=params.logits, background=params.background)
-    box = raw[index] if params.shared else _of_class(raw[index], class_id, params)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return Candidates(box * np.array(query.blob_wh * 2, np.float32), confidence, class_id)
 
 
 class _Table:
@@ -184,59 +164,58 @@ class _Table:
             picked[here] = table[cell[here]]
         return picked
 
+    def column(self, number: int) -> FloatArray:
+        """float32 (n,), of all priors."""
+        if len(self.sets) == 1:
+            return self.sets[0][:, number]
+        return np.stack([table[:, number] for table in self.sets], axis=1).reshape(-1)
+
 
 class _Group:
     """Maps that are read together: all of them, or one where outputs have names of their own for each.
 
-    cxcywh: float32 (n, 4), their priors.
+    cxcywh: float32 (n, 4), their priors. variances: float32 (4,). Of codes of corners, a corner is start +
+    offset * scale, float32 (n, 4) and (4,) or (n, 4); scale is None where it is 1.
     """
 
-    def __init__(
-        self,
-        outputs: Mapping[str, FloatArray],
-        params: Params,
-        priors: Priors,
-        blob_wh: tuple[int, int],
-        number: int | None,
-    ) -> None:
+    def __init__(self, params: Params, priors: Priors, blob_wh: tuple[int, int], number: int | None) -> None:
         self.params = params
-        self.blob_wh = blob_wh
-        self._outputs = outputs
         self._number = number or 0
         self._total = len(priors.cxcywh)
         self._start, self._stop = 0, self._total
         if number is not None:
             self._start = sum(priors.counts[:number])
             self._stop = self._start + priors.counts[number]
-        self.cxcywh = priors.cxcywh if number is None else priors.cxcywh[self._start : self._stop]
+        self.cxcywh = priors.cxcywh[self._start : self._stop]
         # Of one map alone an output may be the map.
         self._is_one = number is not None or len(params.priors) == 1
         self._per_cell = priors.per_cell[self._number]
         self._cells = params.priors[self._number].cells(blob_wh)
+        variances = params.variances
+        self.variances = np.array(variances if len(variances) == 4 else np.repeat(variances, 2), np.float32)
+        self.start, self.scale = _corners_of(self.cxcywh, params.code, self.variances, blob_wh)
 
-    def table(self, names: Names, columns: Axis) -> _Table:
+    def table(self, outputs: Mapping[str, FloatArray], names: Names, columns: Axis) -> _Table:
         """The rows of these maps. columns: how many a row has. Raises HeadError for what does not fit."""
         is_joined = isinstance(names, str)
         name = names if isinstance(names, str) else names[self._number]
         count = self._total if is_joined else self._stop - self._start
-        given = self._outputs.get(name)
-        is_map = given is not None and given.ndim == 3
-        if is_map and self._is_one and count == len(self.cxcywh):
-            return self._of_map(name, columns)
-        outputs = self._outputs
-        if given is not None and given.ndim == 1 and given.size and given.size % count == 0:
-            outputs = {name: given.reshape(count, -1)}
+        given = outputs.get(name)
+        if given is not None:
+            if given.ndim == 3 and self._is_one and count == len(self.cxcywh):
+                return self._of_map(outputs, name, columns)
+            if given.ndim == 1 and given.size and given.size % count == 0:
+                outputs = {name: given.reshape(count, -1)}
         rows = take(outputs, name, (count, columns), TYPE)
         return _Table([rows if count == len(self.cxcywh) else rows[self._start : self._stop]])
 
-    def _of_map(self, name: str, columns: Axis) -> _Table:
+    def _of_map(self, outputs: Mapping[str, FloatArray], name: str, columns: Axis) -> _Table:
         each, (width, height) = self._per_cell, self._cells
         channels: Axis = each * columns if isinstance(columns, int) else None
         if isinstance(columns, AtLeast):
             channels = AtLeast(each * columns.size)
         is_last = self.params.layout == "channels-last"
-        shape = (height, width, channels) if is_last else (channels, height, width)
-        raw = take(self._outputs, name, shape, TYPE)
+        raw = take(outputs, name, (height, width, channels) if is_last else (channels, height, width), TYPE)
         if raw.shape[2 if is_last else 0] % each:
             raise HeadError(
                 f"{TYPE} head: output {name!r} expected channels that {each} priors share alike, got "
@@ -247,26 +226,52 @@ class _Group:
         return _Table([part.T for part in raw.reshape(each, -1, height * width)])
 
 
-def _of_group(group: _Group, query: Query) -> tuple[NDArray[Any], ...]:
+@lru_cache(maxsize=16)
+def _groups(params: Params, blob_wh: tuple[int, int]) -> tuple[_Group, ...]:
+    priors = priors_of(params.priors, blob_wh)
+    names = (params.boxes, params.scores, params.keypoints)
+    is_apart = any(isinstance(each, tuple) for each in names)
+    numbers = range(len(params.priors)) if is_apart else [None]
+    return tuple(_Group(params, priors, blob_wh, number) for number in numbers)
+
+
+def _corners_of(
+    cxcywh: FloatArray, code: Code, variances: FloatArray, blob_wh: tuple[int, int]
+) -> tuple[FloatArray, FloatArray | None]:
+    """Where offsets of corners start, and what they are multiplied by."""
+    if code == "corner":
+        return boxes.cxcywh_to_xyxy(cxcywh), variances * np.array(blob_wh * 2, np.float32)
+    if code == "corner-size":
+        return boxes.cxcywh_to_xyxy(cxcywh), variances * cxcywh[:, [2, 3, 2, 3]]
+    scale = variances * np.array((-1, -1, 1, 1), np.float32) if code == "sides" else variances
+    return cxcywh[:, [0, 1, 0, 1]], None if (scale == 1).all() else scale
+
+
+def _of_group(outputs: Mapping[str, FloatArray], group: _Group, query: Query) -> tuple[NDArray[Any], ...]:
     """Confidence, class, corners, and keypoints where there are some, of the candidates of some maps."""
     params = group.params
-    scores = group.table(params.scores, _score_columns(params))
+    scores = group.table(outputs, params.scores, _score_columns(params))
     has_points = params.keypoints == params.boxes
     sets = 1 if params.shared else scores.columns
-    table = group.table(params.boxes, AtLeast(6) if has_points else 4 * sets)
+    table = group.table(outputs, params.boxes, AtLeast(6) if has_points else 4 * sets)
     points = table if has_points else None
-    if params.keypoints is not None and not has_points:
-        points = group.table(params.keypoints, AtLeast(2))
-    high = _is_high(table, group) if params.min_height else None
-    index, class_id, confidence = _selected(scores, high, params, query)
-    raw, prior = table.rows(index), group.cxcywh[index]
-    offset = raw if params.shared else _of_class(raw, class_id, params)
+    if params.keypoints is not None:
+        points = points or group.table(outputs, params.keypoints, AtLeast(2))
+        if points.columns % 2:
+            raise HeadError(
+                f"{TYPE} head: output {params.keypoints!r} expected x and y of each keypoint, got "
+                f"{points.columns} columns: the card's head or its parameters do not fit this model"
+            )
     with np.errstate(over="ignore", invalid="ignore"):
-        xyxy = _from_priors(offset[:, :4], prior, params, group.blob_wh)
+        high = _is_high(table, group) if params.min_height else None
+        index, class_id, confidence = _selected(scores, high, params, query)
+        raw = table.rows(index)
+        offset = raw if params.shared else _of_class(raw, class_id, params)
+        xyxy = _to_xyxy(offset[:, :4] if has_points else offset, index, group)
         if points is None:
             return confidence, class_id, xyxy
         values = raw[:, 4:] if has_points else points.rows(index)
-        return confidence, class_id, xyxy, _keypoints(values, prior, params)
+        return confidence, class_id, xyxy, _keypoints(values, index, group)
 
 
 def _selected(scores: _Table, high: NDArray[np.bool_] | None, params: Params, query: Query) -> Selected:
@@ -275,11 +280,11 @@ def _selected(scores: _Table, high: NDArray[np.bool_] | None, params: Params, qu
     step = len(scores.sets)
     for number, part in enumerate(scores.sets):
         if high is not None:
-            part = np.where(high[number::step, None], part, np.float32(-np.inf))
+            part = np.where(high[number::step], part.T, _NEVER).T
         index, class_id, confidence = select(query, part, logits=params.logits, background=params.background)
-        found.append((index * step + number if step > 1 else index, class_id, confidence))
-    if step == 1:
-        return found[0]
+        if step == 1:
+            return index, class_id, confidence
+        found.append((index * step + number, class_id, confidence))
     index, class_id, confidence = (np.concatenate(column) for column in zip(*found, strict=True))
     best = np.arange(len(index))
     if len(index) > query.max_candidates:
@@ -295,10 +300,17 @@ def _score_columns(params: Params) -> Axis:
 
 def _is_high(table: _Table, group: _Group) -> NDArray[np.bool_]:
     """Which boxes are as high as they have to be, bool (n,)."""
-    every = np.arange(len(group.cxcywh), dtype=np.int32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        xyxy = _from_priors(table.rows(every)[:, :4], group.cxcywh, group.params, group.blob_wh)
-        return np.asarray(xyxy[:, 3] - xyxy[:, 1] >= group.params.min_height)
+    is_yx = group.params.axes == "yx"
+    low, high = table.column(0 if is_yx else 1), table.column(2 if is_yx else 3)
+    if group.params.code in ("center-size", "linear"):
+        growth = _growth(high * group.variances[3], group.params)
+        return np.asarray(growth * group.cxcywh[:, 3] >= group.params.min_height)
+    if group.scale is not None:
+        low, high = low * group.scale[..., 1], high * group.scale[..., 3]
+    if group.params.code in ("corner", "corner-size"):
+        low, high = low + group.start[:, 1], high + group.start[:, 3]
+    is_high: NDArray[np.bool_] = high - low >= group.params.min_height
+    return is_high
 
 
 def _of_class(raw: FloatArray, class_id: IntArray, params: Params) -> FloatArray:
@@ -307,42 +319,34 @@ def _of_class(raw: FloatArray, class_id: IntArray, params: Params) -> FloatArray
     return raw.reshape(len(raw), raw.shape[1] // 4, 4)[np.arange(len(raw)), class_id + first]
 
 
-def _from_priors(
-    offset: FloatArray, prior: FloatArray, params: Params, blob_wh: tuple[int, int]
-) -> FloatArray:
-    """float32 (n, 4) xyxy, blob pixels. prior: cxcywh of the same rows."""
+def _to_xyxy(offset: FloatArray, index: IntArray, group: _Group) -> FloatArray:
+    """float32 (k, 4), blob pixels. index: the priors of these offsets."""
+    params = group.params
     if params.axes == "yx":
         offset = offset[:, [1, 0, 3, 2]]
-    offset = offset * _variances(params)
     if params.code in ("center-size", "linear"):
+        offset = offset * group.variances
+        prior = group.cxcywh[index]
         center = prior[:, :2] + offset[:, :2] * prior[:, 2:]
-        growth = offset[:, 2:]
-        if params.code == "center-size":
-            growth = np.exp(growth)
-            if params.max_growth is not None:
-                growth = np.minimum(growth, np.float32(params.max_growth))
-        return boxes.cxcywh_to_xyxy(np.concatenate([center, prior[:, 2:] * growth], axis=1))
-    if params.code in ("corner-pixels", "sides"):
-        if params.code == "sides":
-            offset = offset * np.array((-1, -1, 1, 1), np.float32)
-        return np.concatenate([prior[:, :2], prior[:, :2]], axis=1) + offset
-    unit = np.array(blob_wh, np.float32) if params.code == "corner" else prior[:, 2:]
-    return boxes.cxcywh_to_xyxy(prior) + offset * np.tile(unit, 2)
+        size = prior[:, 2:] * _growth(offset[:, 2:], params)
+        return boxes.cxcywh_to_xyxy(np.concatenate([center, size], axis=1))
+    if group.scale is not None:
+        offset = offset * (group.scale if group.scale.ndim == 1 else group.scale[index])
+    return group.start[index] + offset
 
 
-def _keypoints(values: FloatArray, prior: FloatArray, params: Params) -> FloatArray:
+def _growth(offset: FloatArray, params: Params) -> FloatArray:
+    """What the size of a prior is multiplied by. offset: of its size, times the variance."""
+    if params.code == "linear":
+        return offset
+    growth = np.exp(offset)
+    return growth if params.max_growth is None else np.minimum(growth, np.float32(params.max_growth))
+
+
+def _keypoints(values: FloatArray, index: IntArray, group: _Group) -> FloatArray:
     """float32 (n, k, 3), blob pixels; the network tells no confidence of a point, which is 1."""
-    if values.shape[1] % 2:
-        raise HeadError(
-            f"{TYPE} head: {values.shape[1]} columns of keypoints: expected x and y of each: the card's head "
-            "or its parameters do not fit this model"
-        )
     keypoints = np.ones((len(values), values.shape[1] // 2, 3), np.float32)
-    offset = values.reshape(keypoints.shape[0], -1, 2) * _variances(params)[:2]
-    keypoints[..., :2] = prior[:, None, :2] + offset * prior[:, None, 2:]
+    offset = values.reshape(*keypoints.shape[:2], 2) * group.variances[:2]
+    prior = group.cxcywh[index, None]
+    keypoints[..., :2] = prior[..., :2] + offset * prior[..., 2:]
     return keypoints
-
-
-def _variances(params: Params) -> FloatArray:
-    variances = params.variances
-    return np.array(variances if len(variances) == 4 else np.repeat(variances, 2), np.float32)

@@ -11,7 +11,8 @@ AlexeyAB/darknet).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -64,11 +65,12 @@ _USUAL_CELLS: Anchors = (
     (9.77052, 9.16828),
 )
 _FEWEST_COLUMNS = 6
+_STRIDES = (4, 8, 16, 32, 64, 128)
 # float32 rounds a sigmoid of the threshold's own logit to either side of the threshold.
 _SLACK = 1e-3
 
 
-class Layer(HeadParams, frozen=True, omit_defaults=True):
+class Layer(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     """The map of one stride.
 
     output: its name. anchors: (width, height) of those that it uses. scale_x_y: how far a center can leave
@@ -81,7 +83,7 @@ class Layer(HeadParams, frozen=True, omit_defaults=True):
     stride: PositiveInt | None = None
 
 
-class Params(HeadParams, frozen=True, omit_defaults=True):
+class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     """layers: in the network's order. classes: how many; None: as many as the outputs have room for.
 
     layout: where a map (of A anchors, with C columns each) has its columns: "channels-first" (A * C, H, W) or
@@ -122,31 +124,19 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
         """Of an anchor: those of all roles, and of one class where their number is not stated."""
         return self.coords + 1 + self.keypoints * self.keypoint_values + (self.classes or 1)
 
-    def places(self, width: int) -> dict[str, slice]:
-        """The columns of each role, of `width`."""
-        points = self.keypoints * self.keypoint_values
-        sizes = {"box": self.coords, "objectness": 1, "keypoints": points}
-        sizes["classes"] = width - self.coords - 1 - points
-        places: dict[str, slice] = {}
-        start = 0
-        for role in self.columns:
-            places[role] = slice(start, start + sizes[role])
-            start += sizes[role]
-        return places
-
 
 def draft(facts: ModelFacts) -> Params:
     """Maps by their stride, with the anchors that most such networks have, which are in no file.
 
     Raises HeadError where an output is no map, or their channels are not those of two to five anchors.
     """
-    shapes = {spec.name: _anchors_first(spec, len(facts.outputs)) for spec in facts.outputs}
+    shapes = {spec.name: _anchors_first(spec, facts) for spec in facts.outputs}
     known = {name: shape for name, shape in shapes.items() if shape is not None}
     shown = "; ".join(map(str, facts.outputs[:8]))
     if not known or len(known) != len(shapes):
         raise HeadError(
-            f"{TYPE} head: outputs {shown}: expected maps, one a stride, of (anchors * (5 + classes), H, W), "
-            "or with these axes in another order"
+            f"{TYPE} head: outputs {shown}: expected maps alone, one a stride, of "
+            "(anchors * (5 + classes), H, W) or these axes in another order"
         )
     if len({shape[:3] for shape in known.values()}) != 1:
         raise HeadError(f"{TYPE} head: outputs {shown}: expected as many anchors and columns of each stride")
@@ -164,32 +154,41 @@ def draft(facts: ModelFacts) -> Params:
 
 
 def _anchors_first(
-    spec: TensorSpec, maps: int
+    spec: TensorSpec, facts: ModelFacts
 ) -> tuple[int, int, Literal["channels-first", "channels-last"], int] | None:
     """Anchors, their columns, the layout, and the cells of an output that can be a map."""
     sizes = [size for size in spec.shape[1:] if isinstance(size, int)]
-    if len(sizes) not in (3, 4) or len(sizes) != len(spec.shape) - 1:
+    if len(sizes) != len(spec.shape) - 1:
         return None
     if len(sizes) == 4:
-        if sizes[3] >= _FEWEST_COLUMNS and sizes[0] <= len(_USUAL_CELLS):
+        if _are_cells(sizes[1:3], facts.image_wh):
             return sizes[0], sizes[3], "channels-last", sizes[1] * sizes[2]
+        if _are_cells(sizes[:2], facts.image_wh):
+            return sizes[2], sizes[3], "channels-last", sizes[0] * sizes[1]
         return sizes[0], sizes[1], "channels-first", sizes[2] * sizes[3]
-    counts = (3, 2, 4, 5) if maps > 1 else (5, 3, 2, 4)
-    layout: Literal["channels-first", "channels-last"]
-    for layout, channels, cells in (
-        ("channels-first", sizes[0], sizes[1] * sizes[2]),
-        ("channels-last", sizes[2], sizes[0] * sizes[1]),
-    ):
-        fitting = [n for n in counts if channels % n == 0 and channels // n >= _FEWEST_COLUMNS]
-        if fitting and (layout == "channels-last" or sizes[1] == sizes[2] or sizes[0] != sizes[1]):
-            return fitting[0], channels // fitting[0], layout, cells
-    return None
+    if len(sizes) != 3:
+        return None
+    is_first = _are_cells(sizes[1:], facts.image_wh)
+    if not is_first and not _are_cells(sizes[:2], facts.image_wh):
+        return None
+    channels, cells = (sizes[0], sizes[1] * sizes[2]) if is_first else (sizes[2], sizes[0] * sizes[1])
+    counts = (3, 2, 4, 5) if len(facts.outputs) > 1 else (5, 3, 2, 4)
+    fitting = [n for n in counts if channels % n == 0 and channels // n >= _FEWEST_COLUMNS]
+    layout: Literal["channels-first", "channels-last"] = "channels-first" if is_first else "channels-last"
+    return (fitting[0], channels // fitting[0], layout, cells) if fitting else None
+
+
+def _are_cells(sizes: Sequence[int], image_wh: tuple[int, int] | None) -> bool:
+    """Whether rows and columns can be those of a stride. Of a picture of unknown size any can."""
+    if image_wh is None:
+        return True
+    return any(cells_wh(image_wh, stride) == (sizes[1], sizes[0]) for stride in _STRIDES)
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.DetectionHead`."""
     parts = [_decode_layer(outputs, layer, params, query) for layer in params.layers]
-    columns = join(parts, query.max_candidates)
+    columns = parts[0] if len(parts) == 1 else join(parts, query.max_candidates)
     confidence, class_id, box = columns[:3]
     keypoints = columns[3] if params.keypoints else None
     return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints)
@@ -200,7 +199,7 @@ def _decode_layer(
 ) -> tuple[NDArray[Any], ...]:
     """Confidence, class, box (center and size), and keypoints of one layer's candidates."""
     grid = _Map(outputs, layer, params, query.blob_wh)
-    places = params.places(grid.values.shape[2])
+    places = _places(params, grid.values.shape[2])
     squash = np.asarray if params.activated else sigmoid
     objectness_at, classes_at = places["objectness"].start, places["classes"]
     anchor, cell = np.nonzero(_likely(grid.values[:, :, objectness_at], params, query))
@@ -217,9 +216,11 @@ def _decode_layer(
     box_at = places["box"].start
     box = pred[index, box_at : box_at + 4]
     corner, anchor_wh = grid.corners(cell), grid.sizes(anchor)
-    scale = np.float32(layer.scale_x_y)
     with np.errstate(over="ignore", invalid="ignore"):
-        center = (corner + scale * squash(box[:, :2]) - (scale - 1) / 2) * grid.cell_wh
+        inside = squash(box[:, :2])
+        if layer.scale_x_y != 1:
+            inside = np.float32(layer.scale_x_y) * inside - np.float32((layer.scale_x_y - 1) / 2)
+        center = (corner + inside) * grid.cell_wh
         growth = (2 * squash(box[:, 2:])) ** 2 if params.size == "square" else np.exp(box[:, 2:])
         size = growth * anchor_wh
         columns: list[NDArray[Any]] = [confidence, class_id, np.concatenate([center, size], axis=1)]
@@ -227,6 +228,28 @@ def _decode_layer(
             values = pred[index, places["keypoints"]]
             columns.append(_keypoints(values, corner, anchor_wh, grid.cell_wh, params))
     return tuple(columns)
+
+
+@lru_cache(maxsize=64)
+def _places(params: Params, width: int) -> Mapping[str, slice]:
+    """The columns of each role, of `width`."""
+    points = params.keypoints * params.keypoint_values
+    sizes = {"box": params.coords, "objectness": 1, "keypoints": points}
+    sizes["classes"] = width - params.coords - 1 - points
+    places: dict[str, slice] = {}
+    start = 0
+    for role in params.columns:
+        places[role] = slice(start, start + sizes[role])
+        start += sizes[role]
+    return places
+
+
+@lru_cache(maxsize=64)
+def _sizes(layer: Layer, cell_wh: tuple[float, float] | None) -> FloatArray:
+    """Anchors, float32 (anchors, 2), pixels. cell_wh: what they are multiplied by."""
+    anchors = np.array(layer.anchors, np.float32) * np.array(cell_wh or 1, np.float32)
+    anchors.flags.writeable = False
+    return anchors
 
 
 def _likely(objectness: FloatArray, params: Params, query: Query) -> NDArray[np.bool_]:
@@ -290,12 +313,11 @@ class _Map:
             rows, columns = raw.shape[1:3]
             self.values = raw.reshape(count, rows * columns, -1)
         self._columns = columns
-        self._anchors = np.array(layer.anchors, np.float32)
-        self.cell_wh = np.divide(blob_wh, (max(columns, 1), max(rows, 1)), dtype=np.float32)
-        if layer.stride:
-            self.cell_wh = np.full(2, layer.stride, np.float32)
-        if params.unit == "cells":
-            self._anchors = self._anchors * self.cell_wh
+        cell_wh = (
+            (layer.stride,) * 2 if layer.stride else (blob_wh[0] / max(columns, 1), blob_wh[1] / max(rows, 1))
+        )
+        self.cell_wh = np.array(cell_wh, np.float32)
+        self._anchors = _sizes(layer, cell_wh if params.unit == "cells" else None)
 
     @staticmethod
     def _apart(raw: FloatArray, axis: int | None, count: int, name: str) -> FloatArray:

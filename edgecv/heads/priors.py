@@ -25,7 +25,7 @@ Pair = Annotated[tuple[PositiveFloat, ...], msgspec.Meta(min_length=2, max_lengt
 Clip = Literal["edges", "center-size", "size"]
 
 
-class PriorMap(HeadParams, frozen=True, omit_defaults=True):
+class PriorMap(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     """The priors of one feature map, around the center of every cell; either `sizes` or `min_sizes`.
 
     stride: from cell to cell, pixels of the blob; one number, or x and y; None: as `cells_wh` divides the

@@ -107,7 +107,7 @@ CASES = (
     Case("faster_rcnn", "faster_rcnn", faster_rcnn, _second_stage, _FASTER, classes=(1,)),
     Case("faster_rcnn-agnostic", "faster_rcnn", faster_rcnn, _second_stage, _AGNOSTIC),
     Case("faster_rcnn-agnostic-four", "faster_rcnn", faster_rcnn, _one_box, _AGNOSTIC),
-    Case("ssd", "ssd", ssd, _parts),
+    Case("ssd", "ssd", ssd, _parts, is_free=True),
     Case("ssd-priors", "ssd", ssd_priors, _offsets, _PRIORS),
-    Case("ssd-no-background", "ssd", ssd, _parts_without_background, {"background": False}),
+    Case("ssd-no-background", "ssd", ssd, _parts_without_background, {"background": False}, is_free=True),
 )

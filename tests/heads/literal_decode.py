@@ -7,10 +7,12 @@ double precision. One module a family, with its cases; this has them all.
 from __future__ import annotations
 
 from tests.heads import (
+    literal_anchors,
     literal_boxes,
     literal_caffe,
     literal_darknet,
     literal_distances,
+    literal_grid,
     literal_grids,
     literal_heatmap,
     literal_tables,
@@ -29,4 +31,6 @@ CASES = (
     *literal_darknet.CASES,
     *literal_boxes.CASES,
     *literal_caffe.CASES,
+    *literal_grid.CASES,
+    *literal_anchors.CASES,
 )

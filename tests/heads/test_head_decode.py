@@ -139,6 +139,7 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     for name, array in outputs.items():
         others = {other: outputs[other] for other in outputs if other != name}
         leads = case.type in ("fastestdet", "yolo", "region", "detection", "detectnet")
+        leads = leads or case.params.get("layout") == "channels-first"
         columns = 0 if leads or name in case.leading else -1
         for wrong in (
             array[None],
@@ -157,7 +158,7 @@ def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     [
         case
         for case in CASES
-        if case.type in ("nanodet", "fastestdet", "yunet", "distances", "heatmap")
+        if case.type in ("nanodet", "fastestdet", "yunet", "distances", "heatmap", "grid")
         or case.id in ("yolox", "yolov5-raw")
     ],
     ids=lambda case: case.id,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecv import heads
-from edgecv.heads import anchors
+from edgecv.heads import anchors, boxes
 from edgecv.heads.base import HeadParams
 from edgecv.heads.priors import ULTRAFACE
 from edgecv.types import ModelFacts, TensorSpec
@@ -121,7 +121,7 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
             "input",
             operators=("Exp", "Conv"),
         ),
-        anchors.Params(background="first"),
+        boxes.Params(boxes="boxes", scores="scores", format="xyxy", unit="fractions", background="first"),
     ),
     "ultraface-320-priors": (
         facts({"scores": (1, 4420, 2), "boxes": (1, 4420, 4)}, (320, 240), "input", operators=("Conv",)),
@@ -129,7 +129,7 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
     ),
     "ultraface-640": (
         facts({"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)),
-        anchors.Params(background="first"),
+        boxes.Params(boxes="boxes", scores="scores", format="xyxy", unit="fractions", background="first"),
     ),
 }
 

@@ -12,6 +12,7 @@ from edgecv import importers
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
 from edgecv.errors import CardError, EdgeCVError, HeadError, InputError, ModelNotFoundError
 from edgecv.heads import anchors, grid, two_stages
+from edgecv.heads.priors import PriorMap
 from edgecv.importers import NETWORK, ModelFiles, import_model, locate, of_card, read_model, relabel
 from edgecv.importers.labels import class_count, find_labels
 from tests.model_files import CLASSIFIER_CFG, COLORS, imported_classifier, write_darknet
@@ -199,11 +200,15 @@ def card_of(head: HeadSpec) -> ModelCard:
     return ModelCard(name="net", task="detect", format="caffe", stages={NETWORK: stage})
 
 
+PRIORS = (PriorMap(stride=8, sizes=(4,)),)
 COUNTS: dict[str, tuple[HeadSpec, int | None]] = {
     "stated": (HeadSpec("grid", grid.Params(layers=(grid.Layer("y", ((1.0, 2.0),)),), classes=7)), 7),
-    "scores with the background": (HeadSpec("anchors", anchors.Params(scores="prob", background="first")), 3),
-    "scores without": (HeadSpec("anchors", anchors.Params(scores="prob")), 4),
-    "no such output": (HeadSpec("anchors", anchors.Params(scores="scores")), None),
+    "scores with the background": (
+        HeadSpec("anchors", anchors.Params(priors=PRIORS, scores="prob", background="first")),
+        3,
+    ),
+    "scores without": (HeadSpec("anchors", anchors.Params(priors=PRIORS, scores="prob")), 4),
+    "no such output": (HeadSpec("anchors", anchors.Params(priors=PRIORS, scores="scores")), None),
 }
 
 

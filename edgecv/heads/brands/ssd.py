@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgecv.errors import CardError
 from edgecv.heads import anchors, priors
+from edgecv.heads import boxes as tables
 from edgecv.heads.base import HeadParams, PositiveInt, Reading
 from edgecv.heads.priors import Pair, PositiveFloat, Sizes
 from edgecv.types import ModelFacts
@@ -76,10 +78,18 @@ def recognize(facts: ModelFacts) -> Reading | None:
 
 
 def reading(params: Params) -> Reading:
-    """Offsets from the priors; without priors decoded boxes."""
+    """Offsets from the priors; without priors decoded boxes.
+
+    Raises CardError for decoded boxes of each class.
+    """
     background: Literal["first"] | None = "first" if params.background else None
     if not params.priors:
-        return decoded(NAME, params.boxes, params.scores, background, params.classes, params.shared)
+        if not params.shared:
+            raise CardError(
+                f"head ({NAME}): `shared` is false, and there are no `priors`: boxes of each class that are "
+                "decoded are read by the head boxes, (N, classes, 4)"
+            )
+        return decoded(NAME, params.boxes, params.scores, background, params.classes)
     return Reading(
         NAME,
         anchors.TYPE,
@@ -102,8 +112,9 @@ def decoded(
     scores: str,
     background: Literal["first"] | None,
     classes: int | None = None,
-    shared: bool = True,
 ) -> Reading:
     """Boxes that the graph has decoded, as parts of the blob."""
-    params = anchors.Params(boxes=boxes, scores=scores, background=background, classes=classes, shared=shared)
-    return Reading(brand, anchors.TYPE, params)
+    params = tables.Params(
+        boxes=boxes, scores=scores, format="xyxy", unit="fractions", background=background, classes=classes
+    )
+    return Reading(brand, tables.TYPE, params)
