@@ -35,7 +35,7 @@ class _Table(msgspec.Struct, frozen=True):
     """Where a table has its columns: its shape, and of each role the columns of a row."""
 
     shape: tuple[int | AtLeast | None, ...]
-    places: tuple[tuple[str, slice], ...]
+    places: tuple[tuple[str, slice | int], ...]
 
 
 class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
@@ -123,18 +123,32 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
         }
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether there are scores, and they are probabilities of classes alone."""
+        has_classes = self.output is None or "classes" in self.columns
+        return has_classes and not self.logits and self.background is None
+
+    @cached_property
     def table(self) -> _Table:
         """How the one output is taken apart."""
         number, is_open = roles.least(self.columns, self.sizes)
         width = AtLeast(number) if is_open else number
         shape = (None, width) if self.layout == "rows" else (width, None)
-        return _Table(shape, tuple(roles.split(self.columns, self.sizes).items()))
+        places: dict[str, slice | int] = {**roles.split(self.columns, self.sizes)}
+        if "objectness" in self.columns:
+            # Each factor is one number, of the first column behind those before it.
+            places["objectness"] = roles.split(self.columns, self.sizes)["objectness"].start
+        return _Table(shape, tuple(places.items()))
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.Head`."""
     parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
-    index, class_id, confidence = _select(parts, params, query)
+    if params.is_plain:
+        selected = query.select(parts["classes"], objectness=parts.get("objectness"))
+    else:
+        selected = _select(parts, params, query)
+    index, class_id, confidence = selected
     if "angle" in parts:
         box = geometry.to_pixels(parts["box"][index], params.unit, query.blob_wh)
         xywhr = np.concatenate([box, parts["angle"][index]], axis=1)
@@ -150,19 +164,11 @@ def _select(
     parts: Mapping[str, FloatArray], params: Params, query: Query
 ) -> tuple[IntArray, IntArray, FloatArray]:
     objectness = parts.get("objectness")
-    if "classes" not in parts:
-        # A network of one class need not write its score beside the objectness.
-        return select(query, parts["objectness"], logits=params.logits)
-    factor = None if objectness is None else objectness[:, 0]
-    if params.logits or params.background:
-        return select(
-            query,
-            parts["classes"],
-            logits=params.logits,
-            background=params.background,
-            objectness=factor,
-        )
-    return query.select(parts["classes"], objectness=factor)
+    if "classes" in parts:
+        logits, background = params.logits, params.background
+        return select(query, parts["classes"], logits=logits, background=background, objectness=objectness)
+    # A network of one class need not write its score beside the objectness.
+    return select(query, parts["objectness"][:, None], logits=params.logits)
 
 
 def _with_more(
@@ -187,7 +193,7 @@ def _with_more(
 
 
 def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
-    """Of each role its columns, float32 (N, size), views of the one output."""
+    """Of each role its columns, float32 (N, size), objectness (N,), views of the one output."""
     assert params.output is not None
     table = params.table
     pred = take(outputs, params.output, table.shape, TYPE)
@@ -197,7 +203,7 @@ def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, Fl
 
 
 def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
-    """Of each role its output, float32 (N, size), boxes of classes (N, classes, 4)."""
+    """Of each role its output, float32 (N, size), objectness (N,), boxes of classes (N, classes, 4)."""
     assert params.boxes is not None
     assert params.scores is not None
     given = outputs.get(params.boxes)
@@ -219,6 +225,8 @@ def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, Float
     for role, name in others:
         if name is not None:
             parts[role] = _rows(outputs, name, len(box), params.sizes[role] or AtLeast(1), params.layout)
+    if "objectness" in parts:
+        parts["objectness"] = parts["objectness"][:, 0]
     if box.ndim == 3 and box.shape[1] not in (1, parts["classes"].shape[1]):
         expected = f"({len(box)}, {parts['classes'].shape[1]}, 4), a box for each of the scores"
         raise _misfit(params.boxes, expected, box.shape)

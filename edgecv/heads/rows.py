@@ -145,7 +145,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
         count = len(self.columns)
         open_at = next((i for i, name in enumerate(self.columns) if name in _WIDE), count)
         # What is behind columns of any number is counted from the end.
-        at = {name: i if i < open_at else i - count for i, name in enumerate(self.columns)}
+        at: dict[str, int] = {name: i if i < open_at else i - count for i, name in enumerate(self.columns)}
         names = self._box
         assert names is not None
         places = [at[name] for name in names]
@@ -240,7 +240,7 @@ def _column(
 def _boxes(
     rows: FloatArray, where: _Table, unit: str, blob_wh: tuple[int, int]
 ) -> tuple[FloatArray, FloatArray | None]:
-    """Upright boxes of rows, float32 (k, 4), and oriented ones, float32 (k, 5), where they are; blob pixels."""
+    """Upright boxes of rows, float32 (k, 4), and oriented ones, float32 (k, 5), if they are; blob pixels."""
     box = rows[:, where.box]
     if where.angle is None:
         return geometry.to_pixels(geometry.to_xyxy(box, where.format), unit, blob_wh), None
