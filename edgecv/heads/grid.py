@@ -145,8 +145,8 @@ def draft(facts: ModelFacts) -> Params:
     shown = "; ".join(map(str, facts.outputs[:8]))
     if not known or len(known) != len(shapes):
         raise HeadError(
-            f"{TYPE} head: outputs {shown}: expected maps alone, one a stride, of (anchors * (5 + classes), H, W) or "
-            "these axes in another order"
+            f"{TYPE} head: outputs {shown}: expected maps, one a stride, of (anchors * (5 + classes), H, W), "
+            "or with these axes in another order"
         )
     if len({shape[:3] for shape in known.values()}) != 1:
         raise HeadError(f"{TYPE} head: outputs {shown}: expected as many anchors and columns of each stride")

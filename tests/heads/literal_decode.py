@@ -10,7 +10,9 @@ from tests.heads import (
     literal_boxes,
     literal_caffe,
     literal_darknet,
+    literal_distances,
     literal_grids,
+    literal_heatmap,
     literal_tables,
     literal_yolo,
 )
@@ -22,6 +24,8 @@ CASES = (
     *literal_yolo.CASES,
     *literal_tables.CASES,
     *literal_grids.CASES,
+    *literal_distances.CASES,
+    *literal_heatmap.CASES,
     *literal_darknet.CASES,
     *literal_boxes.CASES,
     *literal_caffe.CASES,
