@@ -35,7 +35,7 @@ class _Table(msgspec.Struct, frozen=True):
     """Where a table has its columns: its shape, and of each role the columns of a row."""
 
     shape: tuple[int | AtLeast | None, ...]
-    places: tuple[tuple[str, slice | int], ...]
+    by_role: dict[str, slice | int]
 
 
 class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
@@ -124,9 +124,15 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether there are scores, and they are probabilities of classes alone."""
-        has_classes = self.output is None or "classes" in self.columns
-        return has_classes and not self.logits and self.background is None
+        """Whether one output has boxes in pixels and probabilities, as most networks do."""
+        is_usual = self.output is not None and self.unit == "pixels" and self.format != "ltrb"
+        return (
+            is_usual
+            and "classes" in self.columns
+            and {*self.columns} <= {"box", "objectness", "classes"}
+            and not self.logits
+            and self.background is None
+        )
 
     @cached_property
     def table(self) -> _Table:
@@ -138,17 +144,15 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
         if "objectness" in self.columns:
             # Each factor is one number, of the first column behind those before it.
             places["objectness"] = roles.split(self.columns, self.sizes)["objectness"].start
-        return _Table(shape, tuple(places.items()))
+        return _Table(shape, places)
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.Head`."""
-    parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
     if params.is_plain:
-        selected = query.select(parts["classes"], objectness=parts.get("objectness"))
-    else:
-        selected = _select(parts, params, query)
-    index, class_id, confidence = selected
+        return _of_plain_table(outputs, params, query)
+    parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
+    index, class_id, confidence = _select(parts, params, query)
     if "angle" in parts:
         box = geometry.to_pixels(parts["box"][index], params.unit, query.blob_wh)
         xywhr = np.concatenate([box, parts["angle"][index]], axis=1)
@@ -158,6 +162,20 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     if params.keypoints is None and params.prototypes is None:
         return found
     return _with_more(found, parts, index, outputs, params, query)
+
+
+def _of_plain_table(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
+    """The same as the general way, without its detours."""
+    assert params.output is not None
+    table = params.table
+    pred = take(outputs, params.output, table.shape, TYPE)
+    if params.layout == "columns":
+        pred = pred.T
+    places = table.by_role
+    objectness = pred[:, places["objectness"]] if "objectness" in places else None
+    index, class_id, confidence = query.select(pred[:, places["classes"]], objectness=objectness)
+    xyxy = geometry.to_xyxy(pred[:, places["box"]], params.format, index)
+    return Candidates(xyxy, confidence, class_id)
 
 
 def _select(
@@ -199,7 +217,7 @@ def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, Fl
     pred = take(outputs, params.output, table.shape, TYPE)
     if params.layout == "columns":
         pred = pred.T
-    return {role: pred[:, where] for role, where in table.places}
+    return {role: pred[:, where] for role, where in table.by_role.items()}
 
 
 def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
