@@ -18,6 +18,8 @@ from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_FLOAT32 = np.dtype(np.float32)
+
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Strides = Annotated[tuple[PositiveInt, ...], msgspec.Meta(min_length=1)]
 
@@ -172,7 +174,7 @@ def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], 
             f"{head} head: output {name!r} expected ({expected}), got {array.shape}: "
             "the card's head or its parameters do not fit this model"
         )
-    if array.dtype == np.float32:
+    if array.dtype == _FLOAT32:
         return array
     if array.dtype.kind != "f":
         raise HeadError(f"{head} head: output {name!r} expected floating point, got {array.dtype}")
@@ -182,13 +184,12 @@ def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], 
 
 def fits(shape: tuple[int, ...], wanted: tuple[Axis, ...]) -> bool:
     """Whether an array of this shape is what is wanted."""
-    return len(shape) == len(wanted) and all(map(_fits, wanted, shape))
-
-
-def _fits(want: Axis, got: int) -> bool:
-    if isinstance(want, AtLeast):
-        return got >= want.size
-    return want is None or want == got
+    if len(shape) != len(wanted):
+        return False
+    for got, want in zip(shape, wanted):  # noqa: B905
+        if want is not None and (got < want.size if type(want) is AtLeast else got != want):
+            return False
+    return True
 
 
 def join(parts: Sequence[tuple[NDArray[Any], ...]], max_candidates: int) -> tuple[NDArray[Any], ...]:

@@ -8,10 +8,12 @@ confidence is the score, times the objectness where there is one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property
 from typing import Literal
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.errors import HeadError
 from edgecv.heads import columns as roles
@@ -29,7 +31,14 @@ TASK = "detect"
 Layout = Literal["rows", "columns"]
 
 
-class Params(HeadParams, frozen=True, omit_defaults=True):
+class _Table(msgspec.Struct, frozen=True):
+    """Where a table has its columns: its shape, and of each role the columns of a row."""
+
+    shape: tuple[int | AtLeast | None, ...]
+    by_role: dict[str, slice | int]
+
+
+class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     """Either `output`, or `boxes` and `scores`.
 
     output: name of the one output. columns: what its columns are, in order. boxes, scores, objectness,
@@ -83,6 +92,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
             )
         if self.output is not None:
             roles.check(self.columns)
+            if not {"classes", "objectness"} & set(self.columns):
+                raise ValueError(f"`columns` has neither classes nor objectness: {', '.join(self.columns)}")
         if (self.format == "ltrb") != bool(self.strides):
             raise ValueError("`strides` are those of the cells that `format` ltrb counts from: state both")
         if self.unit == "strides" and self.format != "ltrb":
@@ -111,65 +122,106 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
             "masks": self.masks or 0,
         }
 
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether one output has boxes in pixels and probabilities, as most networks do."""
+        is_usual = self.output is not None and self.unit == "pixels" and self.format != "ltrb"
+        return (
+            is_usual
+            and "classes" in self.columns
+            and {*self.columns} <= {"box", "objectness", "classes"}
+            and not self.logits
+            and self.background is None
+        )
+
+    @cached_property
+    def table(self) -> _Table:
+        """How the one output is taken apart."""
+        number, is_open = roles.least(self.columns, self.sizes)
+        width = AtLeast(number) if is_open else number
+        shape = (None, width) if self.layout == "rows" else (width, None)
+        places: dict[str, slice | int] = {**roles.split(self.columns, self.sizes)}
+        if "objectness" in self.columns:
+            # Each factor is one number, of the first column behind those before it.
+            places["objectness"] = roles.split(self.columns, self.sizes)["objectness"].start
+        return _Table(shape, places)
+
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.Head`."""
+    if params.is_plain:
+        return _of_plain_table(outputs, params, query)
     parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
-    objectness = parts.get("objectness")
-    classes = parts.get("classes")
-    if classes is None:
-        # A network of one class need not write its score beside the objectness.
-        classes, objectness = parts["objectness"], None
-    index, class_id, confidence = select(
-        query,
-        classes,
-        logits=params.logits,
-        background=params.background,
-        objectness=None if objectness is None else objectness[:, 0],
-    )
-    angle = parts.get("angle")
-    if angle is None:
-        xyxy, xywhr = _xyxy(parts["box"], index, class_id, params, query.blob_wh), None
-    else:
+    index, class_id, confidence = _select(parts, params, query)
+    if "angle" in parts:
         box = geometry.to_pixels(parts["box"][index], params.unit, query.blob_wh)
-        xywhr = np.concatenate([box, angle[index]], axis=1)
-        xyxy = geometry.around(xywhr)
-    keypoints = None
+        xywhr = np.concatenate([box, parts["angle"][index]], axis=1)
+        found = Candidates(geometry.around(xywhr), confidence, class_id, xywhr=xywhr)
+    else:
+        found = Candidates(_xyxy(parts["box"], index, class_id, params, query), confidence, class_id)
+    if params.keypoints is None and params.prototypes is None:
+        return found
+    return _with_more(found, parts, index, outputs, params, query)
+
+
+def _of_plain_table(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
+    """The same as the general way, without its detours."""
+    assert params.output is not None
+    table = params.table
+    pred = take(outputs, params.output, table.shape, TYPE)
+    if params.layout == "columns":
+        pred = pred.T
+    places = table.by_role
+    objectness = pred[:, places["objectness"]] if "objectness" in places else None
+    index, class_id, confidence = query.select(pred[:, places["classes"]], objectness=objectness)
+    xyxy = geometry.to_xyxy(pred[:, places["box"]], params.format, index)
+    return Candidates(xyxy, confidence, class_id)
+
+
+def _select(
+    parts: Mapping[str, FloatArray], params: Params, query: Query
+) -> tuple[IntArray, IntArray, FloatArray]:
+    objectness = parts.get("objectness")
+    if "classes" in parts:
+        logits, background = params.logits, params.background
+        return select(query, parts["classes"], logits=logits, background=background, objectness=objectness)
+    # A network of one class need not write its score beside the objectness.
+    return select(query, parts["objectness"][:, None], logits=params.logits)
+
+
+def _with_more(
+    found: Candidates,
+    parts: Mapping[str, FloatArray],
+    index: IntArray,
+    outputs: Mapping[str, FloatArray],
+    params: Params,
+    query: Query,
+) -> Candidates:
+    """The candidates with the keypoints and the masks that the network has for them."""
+    keypoints, masks = None, None
     if "keypoints" in parts:
         size, is_logit = params.keypoint_values, params.keypoint_logits
         values = parts["keypoints"][index]
         keypoints = geometry.to_keypoints(values, size, params.unit, query.blob_wh, logits=is_logit)
-    masks = None
     if "masks" in parts:
         assert params.prototypes is not None
         prototypes = take(outputs, params.prototypes, (params.masks, None, None), TYPE)
         masks = PrototypeMasks(parts["masks"][index], prototypes, query.blob_wh)
-    return Candidates(xyxy, confidence, class_id, keypoints, xywhr=xywhr, masks=masks)
-
-
-@lru_cache(maxsize=16)
-def _slices(params: Params, width: int) -> dict[str, slice]:
-    return roles.split(params.columns, params.sizes, width)
-
-
-@lru_cache(maxsize=16)
-def _width(params: Params) -> int | AtLeast:
-    number, is_open = roles.least(params.columns, params.sizes)
-    return AtLeast(number) if is_open else number
+    return replace(found, keypoints=keypoints, masks=masks)
 
 
 def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
-    """Of each role its columns, float32 (N, size), views of the one output."""
+    """Of each role its columns, float32 (N, size), objectness (N,), views of the one output."""
     assert params.output is not None
-    if params.layout == "rows":
-        pred = take(outputs, params.output, (None, _width(params)), TYPE)
-    else:
-        pred = take(outputs, params.output, (_width(params), None), TYPE).T
-    return {role: pred[:, where] for role, where in _slices(params, pred.shape[1]).items()}
+    table = params.table
+    pred = take(outputs, params.output, table.shape, TYPE)
+    if params.layout == "columns":
+        pred = pred.T
+    return {role: pred[:, where] for role, where in table.by_role.items()}
 
 
 def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
-    """Of each role its output, float32 (N, size), boxes of classes (N, classes, 4)."""
+    """Of each role its output, float32 (N, size), objectness (N,), boxes of classes (N, classes, 4)."""
     assert params.boxes is not None
     assert params.scores is not None
     given = outputs.get(params.boxes)
@@ -191,6 +243,8 @@ def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, Float
     for role, name in others:
         if name is not None:
             parts[role] = _rows(outputs, name, len(box), params.sizes[role] or AtLeast(1), params.layout)
+    if "objectness" in parts:
+        parts["objectness"] = parts["objectness"][:, 0]
     if box.ndim == 3 and box.shape[1] not in (1, parts["classes"].shape[1]):
         expected = f"({len(box)}, {parts['classes'].shape[1]}, 4), a box for each of the scores"
         raise _misfit(params.boxes, expected, box.shape)
@@ -209,19 +263,18 @@ def _rows(
     return take(outputs, name, (width, rows), TYPE).T
 
 
-def _xyxy(
-    box: FloatArray, index: IntArray, class_id: IntArray, params: Params, blob_wh: tuple[int, int]
-) -> FloatArray:
+def _xyxy(box: FloatArray, index: IntArray, class_id: IntArray, params: Params, query: Query) -> FloatArray:
     """Boxes of the candidates, float32 (k, 4), blob pixels."""
+    rows: IntArray | None = index
+    count = len(box)
     if box.ndim == 3:
         first = 1 if params.background == "first" else 0
         own: IntArray | int = class_id + first if box.shape[1] > 1 else 0
         box, rows = box[index, own], None
-    else:
-        rows = index
     if params.format == "ltrb":
-        return _from_cells(box if rows is None else box[rows], index, len(box), params, blob_wh)
-    return geometry.to_pixels(geometry.to_xyxy(box, params.format, rows), params.unit, blob_wh)
+        return _from_cells(box if rows is None else box[rows], index, count, params, query.blob_wh)
+    xyxy = geometry.to_xyxy(box, params.format, rows)
+    return xyxy if params.unit == "pixels" else geometry.to_pixels(xyxy, params.unit, query.blob_wh)
 
 
 def _misfit(output: str | None, expected: str, got: object) -> HeadError:

@@ -26,17 +26,21 @@ def least(columns: Sequence[str], sizes: Mapping[str, int | None]) -> tuple[int,
     return sum(1 if size is None else size for size in known), None in known
 
 
-def split(columns: Sequence[str], sizes: Mapping[str, int | None], width: int) -> dict[str, slice]:
-    """The columns of each role, in a table of `width` columns.
+def split(columns: Sequence[str], sizes: Mapping[str, int | None]) -> dict[str, slice]:
+    """The columns of each role, in a table of any width that `least` allows.
 
-    sizes: how many columns each role has; one of them None, what the others leave. `least` says whether they
-    fit the width.
+    sizes: how many columns each role has; one of them None, what the others leave. Those behind it are
+    counted from the table's end.
     """
-    rest = width - sum(sizes[role] or 0 for role in columns)
+    behind = 0
+    if any(sizes[role] is None for role in columns):
+        open_at = next(i for i, role in enumerate(columns) if sizes[role] is None)
+        behind = sum(sizes[role] or 0 for role in columns[open_at + 1 :])
     slices, start = {}, 0
     for role in columns:
         size = sizes[role]
-        stop = start + (rest if size is None else size)
-        slices[role] = slice(start, stop)
+        stop = -behind if size is None else start + size
+        # No table ends at 0 counted from its end.
+        slices[role] = slice(start, stop or None)
         start = stop
     return slices

@@ -8,11 +8,12 @@ torchvision's detectors, TensorFlow's object detection, TensorRT's EfficientNMS,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edgecv.errors import HeadError
@@ -21,7 +22,7 @@ from edgecv.heads.base import AtLeast, HeadParams, Query, take
 from edgecv.heads.geometry import Format, Unit
 from edgecv.heads.masks import PrototypeMasks, RoiMasks
 from edgecv.heads.recognition import listed
-from edgecv.types import Candidates, FloatArray, IntArray, MaskSource, ModelFacts
+from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts
 
 TYPE = "rows"
 TASK = "detect"
@@ -45,7 +46,23 @@ _PLACES = {name for names in _BOXES for name in names}
 _WIDE = ("keypoints", "masks")
 
 
-class Params(HeadParams, frozen=True, omit_defaults=True):
+class _Table(msgspec.Struct, frozen=True):
+    """Where a table has its columns: its shape, and which of a row's columns are what; None: none is.
+
+    box: its four numbers, in the order of `format`. wide: those of keypoints or masks.
+    """
+
+    shape: tuple[int | AtLeast | None, ...]
+    format: str
+    box: slice | list[int]
+    wide: slice = slice(0)
+    confidence: int | None = None
+    label: int | None = None
+    batch: int | None = None
+    angle: int | None = None
+
+
+class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     """Either `output` or `boxes`; what is no column of `output` may be an output of its own.
 
     output: name of the table, (n, columns). columns: what each of its columns is, in order: the corners x1,
@@ -120,16 +137,37 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
         places = {c for c in self.columns if c in _PLACES}
         return next((names for names in _BOXES if set(names) == places), None)
 
+    @cached_property
+    def table(self) -> _Table:
+        """How the table is taken apart."""
+        if self.output is None:
+            return _Table((None, 4), self.format, slice(0, 4))
+        count = len(self.columns)
+        open_at = next((i for i, name in enumerate(self.columns) if name in _WIDE), count)
+        # What is behind columns of any number is counted from the end.
+        at: dict[str, int] = {name: i if i < open_at else i - count for i, name in enumerate(self.columns)}
+        names = self._box
+        assert names is not None
+        places = [at[name] for name in names]
+        first = places[0]
+        is_run = places == list(range(first, first + 4)) and first >= 0
+        return _Table(
+            (None, count if open_at == count else AtLeast(count)),
+            _BOXES[names],
+            slice(first, first + 4) if is_run else places,
+            slice(open_at, open_at + 1 - count or None),
+            at.get("confidence"),
+            at.get("class"),
+            at.get("batch"),
+            at.get("angle"),
+        )
 
-class _Table(msgspec.Struct, frozen=True):
-    """Where the columns of a table of a known width are. box: places of its four numbers, a slice if
-    possible.
-    """
-
-    format: str
-    box: slice | list[int]
-    wide: slice
-    at: dict[str, int]
+    @cached_property
+    def has_more(self) -> bool:
+        """Whether rows have keypoints, masks or an angle."""
+        outputs = (self.keypoints, self.masks, self.prototypes)
+        is_wide = self.output is not None and ("keypoints" in self.columns or "angle" in self.columns)
+        return is_wide or any(name is not None for name in outputs)
 
 
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
@@ -138,163 +176,141 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     Dropped are rows after the count, of another image than the first, with a NaN, infinite or empty box, or
     of a class without a threshold.
     """
-    rows = _Rows(outputs, params)
-    confidence = rows.confidence
+    where = params.table
+    name = params.output or params.boxes
+    assert name is not None
+    table = take(outputs, name, where.shape, TYPE)
+    confidence = _column(outputs, table, where.confidence, params.scores)
+    assert confidence is not None
+    thresholds = query.confidence
+    lowest = thresholds if isinstance(thresholds, float) else query.lowest_confidence
     # NaN is over nothing.
-    index = np.flatnonzero(confidence[: rows.count] > query.lowest_confidence)
-    box, format = rows.boxes(index)
-    angle = rows.column("angle", index)
-    if angle is None:
-        xyxy, xywhr = geometry.to_pixels(geometry.to_xyxy(box, format), params.unit, query.blob_wh), None
-    else:
-        box = geometry.to_pixels(box, params.unit, query.blob_wh)
-        xywhr = np.concatenate([box, angle[:, None]], axis=1)
-        xyxy = geometry.around(xywhr)
-    number = rows.classes(index)
-    thresholds = np.asarray(query.confidence, np.float32)
-    classes = thresholds.size if thresholds.ndim else _MAX_CLASSES
-    valid = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 0] < xyxy[:, 2]) & (xyxy[:, 1] < xyxy[:, 3])
-    valid &= (number >= 0) & (number < classes) & (confidence[index] < np.inf)
-    batch = rows.column("batch", index)
-    if batch is not None:
-        valid &= batch == 0
-    if not valid.all():
-        index, number, xyxy = index[valid], number[valid], xyxy[valid]
-        xywhr = None if xywhr is None else xywhr[valid]
-    kept = confidence[index]
-    class_id = number.astype(np.int32)
-    keep = _best(kept, class_id, thresholds, query.max_candidates)
-    if keep is not None:
-        index, kept, class_id, xyxy = index[keep], kept[keep], class_id[keep], xyxy[keep]
-        xywhr = None if xywhr is None else xywhr[keep]
-    return Candidates(
-        xyxy,
-        kept,
-        class_id,
-        rows.keypoints(index, query.blob_wh),
+    index = (confidence > lowest).nonzero()[0]
+    if params.count is not None:
+        index = index[index < _count(outputs, params.count)]
+    rows, confidence = table[index], confidence[index]
+    xyxy, xywhr = _boxes(rows, where, params.unit, query.blob_wh)
+    number = _classes(outputs, table, index, rows, params)
+    classes = _MAX_CLASSES if isinstance(thresholds, float) else np.size(thresholds)
+    valid = (xyxy[:, 0] < xyxy[:, 2]) & (xyxy[:, 1] < xyxy[:, 3]) & np.isfinite(xyxy).all(axis=1)
+    valid &= (number >= 0) & (number < classes) & (confidence < np.inf)
+    if where.batch is not None:
+        valid &= rows[:, where.batch] == 0
+    if not isinstance(thresholds, float) and np.ndim(thresholds):
+        valid[valid] = confidence[valid] > thresholds[number[valid].astype(np.int32)]
+    kept = _best(confidence, valid, query.max_candidates)
+    found = Candidates(
+        xyxy if kept is None else xyxy[kept],
+        confidence if kept is None else confidence[kept],
+        (number if kept is None else number[kept]).astype(np.int32),
         needs_nms=params.needs_nms,
+    )
+    if not params.has_more:
+        return found
+    if kept is not None:
+        index, rows = index[kept], rows[kept]
+        xywhr = None if xywhr is None else xywhr[kept]
+    return replace(
+        found,
         xywhr=xywhr,
-        masks=rows.masks(index, query.blob_wh),
+        keypoints=_keypoints(outputs, index, rows, len(table), params, query.blob_wh),
+        masks=_masks(outputs, index, rows, len(table), params, query.blob_wh),
     )
 
 
-def _best(
-    confidence: FloatArray, class_id: IntArray, thresholds: FloatArray, most: int
-) -> NDArray[np.intp] | None:
-    """Those over the threshold of their class, of more than `most` the most confident; None for all."""
-    keep = None
-    if thresholds.ndim:
-        keep = np.flatnonzero(confidence > thresholds[class_id])
-        confidence = confidence[keep]
-    if len(confidence) > most:
-        best = np.sort(np.argsort(-confidence, kind="stable")[:most])
-        keep = best if keep is None else keep[best]
-    return keep
+def _best(confidence: FloatArray, valid: NDArray[np.bool_], most: int) -> NDArray[np.intp] | None:
+    """The valid ones, of more than `most` the most confident; None for all there are."""
+    if len(valid) <= most and valid.all():
+        return None
+    kept = valid.nonzero()[0]
+    if len(kept) > most:
+        kept = kept[np.sort(np.argsort(-confidence[kept], kind="stable")[:most])]
+    return kept
 
 
-class _Rows:
-    """The roles of the rows, wherever the network writes them.
+def _column(
+    outputs: Mapping[str, FloatArray], table: FloatArray, column: int | None, output: str | None
+) -> FloatArray | None:
+    """A column of the table, or an output of its own, float32 (n,)."""
+    if column is not None:
+        return table[:, column]
+    return None if output is None else _numbers(outputs, output, len(table)).astype(np.float32, copy=False)
 
-    confidence: float32 (n,). count: how many rows count, or None for all.
-    """
 
-    def __init__(self, outputs: Mapping[str, FloatArray], params: Params) -> None:
-        self._outputs, self._params = outputs, params
-        if params.output is not None:
-            self._table = take(outputs, params.output, (None, _width(params)), TYPE)
-            self._where = _where(params, self._table.shape[1])
-        else:
-            assert params.boxes is not None
-            self._table = take(outputs, params.boxes, (None, 4), TYPE)
-            self._where = _Table(params.format, slice(0, 4), slice(0), {})
-        column = self._where.at.get("confidence")
-        if column is not None:
-            self.confidence: FloatArray = self._table[:, column]
-        else:
-            assert params.scores is not None
-            self.confidence = _numbers(outputs, params.scores, len(self._table)).astype(
-                np.float32, copy=False
+def _boxes(
+    rows: FloatArray, where: _Table, unit: str, blob_wh: tuple[int, int]
+) -> tuple[FloatArray, FloatArray | None]:
+    """Upright boxes of rows, float32 (k, 4), and oriented ones, float32 (k, 5), if they are; blob pixels."""
+    box = rows[:, where.box]
+    if where.angle is None:
+        return geometry.to_pixels(geometry.to_xyxy(box, where.format), unit, blob_wh), None
+    box = geometry.to_pixels(box, unit, blob_wh)
+    xywhr = np.concatenate([box, rows[:, where.angle, None]], axis=1)
+    return geometry.around(xywhr), xywhr
+
+
+def _classes(
+    outputs: Mapping[str, FloatArray],
+    table: FloatArray,
+    index: NDArray[np.intp],
+    rows: FloatArray,
+    params: Params,
+) -> NDArray[Any]:
+    """Numbers of the classes of rows, counted from 0. index: where the rows are in the table."""
+    number: NDArray[Any]
+    if params.table.label is not None:
+        number = rows[:, params.table.label]
+    elif params.labels is not None:
+        number = _numbers(outputs, params.labels, len(table))[index]
+    else:
+        return np.zeros(len(index), np.int32)
+    return number - params.first_class if params.first_class else number
+
+
+def _keypoints(
+    outputs: Mapping[str, FloatArray],
+    index: NDArray[np.intp],
+    rows: FloatArray,
+    count: int,
+    params: Params,
+    blob_wh: tuple[int, int],
+) -> FloatArray | None:
+    """Keypoints of rows, float32 (k, keypoints, 3), blob pixels."""
+    size = params.keypoint_values
+    if params.keypoints is not None:
+        given = take(outputs, params.keypoints, (count, None, size), TYPE)
+        values = given[index].reshape(len(index), given.shape[1] * size)
+    elif params.output is not None and "keypoints" in params.columns:
+        values = rows[:, params.table.wide]
+        if values.shape[1] % size:
+            raise HeadError(
+                f"{TYPE} head: output {params.output!r} expected columns of {size} for each keypoint, got "
+                f"{values.shape[1]}: the card's head or its parameters do not fit this model"
             )
-        self.count = None if params.count is None else _count(outputs, params.count)
-
-    def column(self, name: str, index: NDArray[np.intp]) -> FloatArray | None:
-        """One column of these rows, where there is one of that name."""
-        column = self._where.at.get(name)
-        return None if column is None else self._table[index, column]
-
-    def boxes(self, index: NDArray[np.intp]) -> tuple[FloatArray, str]:
-        """Boxes of these rows, float32 (k, 4), and their format."""
-        where, table = self._where.box, self._table
-        box = table[:, where][index] if isinstance(where, slice) else table[index[:, None], where]
-        return box, self._where.format
-
-    def classes(self, index: NDArray[np.intp]) -> NDArray[Any]:
-        """Numbers of the classes of these rows, counted from 0."""
-        number: NDArray[Any] | None = self.column("class", index)
-        if number is None and self._params.labels is not None:
-            number = _numbers(self._outputs, self._params.labels, len(self._table))[index]
-        if number is None:
-            return np.zeros(len(index), np.int32)
-        return number - self._params.first_class if self._params.first_class else number
-
-    def keypoints(self, index: NDArray[np.intp], blob_wh: tuple[int, int]) -> FloatArray | None:
-        """Keypoints of these rows, float32 (n, k, 3), blob pixels."""
-        params = self._params
-        size = params.keypoint_values
-        if params.keypoints is not None:
-            given = take(self._outputs, params.keypoints, (len(self._table), None, size), TYPE)
-            values = given[index].reshape(len(index), given.shape[1] * size)
-        elif params.output is not None and "keypoints" in params.columns:
-            values = self._table[index, self._where.wide]
-        else:
-            return None
-        return geometry.to_keypoints(values, size, params.unit, blob_wh)
-
-    def masks(self, index: NDArray[np.intp], blob_wh: tuple[int, int]) -> MaskSource | None:
-        """What the masks of these rows are made of."""
-        params = self._params
-        if params.prototypes is not None:
-            coefficients = self._table[index, self._where.wide]
-            prototypes = take(self._outputs, params.prototypes, (coefficients.shape[1], None, None), TYPE)
-            return PrototypeMasks(coefficients, prototypes, blob_wh)
-        if params.masks is None:
-            return None
-        given = self._outputs.get(params.masks)
-        inner = (1,) if given is not None and given.ndim == 4 else ()
-        maps = take(self._outputs, params.masks, (len(self._table), *inner, AtLeast(1), AtLeast(1)), TYPE)
-        return RoiMasks(maps.reshape(len(maps), *maps.shape[-2:])[index])
+    else:
+        return None
+    return geometry.to_keypoints(values, size, params.unit, blob_wh)
 
 
-@lru_cache(maxsize=16)
-def _width(params: Params) -> int | AtLeast:
-    """How many columns the table has."""
-    is_open = any(c in params.columns for c in _WIDE)
-    return AtLeast(len(params.columns)) if is_open else len(params.columns)
-
-
-@lru_cache(maxsize=16)
-def _where(params: Params, width: int) -> _Table:
-    """Raises HeadError where the columns that are left are not whole keypoints."""
-    rest = width - len(params.columns) + 1
-    if "keypoints" in params.columns and rest % params.keypoint_values:
-        raise HeadError(
-            f"{TYPE} head: output {params.output!r} expected columns of {params.keypoint_values} for each "
-            f"keypoint, got {rest}: the card's head or its parameters do not fit this model"
-        )
-    at: dict[str, int] = {}
-    wide, start = slice(0), 0
-    for name in params.columns:
-        if name in _WIDE:
-            wide = slice(start, start + rest)
-            start += rest
-        else:
-            at[name] = start
-            start += 1
-    names = params._box
-    assert names is not None
-    places = [at[name] for name in names]
-    is_run = places == list(range(places[0], places[0] + 4))
-    return _Table(_BOXES[names], slice(places[0], places[0] + 4) if is_run else places, wide, at)
+def _masks(
+    outputs: Mapping[str, FloatArray],
+    index: NDArray[np.intp],
+    rows: FloatArray,
+    count: int,
+    params: Params,
+    blob_wh: tuple[int, int],
+) -> MaskSource | None:
+    """What the masks of rows are made of."""
+    if params.prototypes is not None:
+        coefficients = rows[:, params.table.wide]
+        prototypes = take(outputs, params.prototypes, (coefficients.shape[1], None, None), TYPE)
+        return PrototypeMasks(coefficients, prototypes, blob_wh)
+    if params.masks is None:
+        return None
+    given = outputs.get(params.masks)
+    inner = (1,) if given is not None and given.ndim == 4 else ()
+    maps = take(outputs, params.masks, (count, *inner, AtLeast(1), AtLeast(1)), TYPE)
+    return RoiMasks(maps.reshape(len(maps), *maps.shape[-2:])[index])
 
 
 def _numbers(outputs: Mapping[str, FloatArray], name: str, rows: int) -> NDArray[Any]:

@@ -46,6 +46,10 @@ WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
         {"type": "boxes", "output": "a", "columns": ["classes"]},
         r"`columns` has no box: classes",
     ),
+    "boxes-no-scores": (
+        {"type": "boxes", "output": "a", "columns": ["box", "angle"]},
+        r"`columns` has neither classes nor objectness: box, angle",
+    ),
     "boxes-twice": ({"type": "boxes", "output": "a", "columns": ["box", "box"]}, r"`columns` has box twice"),
     "boxes-role": ({"type": "boxes", "output": "a", "columns": ["box", "color"]}, r"`head\.columns\[1\]`"),
     "boxes-keypoints": (
