@@ -167,7 +167,7 @@ CASES: dict[str, tuple[str, str]] = {
         y = If(b) <then_branch = g () => (float[0, 6] u) { e = Concat<axis=0>(i0, i6)
                        u = ConstantOfShape(e) },
                    else_branch = h () => (float[n, 6] v) {
-                       k = Constant<value_ints=[0, 6]>() j = Constant<value_ints=[-1, 6]>()
+                       j = Constant<value_ints=[-1, 6]>()
                        c = Gather<axis=1>(rows, c0) d = Greater(c, zero) o = Compress<axis=0>(rows, d)
                        f = Flatten(o) v = Reshape(f, j) }>"""),
     "a branch for rows": ("int64[n]", """
