@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
@@ -30,6 +30,55 @@ if TYPE_CHECKING:
 __all__ = ["CARD_SUFFIX", "Loaded", "announce", "check_read", "compile", "load", "load_with", "resolve"]
 
 PathLike = os.PathLike[str]
+
+if TYPE_CHECKING:
+    from typing import Literal, TypedDict
+
+    from typing_extensions import Unpack
+
+    from edgecv.types import Classification, Detections
+
+    class _Common(TypedDict, total=False):
+        """What `load` takes whatever the task."""
+
+        backend: str | None
+        device: str | None
+        threads: int | None
+        precision: str | None
+        weights: str | PathLike | None
+        labels: str | PathLike | None
+        mean: str | PathLike | Sequence[float] | None
+        cache: bool
+        imgsz: int | Sequence[int] | None
+        warmup: bool
+        pool: Pool | None
+
+    class _Detecting(_Common, total=False):
+        conf: float | Sequence[float] | None
+        iou: float | None
+        max_det: int | None
+        classes: Sequence[int | str] | None
+        multi_label: bool
+        agnostic: bool | None
+
+    class _Classifying(_Common, total=False):
+        top: int | None
+
+
+@overload
+def load(
+    model: str | PathLike | Loaded, *, task: Literal["detect"], **options: Unpack[_Detecting]
+) -> Pipeline[Detections]: ...
+
+
+@overload
+def load(
+    model: str | PathLike | Loaded, *, task: Literal["classify"], **options: Unpack[_Classifying]
+) -> Pipeline[Classification]: ...
+
+
+@overload
+def load(model: str | PathLike | Loaded, *, task: str | None = None, **options: Any) -> Pipeline[Any]: ...
 
 
 def load(
@@ -59,7 +108,8 @@ def load(
 
     settings: of the task; None takes the card's, or a default. Of detectors: conf, iou, max_det; conf may be
     one per class; classes: ids or names to keep; multi_label: every class of a cell over conf is a candidate,
-    as evaluation counts. Of classifiers: top: how many classes a result lists, by default 5.
+    as evaluation counts; agnostic: boxes of other classes are duplicates too. Of classifiers: top: how many
+    classes a result lists, by default 5.
 
     Raises an EdgeCVError: nothing runs other than as asked for.
     """
@@ -93,17 +143,17 @@ def load_with(
             if getattr(options, name) is not None:
                 raise InputError(f"{name}: the model was found already; give it to resolve()")
         return _started(model, asked)
-    place = _place(model, options, pool)
+    place = _place(model, options, pool, task)
     known = None if place is None else place.find_model()
     if place is not None and known is not None:
         try:
-            read = partial(place.networks, lambda: resolve(model, options).networks)
+            read = partial(place.networks, lambda: resolve(model, options, task=task).networks)
             pipeline = _started(known, asked, read)
             pipeline.is_from_cache = True
             return pipeline
         except ModelFileError as error:
             place.reject(error)
-    loaded = resolve(model, options, plans=True)
+    loaded = resolve(model, options, plans=True, task=task)
     pipeline = _started(loaded, asked, is_new=True)
     if place is not None and loaded.plan is None:
         told = planfile.Told(loaded.remarks, loaded.assumptions, loaded.is_drafted)
@@ -240,7 +290,12 @@ def _network(model: str | PathLike | bytes, options: LoadOptions) -> OnnxModel:
 
 
 def _place(
-    model: str | PathLike | bytes, options: LoadOptions, pool: Pool | None, *, is_bare: bool = False
+    model: str | PathLike | bytes,
+    options: LoadOptions,
+    pool: Pool | None,
+    task: str | None = None,
+    *,
+    is_bare: bool = False,
 ) -> kept.Place | None:
     """Where what was compiled before is looked up; None for a plan, or without the cache."""
     if not options.cache or (not isinstance(model, bytes) and is_plan(model)):
@@ -250,7 +305,7 @@ def _place(
     asked = _compile_options(options, pool)
     if is_bare:
         return kept.of_network(model, options, asked)
-    return None if isinstance(model, bytes) else kept.of_model(model, options, asked)
+    return None if isinstance(model, bytes) else kept.of_model(model, options, asked, task)
 
 
 def task_settings(kind: type[Pipeline[Any]], card: ModelCard, given: Mapping[str, Any]) -> Any:

@@ -101,11 +101,13 @@ class InputEntry(_Struct, frozen=True):
 
 
 class Thresholds(_Struct, frozen=True):
-    """Defaults of a model. conf: one number, or one per class."""
+    """Defaults of a model. conf: one number, or one per class. agnostic: whether overlapping boxes of other
+    classes are duplicates too."""
 
     conf: Fraction | tuple[Fraction, ...] = 0.25
     iou: Fraction = 0.45
     max_det: PositiveInt = 300
+    agnostic: bool = False
 
 
 class Golden(_Struct, frozen=True):

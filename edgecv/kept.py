@@ -147,10 +147,12 @@ class Place:
         return self._files is not None and given.fingerprint(self._files) != self._fingerprint
 
 
-def of_model(model: str | os.PathLike[str], options: LoadOptions, asked: CompileOptions) -> Place | None:
-    """The place of a model that `load` is asked for; None where it is not looked up."""
+def of_model(
+    model: str | os.PathLike[str], options: LoadOptions, asked: CompileOptions, task: str | None = None
+) -> Place | None:
+    """The place of a model that `load` is asked for, to do a task; None where it is not looked up."""
     files = given.files_read(model, options.weights, options.labels, options.mean)
-    parts = {"kind": "model", "imgsz": options.imgsz, "labels": options.labels is not None}
+    parts = {"kind": "model", "imgsz": options.imgsz, "labels": options.labels is not None, "task": task}
     return _place(files, os.fspath(model), parts, options, asked)
 
 

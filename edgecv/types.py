@@ -7,10 +7,12 @@ pixel is at 0.5. Boxes are xyxy: left, top, right, bottom.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
+
+from edgecv.masks import Masks
 
 if TYPE_CHECKING:
     import supervision
@@ -47,6 +49,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
     inputs, outputs: in the model's own order. metadata: the file's own key-value pairs.
     image_wh: width and height of the image input, pixels, or None where they are dynamic.
     operators: types of the graph's operators; empty where they are not known.
+    ends: for each output the type of the operator that makes its values: one that only moves or renames them,
+    as Reshape does, is passed over.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -54,6 +58,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
     metadata: Mapping[str, str] = msgspec.field(default_factory=dict)
     image_wh: tuple[int, int] | None = None
     operators: frozenset[str] = frozenset()
+    ends: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class FrameTransform(msgspec.Struct, frozen=True):
@@ -87,6 +92,27 @@ class FrameTransform(msgspec.Struct, frozen=True):
             mapped: FloatArray = ((points - offset) / np.array(self.scale_xy)).astype(np.float32)
         return mapped
 
+    def keypoints_to_frame(self, keypoints: FloatArray) -> FloatArray:
+        """keypoints: float32 (..., 3), blob pixels and confidence. Returns the same in frame pixels."""
+        mapped = np.array(keypoints, np.float32)
+        mapped[..., :2] = self.points_to_frame(keypoints[..., :2])
+        return mapped
+
+    def xywhr_to_frame(self, xywhr: FloatArray) -> FloatArray:
+        """xywhr: float32 (n, 5) as `Candidates` has them, blob pixels. Returns float32 (n, 5), frame pixels.
+
+        A resize that stretches makes a parallelogram of an oriented box: what is returned has its center, its
+        area and the direction and length of its width.
+        """
+        x, y = self.scale_xy
+        angle, width, height = xywhr[:, 4].astype(np.float64), xywhr[:, 2], xywhr[:, 3]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            along = np.stack([np.cos(angle) / x, np.sin(angle) / y])
+            growth = np.hypot(*along)
+            sizes = [width * growth, height / (growth * x * y), np.arctan2(along[1], along[0])]
+            mapped = np.column_stack([self.points_to_frame(xywhr[:, :2]), *sizes])
+        return mapped.astype(np.float32)
+
     def points_to_blob(self, points: FloatArray) -> FloatArray:
         """points: float32 (..., 2), frame pixels. Returns float32 (..., 2), blob pixels."""
         offset = np.array(self.offset_xy, np.float64)
@@ -105,14 +131,29 @@ class FrameTransform(msgspec.Struct, frozen=True):
         return self.points_to_blob(xyxy.reshape(-1, 2, 2)).reshape(-1, 4)
 
 
+class MaskSource(Protocol):
+    """What the masks of candidates are made of, once it is known which of them stay."""
+
+    def __getitem__(self, keep: NDArray[np.intp], /) -> MaskSource:
+        """Of the candidates at these indices."""
+        ...
+
+    def to_frame(self, xyxy: FloatArray, transform: FrameTransform) -> Masks:
+        """Masks of all candidates. xyxy: float32 (n, 4), their boxes in the frame, inside it."""
+        ...
+
+
 class Candidates(msgspec.Struct, frozen=True):
     """What a head reads from the raw outputs of one image, before NMS.
 
     xyxy: float32 (n, 4), blob pixels; not clipped, and possibly degenerate.
     confidence: float32 (n,), 0 to 1.
     class_id: int32 (n,).
-    keypoints: float32 (n, k, 2), blob pixels, or None.
     needs_nms: False where the network has already suppressed duplicates.
+    keypoints: float32 (n, k, 3), blob pixels and confidence, or None; 1 where the network tells none.
+    xywhr: float32 (n, 5), center, width and height in blob pixels, and the angle from the x axis to the
+    width, radians, growing from x to y; `xyxy` are the boxes around them. Or None.
+    masks: what they are made of, or None.
     """
 
     xyxy: FloatArray
@@ -120,9 +161,17 @@ class Candidates(msgspec.Struct, frozen=True):
     class_id: IntArray
     keypoints: FloatArray | None = None
     needs_nms: bool = True
+    xywhr: FloatArray | None = None
+    masks: MaskSource | None = None
 
     def __len__(self) -> int:
         return len(self.confidence)
+
+    def take(self, keep: NDArray[np.intp]) -> Candidates:
+        """The candidates at these indices."""
+        columns = ("xyxy", "confidence", "class_id", "keypoints", "xywhr", "masks")
+        picked = {name: getattr(self, name)[keep] for name in columns if getattr(self, name) is not None}
+        return msgspec.structs.replace(self, **picked)
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -285,22 +334,28 @@ class Result(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 R = TypeVar("R", bound=Result)
 
 
+_COLUMNS = ("xyxy", "confidence", "class_id", "keypoints", "masks", "tracker_id", "xywhr")
+
+
 class Detections(Result, frozen=True, eq=False):
     """Objects found in one frame, best first. An index, a slice or a mask picks some of them.
 
     xyxy: float32 (n, 4), frame pixels, inside the frame.
     confidence: float32 (n,), 0 to 1, falling.
     class_id: int32 (n,).
-    keypoints: float32 (n, k, 2), frame pixels, or None. masks: bool (n, H, W) or None.
-    tracker_id: int32 (n,) or None.
+    keypoints: float32 (n, k, 3), frame pixels and confidence, or None; 1 where the network gives none.
+    masks: or None. tracker_id: int32 (n,) or None.
+    xywhr: float32 (n, 5), of oriented boxes: center, width, height in frame pixels, and the angle from the
+    x axis to the width, radians, growing from x to y; or None. They may reach out of the frame.
     """
 
     xyxy: FloatArray
     confidence: FloatArray
     class_id: IntArray
     keypoints: FloatArray | None = None
-    masks: NDArray[np.bool_] | None = None
+    masks: Masks | None = None
     tracker_id: IntArray | None = None
+    xywhr: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.confidence)
@@ -316,11 +371,7 @@ class Detections(Result, frozen=True, eq=False):
             keep = np.array([range(len(self))[keep]])
         return msgspec.structs.replace(
             self,
-            **{
-                name: column[keep]
-                for name in ("xyxy", "confidence", "class_id", "keypoints", "masks", "tracker_id")
-                if (column := getattr(self, name)) is not None
-            },
+            **{name: column[keep] for name in _COLUMNS if (column := getattr(self, name)) is not None},
         )
 
     def _found(self) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from edgecv.cli import options, output
+
+if TYPE_CHECKING:
+    from edgecv.options import LoadOptions
 
 
 @click.group(name="models")
@@ -91,6 +94,48 @@ def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
         return 0
     for name, paths in pulled.items():
         click.echo(f"{name}: {', '.join(str(path) for path in paths)}")
+    return 0
+
+
+@command.command("draft")
+@click.argument("model", metavar="FILE")
+@click.option("--head", "type", metavar="TYPE", help="The head that reads its outputs; see the list below.")
+@click.option("--out", metavar="CARD", help="The card to write; by default <stem>.model.json beside FILE.")
+@click.option("--force", is_flag=True, help="Replace a card that is there.")
+@options.load_options(only=("imgsz",))
+@options.json_option
+def draft_model(
+    model: str,
+    type: str | None,
+    out: str | None,
+    force: bool,
+    options: LoadOptions,
+    json_path: str | None,
+) -> int:
+    """Write a card for FILE, a network without one, to be corrected.
+
+    Its parameters are the likeliest for the names and shapes of the network's outputs; what was assumed is
+    told. Without --head the head must be beyond doubt.
+
+    \b
+    boxes      decoded boxes and scores, for NMS: YOLOv5 to v12, YOLO-NAS, PP-YOLOE
+    rows       final boxes, a row each: end-to-end YOLOs, TensorFlow's and torchvision's detectors
+    grid       maps with anchors, one a stride: YOLOv2 to v7 before their last layer
+    distances  maps without anchors: NanoDet, PicoDet, SCRFD, YuNet, YOLOX, FCOS
+    anchors    offsets from anchors or priors: SSD, RetinaFace, RetinaNet, EfficientDet
+    heatmap    peaks of a map: CenterNet, CenterFace
+    queries    sets: DETR, RT-DETR
+    classify   a score a class
+    """
+    from edgecv.drafts import draft
+
+    drafted = draft(model, type, out=out, force=force, imgsz=options.imgsz)
+    if json_path:
+        output.write_json(json_path, drafted.as_dict())
+    if json_path != "-":
+        click.echo(f"{drafted.path}: head {drafted.head}; correct it, and it is read in place of any guess")
+        for line in drafted.assumptions:
+            click.echo(f"assumed: {line}")
     return 0
 
 

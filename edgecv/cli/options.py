@@ -172,6 +172,11 @@ _SETTINGS: dict[str, Callable[[str], Callable[[Any], Any]]] = {
     "multi_label": lambda _: click.option(
         "--multi-label", is_flag=True, help="Every class of a cell counts, not only its best."
     ),
+    "agnostic": lambda default: click.option(
+        "--agnostic/--per-class",
+        default=None,
+        help=f"Whether boxes of other classes are duplicates too. Default: {default}.",
+    ),
     "top": lambda _: click.option(
         "--top", type=click.IntRange(min=1), help="Classes to list of a frame. Default: 5."
     ),

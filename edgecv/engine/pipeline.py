@@ -22,6 +22,7 @@ with extras.required("models"):
 # Activations are recognized before ONNX's definitions write some of them out, and in what those leave.
 STAGES: tuple[Stage, ...] = (
     normal.NEWEST,
+    fuse.FLOAT32,
     normal.ONE_FORM,
     counted.COUNTED,
     fuse.ACTIVATIONS,

@@ -34,6 +34,7 @@ PLANNED: dict[str, tuple[int | None, ...]] = {
     "Trilu": (1,),
     "MaxUnpool": (2,),
     "NonMaxSuppression": (2, None),
+    "Loop": (0, 1),
     "Dropout": (2,),
     "CenterCropPad": (1,),
     "Col2Im": (1, 2),

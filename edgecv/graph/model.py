@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 # Protobuf's own limit on one message.
 MAX_MODEL_BYTES = (2 << 30) - 1
+
+# Operators whose results are their operand's values.
+_MOVES = frozenset(
+    ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Slice", "Gather", "Pad")
+)
 
 _FLOAT_PRECISIONS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "fp32",
@@ -69,6 +75,8 @@ class OnnxModel:
         is_self_contained = not any(map(uses_external_data, _tensors(proto.graph)))
         _load_external(proto, origin, folder)
         _keep_real_inputs(proto)
+        for graph in _graphs(proto.graph):
+            _put_in_order(graph)
         return cls(proto, origin, is_self_contained=is_self_contained)
 
     @cached_property
@@ -136,7 +144,8 @@ class OnnxModel:
         An output whose rank neither inference nor the file tells is (None,). Raises InputError where the
         graph cannot take these inputs.
         """
-        if all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
+        is_told = all(value.type.tensor_type.HasField("shape") for value in self.proto.graph.output)
+        if is_told and all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
             return {
                 spec.name: tuple(n if isinstance(n, int) else None for n in spec.shape)
                 for spec in self.facts.outputs
@@ -180,6 +189,46 @@ def _keep_real_inputs(proto: ModelProto) -> None:
         proto.ir_version = max(proto.ir_version, 4)
 
 
+def _put_in_order(graph: GraphProto) -> None:
+    """Let every node stand behind those that it reads of: ONNX asks for it, and some converters forget it.
+
+    Nodes that read of one another in a ring stay as they are, for shape inference to refuse.
+    """
+    maker = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    reads = [{maker[name] for name in _read(node) if name in maker} for node in graph.node]
+    if all(source < i for i, sources in enumerate(reads) for source in sources):
+        return
+    readers: list[list[int]] = [[] for _ in reads]
+    for i, sources in enumerate(reads):
+        for source in sources:
+            readers[source].append(i)
+    missing = [len(sources) for sources in reads]
+    ready = [i for i, count in enumerate(missing) if not count]
+    order: list[int] = []
+    while ready:
+        first = heapq.heappop(ready)
+        order.append(first)
+        for reader in readers[first]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) == len(reads):
+        nodes = [graph.node[i] for i in order]
+        moved = [type(node).FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(moved)
+
+
+def _read(node: NodeProto) -> Iterable[str]:
+    """Names that a node and the graphs in it read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for part in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            yield from (value.name for value in part.output)
+            for inner in part.node:
+                yield from _read(inner)
+
+
 def _facts(proto: ModelProto) -> ModelFacts:
     inputs = tuple(_spec(value) for value in proto.graph.input)
     image = next((spec.shape for spec in inputs if len(spec.shape) == 4), ())
@@ -190,7 +239,23 @@ def _facts(proto: ModelProto) -> ModelFacts:
         metadata={entry.key: entry.value for entry in proto.metadata_props},
         image_wh=(width, height) if isinstance(width, int) and isinstance(height, int) else None,
         operators=frozenset(node.op_type for node in proto.graph.node),
+        ends=_ends(proto.graph),
     )
+
+
+def _ends(graph: GraphProto) -> dict[str, str]:
+    producers = {name: node for node in graph.node for name in node.output}
+    ends = {}
+    for value in graph.output:
+        node = producers.get(value.name)
+        # A damaged graph may go round in a circle.
+        for _ in range(len(graph.node)):
+            if node is None or node.op_type not in _MOVES or not node.input:
+                break
+            node = producers.get(node.input[0])
+        if node is not None:
+            ends[value.name] = node.op_type
+    return ends
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:

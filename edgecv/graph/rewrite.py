@@ -31,6 +31,8 @@ _OPERAND_ELEMENTS = 1024
 
 # Marks a value whose name was made up.
 _NEW = "new"
+# Of a node that a pass had to leave: why.
+MISSED = "missed"
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -241,7 +243,8 @@ class Rewrite:
         self._report.changes.append(Change(self._pass_name, names, what))
 
     def miss(self, node: ir.Node, why: str) -> None:
-        """Tell the report of what was not possible."""
+        """Tell the report, and the node, of what was not possible."""
+        node.meta[MISSED] = why
         missed = Missed(self._pass_name, node.name or node.op_type, why)
         if missed not in self._report.missed:
             self._report.missed.append(missed)

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from edgecv.errors import CardError
-from edgecv.heads.base import Head, HeadParams
+from edgecv.heads.base import Head, HeadParams, Reading
+from edgecv.heads.brands import BRANDS
 from edgecv.registry import Registry
 from edgecv.types import ModelFacts
 
@@ -46,22 +47,44 @@ def get(type: str) -> Head[Any]:
 def params_from(mapping: Mapping[str, Any]) -> tuple[Head[Any], HeadParams]:
     """The head and its parameters from a card's `head` object: `type`, and the head's own fields.
 
-    Raises CardError that names the unknown type or the wrong field.
+    A type may be a brand's that cards name: then the fields are the brand's. Raises CardError that names the
+    unknown type or the wrong field.
     """
     fields = dict(mapping)
     type = fields.pop("type", None)
     if not isinstance(type, str):
         raise CardError(f"head.type: expected one of {', '.join(HEADS)}, got {type!r}")
-    head = get(type)
+    if type in HEADS:
+        head = HEADS[type]
+        return head, _converted(type, head.Params, fields)
+    brand: Any = BRANDS.get(type)
+    if not hasattr(brand, "Params"):
+        return get(type), HeadParams()
+    reading: Reading = brand.reading(_converted(type, brand.Params, fields))
+    return HEADS[reading.type], reading.params
+
+
+def _converted(type: str, kind: Any, fields: Mapping[str, Any]) -> HeadParams:
     try:
-        return head, msgspec.convert(fields, head.Params, strict=True)
+        params: HeadParams = msgspec.convert(fields, kind, strict=True)
     except msgspec.ValidationError as error:
         problem = str(error).replace("$", "head")
-        known = ", ".join(head.Params.__struct_fields__)
+        known = ", ".join(kind.__struct_fields__)
         raise CardError(f"head ({type}): {problem}; fields of {type}: {known}") from error
+    return params
 
 
-def recognize(facts: ModelFacts) -> list[tuple[str, HeadParams]]:
-    """Every head that a model can have, with its parameters; one leaves no doubt, several or none do."""
-    found = [(type, head.recognize(facts)) for type, head in HEADS.items()]
-    return [(type, params) for type, params in found if params is not None]
+def recognize(facts: ModelFacts) -> list[Reading]:
+    """Every way in which a network may be read; one leaves no doubt, several or none do.
+
+    Brands that read it alike are one way.
+    """
+    found = [brand.recognize(facts) for brand in BRANDS.values()]
+    for type, head in HEADS.items():
+        if (params := getattr(head, "recognize", lambda _: None)(facts)) is not None:
+            found.append(Reading(type, type, params, getattr(head, "CONVENTIONAL_INPUT", None)))
+    alike: dict[tuple[str, HeadParams], Reading] = {}
+    for reading in found:
+        if reading is not None:
+            alike.setdefault((reading.type, reading.params), reading)
+    return list(alike.values())

@@ -66,6 +66,33 @@ class Query(msgspec.Struct, frozen=True):
         )
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What a brand says of a network: which head reads it, and how its reference implementation feeds it.
+
+    brand: its name. type: of the head. params: that head's. input: fields of a card's input, or None where
+    networks of the brand are fed in ways that differ too much to say.
+    """
+
+    brand: str
+    type: str
+    params: HeadParams
+    input: Mapping[str, Any] | None = None
+
+
+class Brand(Protocol):
+    """The shape of a brand's module in `edgecv.heads.brands`.
+
+    NAME: what it is called, in messages and in the `head.type` of cards that name the brand. A brand that
+    cards name has `Params`, its fields there, and `reading(params)`, the head that they stand for.
+    """
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802
+
+    def recognize(self, facts: ModelFacts) -> Reading | None:
+        """How it is read, where shapes, names and metadata speak for this brand and not against it."""
+
+
 P = TypeVar("P", bound=HeadParams)
 P_co = TypeVar("P_co", bound=HeadParams, covariant=True)
 
@@ -74,8 +101,6 @@ class Head(Protocol[P_co]):
     """The shape of every head's module; `DetectionHead` and `ClassificationHead` add how outputs are read.
 
     TYPE: its name in a card. TASK: the card's word for what it does. Params: its parameters.
-    CONVENTIONAL_INPUT: how its reference implementation feeds a network, as fields of a card's input,
-    for a file without a card; None where they differ too much to say.
     """
 
     @property
@@ -87,11 +112,12 @@ class Head(Protocol[P_co]):
     @property
     def Params(self) -> type[P_co]: ...  # noqa: N802
 
-    @property
-    def CONVENTIONAL_INPUT(self) -> Mapping[str, Any] | None: ...  # noqa: N802
+    def draft(self, facts: ModelFacts) -> P_co:
+        """The likeliest parameters for outputs of these names and shapes, for a person to correct.
 
-    def recognize(self, facts: ModelFacts) -> P_co | None:
-        """The parameters, where shapes, names and metadata speak for this head and not against it."""
+        Raises HeadError, which says why, where such outputs cannot be read by this head.
+        """
+        ...
 
 
 class DetectionHead(Head[P], Protocol[P]):

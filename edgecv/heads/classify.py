@@ -6,7 +6,6 @@ The output is (classes,), or (classes, 1, 1) where a network ends in a pooling o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from edgecv.types import FloatArray, ModelFacts
 
 TYPE = "classify"
 TASK = "classify"
-CONVENTIONAL_INPUT: Mapping[str, Any] | None = None
 
 
 class Params(HeadParams, frozen=True):
@@ -26,9 +24,13 @@ class Params(HeadParams, frozen=True):
     is_probability: bool = False
 
 
-def recognize(facts: ModelFacts) -> Params | None:
-    """Never: a row of numbers may be classes, an embedding, or anything else."""
-    return None
+def draft(facts: ModelFacts) -> Params:
+    """The first output of one score a class. Raises HeadError where there is none."""
+    for spec in facts.outputs:
+        if len(spec.shape) >= 2 and all(size == 1 for size in spec.shape[2:]):
+            return Params(output=spec.name, is_probability=facts.ends.get(spec.name) == "Softmax")
+    shapes = "; ".join(map(str, facts.outputs[:8]))
+    raise HeadError(f"{TYPE} head: outputs {shapes}: expected one of (batch, classes), one score a class")
 
 
 def probabilities(outputs: Mapping[str, FloatArray], params: Params) -> FloatArray:

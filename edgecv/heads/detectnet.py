@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from edgecv.heads.base import HeadParams, PositiveInt, Query, take
-from edgecv.heads.grid import cells_wh, grid
+from edgecv.heads.cells import cells_wh, grid
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
 TYPE = "detectnet"

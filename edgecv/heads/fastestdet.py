@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecv import boxes
 from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, sigmoid, take
-from edgecv.heads.grid import cells_wh, grid
+from edgecv.heads.cells import cells_wh, grid
 from edgecv.heads.recognition import sole_output
 from edgecv.types import Candidates, FloatArray, ModelFacts
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from edgecv.heads.base import AtLeast, HeadParams, Query, Strides, join, sigmoid, take
-from edgecv.heads.grid import cell_count, grid
+from edgecv.heads.cells import cell_count, grid
 from edgecv.heads.recognition import P5, P6, is_cells, is_nanodet_export, sole_output
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts

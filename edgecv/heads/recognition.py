@@ -6,7 +6,7 @@ another; what stays open is claimed by all that it could be, and the caller repo
 
 from __future__ import annotations
 
-from edgecv.heads.grid import cell_count
+from edgecv.heads.cells import cell_count
 from edgecv.types import ModelFacts, TensorSpec
 
 Size = int | str | None

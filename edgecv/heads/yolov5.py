@@ -22,7 +22,7 @@ from edgecv.heads.base import (
     sigmoid,
     take,
 )
-from edgecv.heads.grid import cells_wh, grid
+from edgecv.heads.cells import cells_wh, grid
 from edgecv.heads.recognition import P5, P6, is_cells, is_nanodet_export
 from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecv import boxes
 from edgecv.heads.base import AtLeast, HeadParams, Query, Strides, take
-from edgecv.heads.grid import grid
+from edgecv.heads.cells import grid
 from edgecv.heads.recognition import P5, is_cells, is_nanodet_export, sole_output
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import Candidates, FloatArray, ModelFacts

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecv import boxes
 from edgecv.heads.base import HeadParams, Query, Strides, join, take
-from edgecv.heads.grid import cell_count, grid
+from edgecv.heads.cells import cell_count, grid
 from edgecv.heads.recognition import P5, is_cells
 from edgecv.types import Candidates, FloatArray, ModelFacts
 
@@ -88,4 +88,5 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
         box[:, :2] = (box[:, :2] + cell_xy) * stride
         box[:, 2:] = np.exp(box[:, 2:]) * stride
         points = (points.reshape(-1, LANDMARKS, 2) + cell_xy[:, None]) * stride[:, None]
-    return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints=points)
+    keypoints = np.concatenate([points, np.ones_like(points[..., :1])], axis=-1)
+    return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints=keypoints)

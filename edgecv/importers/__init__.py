@@ -14,17 +14,19 @@ import msgspec
 from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES, OnnxModel
-from edgecv.importers.base import NETWORK, Imported
-from edgecv.importers.draft import onnx_card
+from edgecv.importers.base import NETWORK, Asked, Imported
+from edgecv.importers.draft import draft_card, draft_for, onnx_card
 from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card
 from edgecv.importers.labels import find_labels, relabel
 
 __all__ = [
     "NETWORK",
+    "Asked",
     "Imported",
     "Mean",
     "ModelFiles",
     "can_be_weights",
+    "draft",
     "import_model",
     "locate",
     "of_card",
@@ -62,20 +64,26 @@ def read_networks(files: ModelFiles) -> Mapping[str, OnnxModel]:
     """The networks in a model's files, by stage; of most there is one, `NETWORK`. Raises as `read_model`."""
     if files.format == "onnx":
         return {NETWORK: _read_onnx(files.source)}
-    return _read(files, None, None).networks
+    return _read(files, None, None, Asked()).networks
 
 
-def import_model(files: ModelFiles, *, labels: Path | None = None, mean: Mean | None = None) -> Imported:
+def import_model(
+    files: ModelFiles,
+    *,
+    labels: Path | None = None,
+    mean: Mean | None = None,
+    asked: Asked = Asked(),  # noqa: B008 - frozen
+) -> Imported:
     """The networks in a model's files, with the card that an ONNX file carries, or else a draft of what
     the files say and what lies beside them.
 
     labels: a file of class names; None: the one beside the model, where there is no doubt. mean: what
-    is subtracted from a frame, where the network's own files do not say. Raises as `read_model` does,
-    and HeadError where it is in doubt how the network is to be fed or read.
+    is subtracted from a frame, where the network's own files do not say. asked: what the caller says beside.
+    Raises as `read_model` does, and HeadError where it is in doubt how the network is to be fed or read.
     """
     # Only a network's own files say what a mean file of Caffe belongs to; numbers mean the same for all.
     theirs = mean if files.format in ("caffe", "digits") else None
-    imported = _read(files, labels, theirs)
+    imported = _read(files, labels, theirs, asked)
     card, assumptions = imported.card, imported.assumptions
     if mean is not None and theirs is None:
         card = with_mean(card, mean)
@@ -85,6 +93,17 @@ def import_model(files: ModelFiles, *, labels: Path | None = None, mean: Mean | 
         card, assumed = find_labels(card, imported.networks, files.source)
         assumptions = (*assumptions, assumed) if assumed else assumptions
     return replace(imported, card=card, assumptions=assumptions)
+
+
+def draft(files: ModelFiles, head: str | None, asked: Asked) -> Imported:
+    """A card for an ONNX file without regard to one that it carries. head: its type; None: told by the file.
+
+    Raises as `import_model`, and CardError for a type that there is not.
+    """
+    model = _read_onnx(files.source)
+    if head is None:
+        return draft_card(model, files.source.stem, asked)
+    return draft_for(model, files.source.stem, head, asked)
 
 
 def with_mean(card: ModelCard, mean: Mean) -> ModelCard:
@@ -109,7 +128,7 @@ def with_mean(card: ModelCard, mean: Mean) -> ModelCard:
     return card.with_input(changed)
 
 
-def _read(files: ModelFiles, labels: Path | None, mean: Mean | None) -> Imported:
+def _read(files: ModelFiles, labels: Path | None, mean: Mean | None, asked: Asked) -> Imported:
     match files.format:
         case "darknet":
             from edgecv.importers import darknet
@@ -123,7 +142,7 @@ def _read(files: ModelFiles, labels: Path | None, mean: Mean | None) -> Imported
             from edgecv.importers import caffe
 
             return caffe.read_digits(files.source, mean=mean, labels=labels)
-    return onnx_card(_read_onnx(files.source), files.source.stem)
+    return onnx_card(_read_onnx(files.source), files.source.stem, asked)
 
 
 def _read_onnx(path: Path) -> OnnxModel:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from numpy.typing import NDArray
 
 from edgecv.card import NETWORK, ModelCard
 from edgecv.graph.model import OnnxModel
 
-__all__ = ["NETWORK", "Imported", "card_name"]
+__all__ = ["NETWORK", "Array", "Asked", "Imported", "card_name"]
+
+Array = NDArray[Any]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a caller says of a network that its files do not.
+
+    task: what it is to do. imgsz: width and height of the picture, pixels. run: gives the outputs for inputs
+    by name, a batch of one. None: not said.
+    """
+
+    task: str | None = None
+    imgsz: tuple[int, int] | None = None
+    run: Callable[[OnnxModel, Mapping[str, Array]], Mapping[str, Array]] | None = None
 
 
 @dataclass(frozen=True)

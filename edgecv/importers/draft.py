@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, cast
+
 from edgecv import card as cards
 from edgecv import heads
-from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
+from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
 from edgecv.errors import CardError, HeadError
 from edgecv.graph.model import OnnxModel
+from edgecv.heads import classify
+from edgecv.heads.base import Reading
+from edgecv.heads.brands import classifier
+from edgecv.heads.nearest import nearest
 from edgecv.heads.ultralytics import parse_metadata
-from edgecv.importers.base import NETWORK, Imported, card_name
+from edgecv.importers.base import NETWORK, Asked, Imported, card_name
+from edgecv.importers.sizes import known_facts
+from edgecv.types import ModelFacts, TensorSpec
 
 # ONNX metadata key under which a model can carry its card.
 CARD_KEY = "edgecv.card"
 
-_REMEDY = "put a card beside the file as <stem>.model.json that states the head and the input"
+# Outputs that a message lists.
+_SHOWN = 8
+
+_USUAL_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "letterbox", "std": (255.0,) * 3}
 
 
-def onnx_card(model: OnnxModel, stem: str) -> Imported:
+def onnx_card(model: OnnxModel, stem: str, asked: Asked) -> Imported:
     """The card that a network carries in its metadata, or a draft; see `draft_card`."""
     embedded = model.facts.metadata.get(CARD_KEY)
     if embedded is None:
-        return draft_card(model, stem)
+        return draft_card(model, stem, asked)
     origin = f"{model.origin}, metadata {CARD_KEY}"
     card = cards.parse(embedded, origin=origin)
     if isinstance(card.labels, str):
@@ -36,36 +48,100 @@ def onnx_card(model: OnnxModel, stem: str) -> Imported:
     return Imported(card, {NETWORK: model}, is_stated=True)
 
 
-def draft_card(model: OnnxModel, stem: str) -> Imported:
+def draft_card(model: OnnxModel, stem: str, asked: Asked) -> Imported:
     """A card of the recognized head, fed as that head's reference implementation feeds it.
 
-    stem: the file's name without suffix, for the card's name. Raises HeadError that lists the candidates
-    where the head, or how it wants its input, is in doubt.
+    stem: the file's name without suffix, for the card's name. Raises HeadError where the head, or how it
+    wants its input, is in doubt: it lists the candidates, or the nearest heads, and what drafts a card.
     """
-    matches = heads.recognize(model.facts)
-    if len(matches) != 1:
-        outputs = "; ".join(str(spec) for spec in model.facts.outputs[:12])
-        found = f"it could be {' or '.join(kind for kind, _ in matches)}" if matches else "no head fits"
-        raise HeadError(f"{model.origin}: which head reads its outputs ({outputs})? {found}: {_REMEDY}")
-    kind, params = matches[0]
-    convention = heads.get(kind).CONVENTIONAL_INPUT
-    if convention is None:
-        raise HeadError(
-            f"{model.origin}: recognized as {kind}, and such models are trained on inputs of many kinds: "
-            f"{_REMEDY}"
-        )
-    facts = parse_metadata(model.facts.metadata)
-    size_wh = model.facts.image_wh or (facts.imgsz_wh if facts else None)
-    if size_wh is None:
-        raise HeadError(f"{model.origin}: the input size is dynamic and the file names none: {_REMEDY}")
-    image = next(spec for spec in model.facts.inputs if len(spec.shape) == 4)
-    entry = InputEntry(name=image.name, size_wh=size_wh, **convention)
-    card = ModelCard(
-        name=card_name(stem),
-        task="detect",
-        format="onnx",
-        stages={NETWORK: Stage(inputs=(entry,), head=HeadSpec(kind, params))},
-        labels=facts.names if facts else (),
+    facts = known_facts(model, asked)
+    readings = heads.recognize(facts)
+    # A network that is sure to do something else is told of by whoever wants the task.
+    readings = [one for one in readings if asked.task == heads.get(one.type).TASK] or readings
+    if not readings and asked.task == classify.TASK:
+        readings = [classifier.bare(facts)]
+    if len(readings) != 1:
+        raise HeadError(_in_doubt(model, facts, readings))
+    (reading,) = readings
+    about = parse_metadata(facts.metadata)
+    assumed = (
+        f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
     )
-    assumed = f"head {kind}, told by the outputs, and an input as its reference implementation has it"
-    return Imported(card, {NETWORK: model}, assumptions=() if facts else (assumed,))
+    card = _card(model, stem, facts, HeadSpec(reading.type, reading.params), reading.input)
+    return Imported(card, {NETWORK: model}, assumptions=() if about else (assumed,))
+
+
+def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
+    """A card whose head is of a type that the caller names, for a person to correct.
+
+    Raises HeadError where the network's outputs cannot be read by it, whatever its parameters.
+    """
+    facts = known_facts(model, asked)
+    known = [one for one in heads.recognize(facts) if one.type == type]
+    head = heads.get(type)
+    params = known[0].params if known else head.draft(facts)
+    usual = known[0].input if known else None
+    card = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
+    assumed = [f"head {type}: its parameters, guessed from names and shapes of the outputs"] * (not known)
+    if not usual:
+        assumed.append("input: rgb from 0 to 1 in a letterbox, as is most usual")
+    return Imported(card, {NETWORK: model}, assumptions=tuple(assumed))
+
+
+def _card(
+    model: OnnxModel, stem: str, facts: ModelFacts, head: HeadSpec, usual: Mapping[str, Any] | None
+) -> ModelCard:
+    if usual is None:
+        raise HeadError(
+            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
+            f"kinds: {_remedy(model, head.type)}"
+        )
+    about = parse_metadata(facts.metadata)
+    image = next((spec for spec in facts.inputs if len(spec.shape) == 4), None)
+    if image is None:
+        given = "; ".join(map(str, facts.inputs))
+        raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
+    size_wh = facts.image_wh or (about.imgsz_wh if about else None)
+    if size_wh is None:
+        raise HeadError(
+            f"{model.origin}: its input takes any size and the file names none: give one with imgsz, or "
+            f"{_remedy(model, head.type)}"
+        )
+    entry = InputEntry(name=image.name, size_wh=size_wh, **_for_channels(image, usual))
+    return ModelCard(
+        name=card_name(stem),
+        task=cast(Task, head.module.TASK),
+        format="onnx",
+        stages={NETWORK: Stage(inputs=(entry,), head=head)},
+        labels=about.names if about else (),
+    )
+
+
+def _for_channels(image: TensorSpec, usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """How a picture is fed to an input of one channel: as to three, in gray."""
+    if image.shape[1] != 1 or usual.get("color") not in ("rgb", "bgr"):
+        return usual
+    one = {name: usual[name][:1] for name in ("mean", "std") if usual.get(name)}
+    return {**usual, **one, "color": "gray", "channels": 1}
+
+
+def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> str:
+    outputs = "; ".join(str(spec) for spec in facts.outputs[:_SHOWN])
+    if len(facts.outputs) > _SHOWN:
+        outputs += f"; {len(facts.outputs) - _SHOWN} more"
+    about = parse_metadata(facts.metadata)
+    task = f"the file says that its task is {about.task}; " if about and about.task else ""
+    if readings:
+        brands = " or ".join(reading.brand for reading in readings)
+        found, type = f"it could be {brands}", readings[0].type
+    else:
+        near = nearest(facts)
+        found, type = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}", near[0][0]
+    return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {_remedy(model, type)}"
+
+
+def _remedy(model: OnnxModel, type: str) -> str:
+    return (
+        f"draft a card and correct it: edgecv models draft {model.origin} --head {type}; it stands beside "
+        "the file as <stem>.model.json"
+    )

@@ -18,20 +18,32 @@ __all__ = ["CARD_SUFFIX", "Loaded", "announce", "check_read", "is_plan", "resolv
 
 
 def resolve(
-    model: str | os.PathLike[str], options: LoadOptions | None = None, *, plans: bool = False
+    model: str | os.PathLike[str],
+    options: LoadOptions | None = None,
+    *,
+    plans: bool = False,
+    task: str | None = None,
 ) -> Loaded:
     """Find the card and the networks of what a user names; see `load`.
 
     Which card: the one that is named; `<stem>.model.json` beside the file; the file's own metadata;
-    else one drafted from what the files say, which must leave no doubt. options: of them weights, labels and
-    mean count here. plans: whether a plan will do, which brings its own card and no network; else it is an
+    else one drafted from what the files say, which must leave no doubt. options: of them weights, labels,
+    mean and, where a file leaves its picture's size open, imgsz count here. task: what a model without a card
+    is to do. plans: whether a plan will do, which brings its own card and no network; else it is an
     InputError.
     """
     options = options or LoadOptions()
     if not is_plan(model):
         from edgecv.lookup import files
 
-        return files.resolve(model, options.weights, labels=options.labels, mean=options.mean)
+        return files.resolve(
+            model,
+            options.weights,
+            labels=options.labels,
+            mean=options.mean,
+            task=task,
+            imgsz=options.imgsz,
+        )
     if not plans:
         raise InputError(
             f"{model}: a plan of the simd engine, and a network is wanted here: name the one that it was "

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
+from edgecv import backends, importers, zoo
 from edgecv import card as cards
-from edgecv import importers, zoo
+from edgecv.backends.base import Array, CompileOptions
 from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelNotFoundError
 from edgecv.graph.model import OnnxModel
-from edgecv.importers import NETWORK, Mean, ModelFiles
+from edgecv.importers import NETWORK, Asked, Imported, Mean, ModelFiles
 from edgecv.lookup.loaded import CARD_SUFFIX, Loaded
 
 
@@ -24,6 +25,8 @@ def resolve(
     *,
     labels: str | os.PathLike[str] | None = None,
     mean: str | os.PathLike[str] | Sequence[float] | None = None,
+    task: str | None = None,
+    imgsz: tuple[int, int] | None = None,
 ) -> Loaded:
     """See `edgecv.lookup.resolve`."""
     path = Path(model)
@@ -37,7 +40,7 @@ def resolve(
             raise ModelNotFoundError(f"{path}: no such card")
         return _changed(_of_card(path, other), names, offset)
     if path.exists():
-        return _bare(path, other, names, offset)
+        return _bare(path, other, names, offset, Asked(task, imgsz, _run))
     beside = path.with_name(path.stem + CARD_SUFFIX)
     if path.suffix and beside.is_file():
         # Of a model of several networks the card alone bears the name.
@@ -49,6 +52,19 @@ def resolve(
             raise ModelNotFoundError(f"{model}: no such file") from None
         raise
     return _changed(_of_entry(entry, other), names, offset)
+
+
+def draft_card(path: Path, head: str | None, imgsz: tuple[int, int] | None = None) -> Imported:
+    """A card for an ONNX file, whatever lies beside it. head: its type; None: the one beyond doubt.
+
+    Raises HeadError where the head cannot read its outputs, CardError for a type that there is not.
+    """
+    files = importers.locate(path)
+    if files.format != "onnx":
+        raise InputError(
+            f"{path}: a draft is made of an ONNX file; of a {files.format} one by edgecv convert"
+        )
+    return importers.draft(files, head, Asked(None, imgsz, _run))
 
 
 def _of_card(path: Path, weights: Path | None) -> Loaded:
@@ -100,7 +116,7 @@ def _networks(files: ModelFiles, *stages: str) -> Mapping[str, OnnxModel]:
     return {stages[0]: found[NETWORK]} if len(stages) == 1 and set(found) == {NETWORK} else found
 
 
-def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | None) -> Loaded:
+def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | None, asked: Asked) -> Loaded:
     files = importers.locate(path, weights)
     beside = path.with_name(path.stem + CARD_SUFFIX)
     stages_card = path.with_name(Path(path.stem).stem + CARD_SUFFIX)
@@ -111,7 +127,7 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
         return _changed(loaded, labels, mean)
     if stages_card.is_file() and _is_stage(path, cards.read(stages_card)):
         raise InputError(f"{path}: one of several networks of a model, and none alone: name {stages_card}")
-    imported = importers.import_model(files, labels=labels, mean=mean)
+    imported = importers.import_model(files, labels=labels, mean=mean, asked=asked)
     return Loaded(
         imported.card,
         imported.networks,
@@ -122,6 +138,13 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
         remarks=imported.remarks,
         assumptions=imported.assumptions,
     )
+
+
+def _run(model: OnnxModel, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+    """Outputs of a network on the first backend that runs it here."""
+    shapes = {name: array.shape for name, array in feeds.items()}
+    with backends.compile_model(model, None, CompileOptions(None, 1, None), shapes) as session:
+        return session.run(feeds)
 
 
 def _is_stage(path: Path, card: ModelCard) -> bool:

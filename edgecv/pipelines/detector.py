@@ -26,7 +26,7 @@ class DetectorSettings(Settings, frozen=True):
     conf: candidates lie over it; a number, or one for each class. iou: boxes of one class that overlap a
     better one by more are duplicates. max_det: most detections a frame. classes: ids or names to keep, None
     for all. multi_label: every class of a cell over the threshold counts, not only its best, as evaluation
-    counts.
+    counts. agnostic: overlapping boxes of other classes are duplicates too.
     """
 
     conf: float | tuple[float, ...] | None = None
@@ -34,6 +34,7 @@ class DetectorSettings(Settings, frozen=True):
     max_det: int | None = None
     classes: tuple[int | str, ...] | None = None
     multi_label: bool = False
+    agnostic: bool | None = None
 
     def for_card(self, card: ModelCard) -> DetectorSettings:
         """The settings with everything stated, classes by id. Raises InputError for what does not fit."""
@@ -57,6 +58,7 @@ class DetectorSettings(Settings, frozen=True):
             max_det=defaults.max_det if self.max_det is None else self.max_det,
             classes=None if self.classes is None else tuple(_class_id(card, c) for c in self.classes),
             multi_label=bool(self.multi_label),
+            agnostic=bool(defaults.agnostic if self.agnostic is None else self.agnostic),
         )
 
     @classmethod
@@ -109,14 +111,18 @@ class Detector(SingleShot[Detections]):
         return class_count(self.card)
 
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
-        """What the head reads from the raw outputs of one image, before NMS."""
+        """What the head reads from the raw outputs of one image, before NMS.
+
+        Raises HeadError where an output is missing, or its shape or values cannot be what the head reads.
+        """
         found: Candidates = self._head.decode(outputs, self._params, self._query)
+        selection.check(found, outputs, self._head.TYPE)
         return found
 
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> Detections:
         """Raw outputs of one image, without the batch axis, to detections in frame pixels."""
         found = selection.of_classes(self.candidates(outputs), self.settings)
-        kept = selection.take(found, selection.suppress(found, self.settings))
+        kept = found.take(selection.suppress(found, self.settings))
         return selection.to_detections(kept, transform, self.names)
 
     def _inspect(self, frame: Frame) -> Inspection:

@@ -121,7 +121,9 @@ class RegionProposal(Pipeline[Detections]):
 
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
         """What the head reads from proposals and the raw outputs of `roi`, before NMS."""
-        return faster_rcnn.decode(outputs, self._params, self._query)
+        found = faster_rcnn.decode(outputs, self._params, self._query)
+        selection.check(found, outputs, faster_rcnn.TYPE)
+        return found
 
     def detections(self, found: Candidates, place: FrameTransform) -> Detections:
         """The candidates that stay, in frame pixels. place: of the frame in the blob."""
@@ -129,7 +131,7 @@ class RegionProposal(Pipeline[Detections]):
         # An inclusive box ends with its last pixel.
         ends = np.array([0, 0, 1, 1] if self._params.inclusive else [0, 0, 0, 0], np.float32)
         whole = msgspec.structs.replace(found, xyxy=found.xyxy + ends)
-        kept = selection.take(found, selection.suppress(whole, self.settings))
+        kept = found.take(selection.suppress(whole, self.settings))
         return selection.to_detections(kept, place, self.names)
 
     def _inspect(self, frame: Frame) -> Inspection:

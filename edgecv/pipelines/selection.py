@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from edgecv import boxes
+from edgecv.errors import HeadError
 from edgecv.types import Candidates, Detections, FrameTransform
 
 if TYPE_CHECKING:
@@ -16,11 +17,32 @@ if TYPE_CHECKING:
     from edgecv.pipelines.detector import DetectorSettings
 
 
+# Products of probabilities in half precision are a little over 1.
+_MOST_CONFIDENT = 1.01
+
+
+def check(found: Candidates, outputs: Mapping[str, NDArray[Any]], head: str) -> None:
+    """Raise HeadError for what no network gives whose outputs the head reads rightly: a confidence over 1, or
+    no candidate where an output has a NaN, which no threshold lets pass.
+
+    outputs: what the candidates were read from.
+    """
+    remedy = "the head or its parameters do not fit this network: correct the card"
+    if len(found):
+        highest = found.confidence.max()
+        if not highest <= _MOST_CONFIDENT:
+            raise HeadError(f"{head} head: a confidence of {highest:.6g}: expected 0 to 1: {remedy}")
+        return
+    for name, array in outputs.items():
+        if array.dtype.kind == "f" and array.size and np.isnan(array.min()):
+            raise HeadError(f"{head} head: output {name!r} has a NaN: expected numbers: {remedy}")
+
+
 def of_classes(found: Candidates, settings: DetectorSettings) -> Candidates:
     """Those of the classes that are wanted."""
     if settings.classes is None:
         return found
-    return take(found, np.flatnonzero(np.isin(found.class_id, settings.classes)))
+    return found.take(np.flatnonzero(np.isin(found.class_id, settings.classes)))
 
 
 def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]:
@@ -29,7 +51,8 @@ def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]
     assert settings.max_det is not None
     if not found.needs_nms:
         return np.argsort(-found.confidence, kind="stable")[: settings.max_det]
-    return boxes.nms(found.xyxy, found.confidence, found.class_id, iou=settings.iou, max_det=settings.max_det)
+    class_id = None if settings.agnostic else found.class_id
+    return boxes.nms(found.xyxy, found.confidence, class_id, iou=settings.iou, max_det=settings.max_det)
 
 
 def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str, ...]) -> Detections:
@@ -37,22 +60,14 @@ def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str
     xyxy = transform.boxes_to_frame(found.xyxy)
     # A box in the padding has no area once it is clipped to the frame.
     inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
-    found = take(found, np.flatnonzero(inside))
+    found = found.take(np.flatnonzero(inside))
+    xyxy = xyxy[inside]
     return Detections(
-        xyxy=xyxy[inside],
+        xyxy=xyxy,
         confidence=found.confidence,
         class_id=found.class_id,
         names=names,
-        keypoints=None if found.keypoints is None else transform.points_to_frame(found.keypoints),
-    )
-
-
-def take(found: Candidates, keep: NDArray[np.intp]) -> Candidates:
-    """The candidates at these indices."""
-    return msgspec.structs.replace(
-        found,
-        xyxy=found.xyxy[keep],
-        confidence=found.confidence[keep],
-        class_id=found.class_id[keep],
-        keypoints=None if found.keypoints is None else found.keypoints[keep],
+        keypoints=None if found.keypoints is None else transform.keypoints_to_frame(found.keypoints),
+        masks=None if found.masks is None else found.masks.to_frame(xyxy, transform),
+        xywhr=None if found.xywhr is None else transform.xywhr_to_frame(found.xywhr),
     )

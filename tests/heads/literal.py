@@ -18,7 +18,7 @@ class Row(NamedTuple):
 
     confidence: list[float]
     xyxy: tuple[float, float, float, float]
-    keypoints: list[tuple[float, float]] | None = None
+    keypoints: list[tuple[float, float, float]] | None = None
 
 
 class Found(NamedTuple):
@@ -26,7 +26,7 @@ class Found(NamedTuple):
     class_id: int
     confidence: float
     xyxy: tuple[float, float, float, float]
-    keypoints: list[tuple[float, float]] | None
+    keypoints: list[tuple[float, float, float]] | None
 
 
 def candidates(rows: list[Row], threshold: float | NDArray[Any], multi_label: bool, most: int) -> list[Found]:

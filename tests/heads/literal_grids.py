@@ -69,7 +69,7 @@ def yunet(outputs: Outputs, params: Mapping[str, Any], blob_wh: tuple[int, int])
                         math.exp(dh) * stride,
                     ),
                     [
-                        ((column + points[2 * k]) * stride, (row + points[2 * k + 1]) * stride)
+                        ((column + points[2 * k]) * stride, (row + points[2 * k + 1]) * stride, 1.0)
                         for k in range(5)
                     ],
                 )

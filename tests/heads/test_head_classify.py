@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 from edgecv import heads
 from edgecv.errors import HeadError
 from edgecv.heads import classify
+from edgecv.heads.brands import classifier
 from edgecv.heads.classify import Params, probabilities
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -70,12 +71,64 @@ def test_the_largest_of_huge_scores_wins() -> None:
     assert got[2:].tolist() == [0, 0, 0]
 
 
-def test_a_bare_network_is_never_taken_for_a_classifier() -> None:
-    specs = (
-        TensorSpec("data", np.dtype(np.float32), (1, 3, 8, 8)),
-        TensorSpec("prob", np.dtype(np.float32), (1, 1000)),
+def network(
+    *outputs: tuple[int | None, ...], classes: int = 0, task: str = "classify", end: str = "Gemm"
+) -> ModelFacts:
+    """A network of a picture; with metadata as Ultralytics writes it where classes are given."""
+    names = {i: f"class{i}" for i in range(classes)}
+    return ModelFacts(
+        (TensorSpec("data", np.dtype(np.float32), (1, 3, 224, 224)),),
+        tuple(TensorSpec(f"out{i}", np.dtype(np.float32), shape) for i, shape in enumerate(outputs)),
+        {"names": str(names), "stride": "1", "task": task} if classes else {},
+        (224, 224),
+        ends={"out0": end},
     )
-    assert classify.recognize(ModelFacts(specs[:1], specs[1:])) is None
+
+
+CLASSIFIERS: dict[str, tuple[ModelFacts, bool, tuple[float, ...] | None]] = {
+    "torchvision": (network((1, 1000)), False, (123.675, 116.28, 103.53)),
+    "torchvision-softmax": (network((1, 1000), end="Softmax"), True, (123.675, 116.28, 103.53)),
+    "open-batch": (network((None, 1000)), False, (123.675, 116.28, 103.53)),
+    "pooled": (network((1, 1000, 1, 1)), False, (123.675, 116.28, 103.53)),
+    "ultralytics": (network((1, 3), classes=3, end="Softmax"), True, None),
+    "ultralytics-open": (network((1, None), classes=3, end="Softmax"), True, None),
+}
+
+
+@pytest.mark.parametrize(("facts", "is_probability", "mean"), CLASSIFIERS.values(), ids=CLASSIFIERS)
+def test_bare_classifiers_are_recognized(
+    facts: ModelFacts, is_probability: bool, mean: tuple[float, ...] | None
+) -> None:
+    (reading,) = heads.recognize(facts)
+    assert (reading.type, reading.params) == ("classify", Params("out0", is_probability))
+    assert reading.input is not None
+    assert (reading.input["resize"], reading.input.get("mean")) == ("crop", mean)
+
+
+NO_CLASSIFIERS = {
+    "another-number": network((1, 512)),
+    "a-map": network((1, 1000, 7, 7)),
+    "two-outputs": network((1, 1000), (1, 10)),
+    "other-names": network((1, 4), classes=3),
+    "another-task": network((1, 3), classes=3, task="segment"),
+}
+
+
+@pytest.mark.parametrize("facts", NO_CLASSIFIERS.values(), ids=NO_CLASSIFIERS)
+def test_other_rows_of_numbers_are_left_alone(facts: ModelFacts) -> None:
+    assert not [reading for reading in heads.recognize(facts) if reading.type == "classify"]
+
+
+def test_who_says_that_it_classifies_is_believed() -> None:
+    assert classifier.bare(network((1, 7))).params == Params("out0")
+    with pytest.raises(HeadError, match=r"expected one of \(batch, classes\)"):
+        classifier.bare(network((1, 7, 3)))
+
+
+def test_a_draft_takes_the_first_row_of_scores() -> None:
+    assert classify.draft(network((1, 4, 4), (1, 9))) == Params("out1")
+    with pytest.raises(HeadError, match="one score a class"):
+        classify.draft(network((1, 4, 4)))
 
 
 def test_each_head_belongs_to_one_task() -> None:

@@ -171,7 +171,7 @@ SEVERAL_HEADS: dict[str, tuple[ModelFacts, set[str]]] = {
 
 NO_HEAD: dict[str, ModelFacts] = {
     "no-outputs": facts({}),
-    "classifier": facts({"logits": (1, 1000)}, (224, 224)),
+    "embedding": facts({"features": (1, 512)}, (224, 224)),
     "scalar-output": facts({"loss": ()}),
     "unknown-ranks": facts({str(i): () for i in range(6)}),
     "segmentation-net": facts({"out": (1, 21, 40, 40)}),
@@ -222,14 +222,15 @@ NO_HEAD: dict[str, ModelFacts] = {
 
 @pytest.mark.parametrize(("model", "params"), ONE_HEAD.values(), ids=ONE_HEAD)
 def test_one_head(model: ModelFacts, params: HeadParams) -> None:
-    ((kind, found),) = heads.recognize(model)
+    (reading,) = heads.recognize(model)
+    kind, found = reading.type, reading.params
     assert found == params
     assert heads.get(kind).Params is type(params)
 
 
 @pytest.mark.parametrize(("model", "kinds"), SEVERAL_HEADS.values(), ids=SEVERAL_HEADS)
 def test_doubt_lists_every_candidate(model: ModelFacts, kinds: set[str]) -> None:
-    assert {kind for kind, _ in heads.recognize(model)} == kinds
+    assert {reading.brand for reading in heads.recognize(model)} == kinds
 
 
 @pytest.mark.parametrize("model", NO_HEAD.values(), ids=NO_HEAD)

@@ -11,7 +11,7 @@ import pytest
 
 from edgecv import heads
 from edgecv.errors import CardError
-from edgecv.heads.grid import cell_count, grid
+from edgecv.heads.cells import cell_count, grid
 from tests.heads.literal_decode import CASES, Case, cells
 
 

@@ -34,7 +34,7 @@ _TOTAL_GROWTH = 256 << 20
 # Products of weights with weights are left to the run above this many multiplications.
 _WORK = 1 << 28
 
-_RANDOM = frozenset(
+RANDOM = frozenset(
     (
         "RandomNormal",
         "RandomNormalLike",
@@ -100,7 +100,7 @@ def _sizes(node: ir.Node, sizes: tuple[int, ...]) -> Array:
 
 
 def _is_foldable(node: ir.Node) -> bool:
-    if node.domain or node.op_type in _RANDOM or not node.outputs:
+    if node.domain or node.op_type in RANDOM or not node.outputs:
         return False
     if node.op_type == "Identity":
         # `remove_noops` takes it, but where it stands between a constant and an output.
@@ -244,7 +244,7 @@ def merge_equal(rewrite: Rewrite) -> None:
     seen: dict[tuple[Any, ...], ir.Node] = {}
     small: dict[tuple[Any, ...], ir.Value] = {}
     for node in rewrite.nodes():
-        if node.op_type in _RANDOM:
+        if node.op_type in RANDOM:
             continue
         key = _key(node, small)
         if key is None:

@@ -95,9 +95,9 @@ def _static(spec: TensorSpec) -> Shape:
 def _head(converted: Converted, model: OnnxModel, entry: InputEntry) -> tuple[Task, HeadSpec | None]:
     if converted.end:
         return "detect", HeadSpec(converted.end.head, converted.end.params)
-    matches = heads.recognize(model.facts)
-    if len(matches) == 1:
-        return "detect", HeadSpec(*matches[0])
+    readings = [one for one in heads.recognize(model.facts) if heads.get(one.type).TASK == "detect"]
+    if len(readings) == 1:
+        return "detect", HeadSpec(readings[0].type, readings[0].params)
     if len(model.facts.outputs) != 1:
         return "features", None
     (spec,) = model.facts.outputs
@@ -151,7 +151,7 @@ def _fed(
 def _usual(converted: Converted, head: HeadSpec | None) -> Mapping[str, Any]:
     """How networks of the head are fed, where all are fed alike; SSDs of Caffe are not."""
     is_known = head is not None and not (converted.end and head.type == ssd.TYPE)
-    return (heads.get(head.type).CONVENTIONAL_INPUT or {}) if head and is_known else {}
+    return (getattr(heads.get(head.type), "CONVENTIONAL_INPUT", None) or {}) if head and is_known else {}
 
 
 def _mean(network: Network, path: Path, feeding: Feeding) -> tuple[Mean | None, str]:
