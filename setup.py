@@ -211,6 +211,7 @@ MODULES = [
             "ext/boxes/select.cpp",
             "ext/boxes/nms.cpp",
             "ext/boxes/soft_nms.cpp",
+            "ext/boxes/rotated.cpp",
             "ext/boxes/geometry.cpp",
             "ext/boxes/order.cpp",
             "ext/isa/isa.cpp",

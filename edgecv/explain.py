@@ -18,7 +18,7 @@ from edgecv.engine.explain import Explanation, explain
 from edgecv.engine.program import lanes_of
 from edgecv.errors import HeadError, InputError, UnavailableError, UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
-from edgecv.heads import faster_rcnn
+from edgecv.heads import two_stages
 from edgecv.media import atomic
 from edgecv.options import LoadOptions
 from edgecv.planfile import Told
@@ -88,7 +88,7 @@ class _Found:
     def batch(self) -> int:
         """What a stage after the first takes at once where its network takes any number: all proposals."""
         params = self.card.head.params if self.card is not None and self.card.head is not None else None
-        return params.post_nms if isinstance(params, faster_rcnn.Params) else 1
+        return params.post_nms if isinstance(params, two_stages.Params) else 1
 
 
 def _find(model: str, options: LoadOptions) -> _Found:

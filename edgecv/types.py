@@ -139,7 +139,7 @@ class MaskSource(Protocol):
         ...
 
     def to_frame(self, xyxy: FloatArray, transform: FrameTransform) -> Masks:
-        """Masks of all candidates. xyxy: float32 (n, 4), their boxes in the frame, inside it."""
+        """Masks of all candidates. xyxy: float32 (n, 4), their boxes in frame pixels, not clipped to it."""
         ...
 
 
@@ -384,14 +384,26 @@ class Detections(Result, frozen=True, eq=False):
                 "class_name": self.class_name(class_id),
             }
             if self.keypoints is not None:
-                found["keypoints"] = [[round(float(v), 2) for v in point] for point in self.keypoints[i]]
+                found["keypoints"] = [
+                    [round(x, 2), round(y, 2), round(confidence, 5)]
+                    for x, y, confidence in self.keypoints[i].tolist()
+                ]
+            if self.masks is not None:
+                found["mask"] = [ring.tolist() for ring in self.masks.outline(i)]
+            if self.xywhr is not None:
+                *place, angle = self.xywhr[i].tolist()
+                found["xywhr"] = [*(round(v, 2) for v in place), round(angle, 5)]
             if self.tracker_id is not None:
                 found["tracker_id"] = int(self.tracker_id[i])
             objects.append(found)
         return {"detections": objects}
 
     def to_supervision(self) -> supervision.Detections:
-        """The same as a `supervision.Detections`; needs the supervision package."""
+        """The same as a `supervision.Detections`; needs the supervision package.
+
+        Masks become bool (n, H, W) of the whole frame. data has "class_name", "keypoints" as they are here,
+        and "xyxyxyxy", float32 (n, 4, 2), the corners of oriented boxes, under which supervision draws them.
+        """
         try:
             import supervision
         except ImportError as error:
@@ -400,14 +412,20 @@ class Detections(Result, frozen=True, eq=False):
             raise MissingExtraError(
                 "supervision is not installed; install it with: pip install supervision"
             ) from error
-        names = np.array([self.class_name(int(c)) for c in self.class_id], dtype=object)
+        data: dict[str, Any] = {
+            "class_name": np.array([self.class_name(int(c)) for c in self.class_id], dtype=object)
+        }
+        if self.keypoints is not None:
+            data["keypoints"] = self.keypoints
+        if self.xywhr is not None:
+            data["xyxyxyxy"] = corners(self.xywhr)
         return supervision.Detections(
             xyxy=self.xyxy,
             confidence=self.confidence,
             class_id=self.class_id.astype(int),
-            mask=self.masks,
+            mask=None if self.masks is None else self.masks.whole(),
             tracker_id=self.tracker_id,
-            data={"class_name": names},
+            data=data,
         )
 
 
@@ -439,6 +457,16 @@ class Classification(Result, frozen=True, eq=False):
                 for confidence, class_id in self
             ]
         }
+
+
+def corners(xywhr: FloatArray) -> FloatArray:
+    """The corners of oriented boxes, float32 (n, 4, 2), in turn; xywhr: float32 (n, 5) as in `Detections`."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        x, y, width, height, angle = xywhr.astype(np.float64).T[..., None]
+        along, across = width / 2 * [-1, 1, 1, -1], height / 2 * [-1, -1, 1, 1]
+        cosine, sine = np.cos(angle), np.sin(angle)
+        places = [x + along * cosine - across * sine, y + along * sine + across * cosine]
+        return np.stack(places, axis=-1).astype(np.float32)
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -66,7 +66,7 @@ def test_bare_model_is_recognized(network: Path, backend: str, caplog: pytest.Lo
     with edgecv.load(network, backend=backend, threads=1, conf=0.1) as detector:
         found = detector(photo())
     assert detector.card.head is not None
-    assert detector.card.head.type == "yolov8"
+    assert detector.card.head.type == "boxes"
     assert detector.names == tuple(LABELS)
     assert len(found) > 0
     assert found.names == tuple(LABELS)

@@ -306,7 +306,7 @@ WRONG: dict[str, tuple[Callable[[Path], tuple[Path, dict[str, Any]]], type[EdgeC
     "a head that reads one network": (
         lambda f: (put_stages(f, HEAD), {}),
         CardError,
-        r"its head yolo reads one network, and it has trunk, roi",
+        r"its head grid reads one network, and it has trunk, roi",
     ),
     "a stage without files": (
         lambda f: (without_files(put_stages(f), "roi"), {}),

@@ -84,7 +84,7 @@ def test_every_field_is_read() -> None:
     assert (spec.mean, spec.std) == ((1, 2, 3), (4, 5, 6))
     assert spec.pad_values == (1, 2, 3)
     assert card.head is not None
-    assert card.head.type == "yolov8"
+    assert card.head.type == "boxes"
     assert card.thresholds.conf == (0.3, 0.4)
     assert card.golden is not None
     assert card.golden.file.path == "golden.npz"
@@ -107,7 +107,7 @@ def test_stages_have_files_inputs_and_heads_of_their_own() -> None:
     assert card.stages["trunk"].head is None
     assert card.head is card.stages["roi"].head
     assert card.head is not None
-    assert card.head.type == "faster_rcnn"
+    assert card.head.type == "two_stages"
 
 
 def test_the_head_is_that_of_the_last_stage_that_has_one() -> None:
@@ -182,7 +182,7 @@ INPUTS = st.builds(
     std=st.just(()) | st.tuples(*[st.floats(0.1, 1e6)] * 3),
 )
 HEADS = st.sampled_from([VALID["head"], ROI["head"]]).map(
-    lambda head: cards.HeadSpec(head["type"], heads.params_from(head)[1])
+    lambda head: (lambda module, params: cards.HeadSpec(module.TYPE, params))(*heads.params_from(head))
 )
 
 
@@ -231,7 +231,7 @@ def test_what_others_change() -> None:
         "roi": card.stages["roi"],
     }
     assert card.head is not None
-    head = cards.HeadSpec("faster_rcnn", msgspec.structs.replace(card.head.params, post_nms=7))
+    head = cards.HeadSpec("two_stages", msgspec.structs.replace(card.head.params, post_nms=7))
     assert card.with_head(head).stages["roi"].head is head
     assert card.with_head(head).stages["trunk"] == card.stages["trunk"]
     (file,) = card.stages["trunk"].files
@@ -288,7 +288,7 @@ WRONG = {
     "unknown head": ("head.type", "crystal-ball", "crystal-ball"),
     "unknown head field": ("head.flavor", 1, "flavor"),
     "no head": ("head", None, "head"),
-    "head of another task": ("task", "classify", "yolov8 does not classify, which `task` says"),
+    "head of another task": ("task", "classify", "boxes does not classify, which `task` says"),
     "head is a list": ("head", [1], "head"),
     "bad sha": ("files.0.sha256", "xyz", "sha256"),
     "absolute path": ("files.0.path", "/etc/passwd", "/etc/passwd"),

@@ -24,8 +24,7 @@ def _module(type: str) -> Any:
 
 # fmt: off
 _TYPES = (
-    "yolox", "yolov5", "yolov8", "yolo_e2e", "nanodet", "fastestdet", "yunet", "yolo", "region", "detection",
-    "detectnet", "faster_rcnn", "ssd", "classify",
+    "boxes", "rows", "queries", "grid", "vector", "distances", "heatmap", "anchors", "two_stages", "classify",
 )
 # fmt: on
 
@@ -77,14 +76,18 @@ def _converted(type: str, kind: Any, fields: Mapping[str, Any]) -> HeadParams:
 def recognize(facts: ModelFacts) -> list[Reading]:
     """Every way in which a network may be read; one leaves no doubt, several or none do.
 
-    Brands that read it alike are one way.
+    Brands that read and feed it alike are one way.
     """
     found = [brand.recognize(facts) for brand in BRANDS.values()]
     for type, head in HEADS.items():
         if (params := getattr(head, "recognize", lambda _: None)(facts)) is not None:
             found.append(Reading(type, type, params, getattr(head, "CONVENTIONAL_INPUT", None)))
-    alike: dict[tuple[str, HeadParams], Reading] = {}
+    alike: list[Reading] = []
     for reading in found:
-        if reading is not None:
-            alike.setdefault((reading.type, reading.params), reading)
-    return list(alike.values())
+        if reading is not None and not any(_is_alike(reading, known) for known in alike):
+            alike.append(reading)
+    return alike
+
+
+def _is_alike(a: Reading, b: Reading) -> bool:
+    return (a.type, a.params, a.input) == (b.type, b.params, b.input)

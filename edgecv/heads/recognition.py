@@ -6,6 +6,8 @@ another; what stays open is claimed by all that it could be, and the caller repo
 
 from __future__ import annotations
 
+from typing import Literal
+
 from edgecv.heads.cells import cell_count
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -14,6 +16,11 @@ Size = int | str | None
 P5 = (8, 16, 32)
 P2 = (4, 8, 16, 32)
 P6 = (8, 16, 32, 64)
+
+
+def listed(facts: ModelFacts) -> str:
+    """The outputs, for a message."""
+    return ", ".join(map(str, facts.outputs)) or "there is none"
 
 
 def sole_output(facts: ModelFacts, rank: int) -> TensorSpec | None:
@@ -49,3 +56,50 @@ def is_yolox_export(facts: ModelFacts) -> bool:
 def is_nanodet_export(facts: ModelFacts) -> bool:
     """Whether the names are those of NanoDet's export script."""
     return named(facts, "data", "output")
+
+
+def is_yolov6_export(facts: ModelFacts) -> bool:
+    """Whether the names are those of YOLOv6's export script."""
+    return named(facts, "images", "outputs")
+
+
+def prototypes(facts: ModelFacts) -> TensorSpec | None:
+    """The second of two outputs, where it is a map (1, m, H, W) of the prototypes of masks."""
+    if [len(spec.shape) for spec in facts.outputs] != [3, 4]:
+        return None
+    maps = facts.outputs[1]
+    return maps if isinstance(maps.shape[1], int) else None
+
+
+# Landmarks of a face, joints of a person and of a hand, with or without a confidence of each.
+_KEYPOINTS = ((5, 2), (5, 3), (17, 2), (17, 3), (21, 3))
+
+
+def could_be_keypoints(columns: Size, beside: int) -> tuple[int, Literal[2, 3]] | None:
+    """Number and values of the keypoints that the columns beside these and one score could be."""
+    if isinstance(columns, int):
+        for number, values in _KEYPOINTS:
+            if columns == beside + 1 + number * values:
+                return number, 2 if values == 2 else 3
+    return None
+
+
+def shapes(facts: ModelFacts) -> dict[str, tuple[Size, ...]]:
+    """Shapes of the outputs by name, the batch included."""
+    return {spec.name: spec.shape for spec in facts.outputs}
+
+
+# Classes of a network that counts them by COCO's ids, 0 to 90.
+COCO_IDS = 91
+
+
+def detr_outputs(facts: ModelFacts) -> tuple[str, str, Size] | None:
+    """Boxes, scores and the number of scores of a query, by the names of DETR's outputs."""
+    found = shapes(facts)
+    scores = next((name for name in ("logits", "pred_logits") if name in found), None)
+    if scores is None or "pred_boxes" not in found:
+        return None
+    boxes = found["pred_boxes"]
+    if len(found[scores]) != 3 or len(boxes) != 3 or boxes[2] != 4 or boxes[1] != found[scores][1]:
+        return None
+    return "pred_boxes", scores, found[scores][2]

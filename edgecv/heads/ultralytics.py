@@ -17,6 +17,7 @@ from typing import Any
 MAX_LITERAL_CHARS = 1 << 19
 MAX_NAME_CHARS = 200
 MAX_PIXELS = 1 << 16
+MAX_KEYPOINTS = 1 << 12
 
 # How the packages' own predictors feed a network of a fixed size (`LetterBox`).
 ULTRALYTICS_INPUT: Mapping[str, Any] = {
@@ -34,7 +35,8 @@ class UltralyticsFacts:
 
     names: of the classes, by number. stride: the largest, pixels. task: "detect", "pose", …; None in
     files of the yolov5 repository. imgsz_wh: the size of the export, pixels.
-    end2end: whether the network itself leaves one box an object.
+    end2end: whether the network itself leaves one box an object. kpt_shape: of a pose network the number of
+    keypoints, and of values of each: 2, or 3 with a confidence.
     """
 
     names: tuple[str, ...] = ()
@@ -42,6 +44,12 @@ class UltralyticsFacts:
     task: str | None = None
     imgsz_wh: tuple[int, int] | None = None
     end2end: bool = False
+    kpt_shape: tuple[int, int] | None = None
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether nothing says that it does more than find boxes."""
+        return self.task in (None, "detect")
 
 
 def parse_metadata(metadata: Mapping[str, str]) -> UltralyticsFacts | None:
@@ -57,7 +65,14 @@ def parse_metadata(metadata: Mapping[str, str]) -> UltralyticsFacts | None:
         imgsz_wh=_size_wh(_literal(metadata.get("imgsz"))),
         end2end=_literal(metadata.get("end2end")) is True
         or (isinstance(args, dict) and args.get("nms") is True),
+        kpt_shape=_keypoints(_literal(metadata.get("kpt_shape"))),
     )
+
+
+def described(metadata: Mapping[str, str], family: str) -> bool:
+    """Whether the description, "Ultralytics YOLO11n model trained on …", names a model of this family."""
+    model = str(metadata.get("description", "")).partition(" model")[0]
+    return family in model.lower()
 
 
 def _literal(text: object) -> Any:
@@ -92,6 +107,13 @@ def _printable(name: str) -> str:
 
 def _pixels(value: Any) -> int | None:
     return value if type(value) is int and 1 <= value <= MAX_PIXELS else None
+
+
+def _keypoints(value: Any) -> tuple[int, int] | None:
+    if not isinstance(value, list | tuple) or len(value) != 2 or any(type(n) is not int for n in value):
+        return None
+    number, values = value
+    return (number, values) if 1 <= number <= MAX_KEYPOINTS and values in (2, 3) else None
 
 
 def _size_wh(value: Any) -> tuple[int, int] | None:

@@ -92,7 +92,8 @@ def class_count(card: ModelCard, networks: Mapping[str, OnnxModel]) -> int | Non
     # A row of scores for each box, in which the background has a column of its own.
     sizes = outputs.get(getattr(params, "scores", ""), ())
     columns = sizes[-1] if sizes else None
-    return columns - getattr(params, "background", True) if isinstance(columns, int) else None
+    background = getattr(params, "background", "first")
+    return columns - (background is not None) if isinstance(columns, int) else None
 
 
 def _names(path: Path, count: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from edgecv import rois
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CardError, PlacementError
-from edgecv.heads import faster_rcnn
+from edgecv.heads import two_stages
 from edgecv.heads.base import Query, take
 from edgecv.pipelines import selection
 from edgecv.pipelines.base import Frame, Inspection, Pipeline
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgecv.backends.session import Session
     from edgecv.card import ModelCard
 
-TRUNK, ROI = faster_rcnn.STAGES
+TRUNK, ROI = two_stages.STAGES
 
 
 class RegionProposal(Pipeline[Detections]):
@@ -49,7 +49,7 @@ class RegionProposal(Pipeline[Detections]):
         return (
             card.task == cls.TASK
             and card.head is not None
-            and isinstance(card.head.params, faster_rcnn.Params)
+            and isinstance(card.head.params, two_stages.Params)
         )
 
     def __init__(
@@ -62,13 +62,13 @@ class RegionProposal(Pipeline[Detections]):
     ) -> None:
         """sessions: of `trunk` and of `roi`, on the same device. settings, imgsz: as for `Detector`."""
         super().__init__(sessions, card, settings, imgsz=imgsz)
-        if set(sessions) != set(faster_rcnn.STAGES):
+        if set(sessions) != set(two_stages.STAGES):
             raise CardError(
-                f"{card.name}: `stages` expected {' and '.join(faster_rcnn.STAGES)}, "
+                f"{card.name}: `stages` expected {' and '.join(two_stages.STAGES)}, "
                 f"got {', '.join(sessions) or 'none'}"
             )
         assert card.head is not None
-        assert isinstance(card.head.params, faster_rcnn.Params)
+        assert isinstance(card.head.params, two_stages.Params)
         self.trunk, self.roi = sessions[TRUNK], sessions[ROI]
         if _where(self.trunk) != _where(self.roi):
             raise PlacementError(
@@ -97,8 +97,8 @@ class RegionProposal(Pipeline[Detections]):
         place: of the frame in the blob, which bounds them.
         """
         params, count = self._params, len(self._anchors)
-        scores = take(outputs, params.rpn_scores, (2 * count, None, None), faster_rcnn.TYPE)
-        deltas = take(outputs, params.rpn_deltas, (4 * count, *scores.shape[1:]), faster_rcnn.TYPE)
+        scores = take(outputs, params.rpn_scores, (2 * count, None, None), two_stages.TYPE)
+        deltas = take(outputs, params.rpn_deltas, (4 * count, *scores.shape[1:]), two_stages.TYPE)
         left, top = (max(offset, 0) for offset in place.offset_xy)
         right, bottom = (
             min(offset + resized, whole)
@@ -121,8 +121,8 @@ class RegionProposal(Pipeline[Detections]):
 
     def candidates(self, outputs: Mapping[str, Array]) -> Candidates:
         """What the head reads from proposals and the raw outputs of `roi`, before NMS."""
-        found = faster_rcnn.decode(outputs, self._params, self._query)
-        selection.check(found, outputs, faster_rcnn.TYPE)
+        found = two_stages.decode(outputs, self._params, self._query)
+        selection.check(found, outputs, two_stages.TYPE)
         return found
 
     def detections(self, found: Candidates, place: FrameTransform) -> Detections:
@@ -171,7 +171,7 @@ class RegionProposal(Pipeline[Detections]):
 
         The network always runs, if only to tell their shapes.
         """
-        features = take(outputs, self._params.features, (None, None, None), faster_rcnn.TYPE)
+        features = take(outputs, self._params.features, (None, None, None), two_stages.TYPE)
         size, name = len(self._pooled), self.roi.inputs[0].name
         parts = []
         for start in range(0, max(len(proposals), 1), size):

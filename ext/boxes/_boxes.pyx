@@ -14,6 +14,7 @@ from boxes cimport (
     Conversion,
     Kept,
     NmsRequest,
+    RotatedNmsRequest,
     SelectRequest,
     Selection,
     SoftNmsRequest,
@@ -22,7 +23,9 @@ from boxes cimport (
     box_kernels,
     convert as native_convert,
     iou_matrix as native_iou_matrix,
+    iou_rotated_matrix as native_iou_rotated_matrix,
     nms as native_nms,
+    nms_rotated as native_nms_rotated,
     select as native_select,
     set_box_isa,
     soft_nms as native_soft_nms,
@@ -163,12 +166,12 @@ def select(scores, threshold, objectness=None, multi_label=False, max_candidates
     )
 
 
-cdef int _fill_boxes(BoxRows* rows, str name, object xyxy) except -1:
+cdef int _fill_boxes(BoxRows* rows, str name, object xyxy, Py_ssize_t numbers=4) except -1:
     # The caller's reference keeps the array alive while the request points into it; so below.
     cdef const float[:, :] view
-    _check_array(name, xyxy, FLOAT32, 2, "(n, 4)")
-    if xyxy.shape[1] != 4:
-        raise InputError(f"{name}: expected shape (n, 4), got {xyxy.shape}")
+    _check_array(name, xyxy, FLOAT32, 2, f"(n, {numbers})")
+    if xyxy.shape[1] != numbers:
+        raise InputError(f"{name}: expected shape (n, {numbers}), got {xyxy.shape}")
     view = xyxy
     _check_rows(name, view.shape[0])
     rows.count = view.shape[0]
@@ -198,8 +201,15 @@ cdef int _fill_ids(
 cdef int _fill_candidates(
     CandidateRows* rows, object xyxy, object confidence, object class_id, object image_id
 ) except -1:
-    cdef const float[:] view
     _fill_boxes(&rows.xyxy, "xyxy", xyxy)
+    return _fill_columns(rows, confidence, class_id, image_id)
+
+
+cdef int _fill_columns(
+    CandidateRows* rows, object confidence, object class_id, object image_id
+) except -1:
+    # What stands beside the boxes, which are filled in already.
+    cdef const float[:] view
     cdef size_t n = rows.xyxy.count
     _check_array("confidence", confidence, FLOAT32, 1, "(n,)")
     _check_length("confidence", confidence, n)
@@ -235,6 +245,23 @@ def nms(xyxy, confidence, class_id=None, iou=0.45, max_det=None, image_id=None, 
     request.diou = method == "diou"
     with nogil:
         status = native_nms(request, &kept)
+    _check_status(status)
+    return _copy_int64(kept.index, kept.count)
+
+
+def nms_rotated(xywhr, confidence, class_id=None, iou=0.45, max_det=None, method="iou"):
+    """See `edgecv.boxes.nms_rotated`."""
+    cdef RotatedNmsRequest request
+    cdef Kept kept
+    cdef Status status
+    _fill_boxes(&request.candidates.xyxy, "xywhr", xywhr, 5)
+    _fill_columns(&request.candidates, confidence, class_id, None)
+    _check_method(method, ("iou", "probiou"))
+    request.gaussian = method == "probiou"
+    request.iou = _number("iou", iou, 0, 1)
+    request.max_det = _max_det(max_det, request.candidates.xyxy.count)
+    with nogil:
+        status = native_nms_rotated(request, &kept)
     _check_status(status)
     return _copy_int64(kept.index, kept.count)
 
@@ -281,6 +308,26 @@ def iou(a, b):
     view = result
     with nogil:
         status = native_iou_matrix(rows, columns, &view[0, 0])
+    _check_status(status)
+    return result
+
+
+def iou_rotated(a, b, method="iou"):
+    """See `edgecv.boxes.iou_rotated`."""
+    cdef BoxRows rows, columns
+    cdef Status status
+    cdef float[:, ::1] view
+    cdef bint gaussian
+    _fill_boxes(&rows, "a", a, 5)
+    _fill_boxes(&columns, "b", b, 5)
+    _check_method(method, ("iou", "probiou"))
+    gaussian = method == "probiou"
+    result = empty((rows.count, columns.count), FLOAT32)
+    if rows.count == 0 or columns.count == 0:
+        return result
+    view = result
+    with nogil:
+        status = native_iou_rotated_matrix(rows, columns, gaussian, &view[0, 0])
     _check_status(status)
     return result
 

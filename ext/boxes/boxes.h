@@ -105,7 +105,7 @@ struct SelectRequest {
     size_t max_candidates;
 };
 
-// n boxes of four numbers each, strides in elements.
+// n boxes of four numbers each, five where they are oriented; strides in elements.
 struct BoxRows {
     const float* data;
     size_t count;
@@ -130,6 +130,13 @@ struct NmsRequest {
     bool diou;
 };
 
+struct RotatedNmsRequest {
+    CandidateRows candidates;  // xyxy: of each box center, width, height and angle in place of corners
+    bool gaussian;             // overlap by ProbIoU, otherwise by IoU
+    double iou;
+    size_t max_det;
+};
+
 struct SoftNmsRequest {
     CandidateRows candidates;
     bool linear;
@@ -147,13 +154,15 @@ struct Kept {
 
 enum class Conversion : int { cxcywh_to_xyxy, xywh_to_xyxy, xyxy_to_xywh, xyxy_to_cxcywh };
 
-// The results of these three lie in the calling thread's workspace and are valid until its next call.
+// The results of these lie in the calling thread's workspace and are valid until its next call.
 Status select(const SelectRequest& request, Selection* result);
 Status nms(const NmsRequest& request, Kept* result);
+Status nms_rotated(const RotatedNmsRequest& request, Kept* result);  // looks at class_id, not at image_id
 Status soft_nms(const SoftNmsRequest& request, Kept* result);
 
 // iou: a.count rows of b.count.
 Status iou_matrix(const BoxRows& a, const BoxRows& b, float* iou);
+Status iou_rotated_matrix(const BoxRows& a, const BoxRows& b, bool gaussian, float* iou);
 
 // Converts all boxes, or `count` of them by their rows. result: four floats a box.
 Status convert(Conversion conversion, const BoxRows& boxes, const int32_t* rows, size_t count, float* result);

@@ -51,6 +51,12 @@ cdef extern from "boxes.h" namespace "ecv" nogil:
         size_t max_det
         bint diou
 
+    cdef struct RotatedNmsRequest:
+        CandidateRows candidates
+        bint gaussian
+        double iou
+        size_t max_det
+
     cdef struct SoftNmsRequest:
         CandidateRows candidates
         bint linear
@@ -78,8 +84,10 @@ cdef extern from "boxes.h" namespace "ecv" nogil:
     int box_isa()
     Status select(const SelectRequest& request, Selection* result)
     Status nms(const NmsRequest& request, Kept* result)
+    Status nms_rotated(const RotatedNmsRequest& request, Kept* result)
     Status soft_nms(const SoftNmsRequest& request, Kept* result)
     Status iou_matrix(const BoxRows& a, const BoxRows& b, float* iou)
+    Status iou_rotated_matrix(const BoxRows& a, const BoxRows& b, bint gaussian, float* iou)
     Status convert(
         Conversion conversion, const BoxRows& boxes, const int32_t* rows, size_t count, float* result
     )

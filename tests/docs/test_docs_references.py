@@ -31,6 +31,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Thresholds": cards.Thresholds,
     "Golden": cards.Golden,
     **{kind: head.Params for kind, head in heads.HEADS.items()},
+    **{kind: brand.Params for kind, brand in heads.BRANDS.items() if hasattr(brand, "Params")},
 }
 # Read by the build and by the tests, which have no settings.
 OTHER_VARIABLES = {"EDGECV_DEBUG", "EDGECV_TARGET_MACHINE", "EDGECV_SHARED"}

@@ -380,12 +380,6 @@ ROIS, IMAGE = np.zeros((1, 4), F32), np.zeros(1, np.int64)
 DEFORM = operands(4, 4)
 REFUSED: dict[str, tuple[str, dict[str, Array], dict[str, Any], str]] = {
     "float64": ("GridSample", {"x": X.astype(np.float64), "grid": GRID}, {}, "expected float32"),
-    "float16 regions": (
-        "MaxRoiPool",
-        {"x": X.astype(np.float16), "rois": np.zeros((1, 5), np.float16)},
-        {"pooled_shape": [1, 1]},
-        "expected float32",
-    ),
     "float64 points": ("GridSample", {"x": X, "grid": GRID.astype(np.float64)}, {}, "input 1 of float32"),
     "no pixels": ("GridSample", {"x": X[:, :, :0], "grid": GRID}, {}, "maps with pixels"),
     "mode": ("GridSample", {"x": X, "grid": GRID}, {"mode": "area"}, "mode linear or nearest or cubic"),

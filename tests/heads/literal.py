@@ -19,6 +19,7 @@ class Row(NamedTuple):
     confidence: list[float]
     xyxy: tuple[float, float, float, float]
     keypoints: list[tuple[float, float, float]] | None = None
+    xywhr: tuple[float, float, float, float, float] | None = None
 
 
 class Found(NamedTuple):
@@ -27,6 +28,7 @@ class Found(NamedTuple):
     confidence: float
     xyxy: tuple[float, float, float, float]
     keypoints: list[tuple[float, float, float]] | None
+    xywhr: tuple[float, float, float, float, float] | None = None
 
 
 def candidates(rows: list[Row], threshold: float | NDArray[Any], multi_label: bool, most: int) -> list[Found]:
@@ -39,7 +41,7 @@ def candidates(rows: list[Row], threshold: float | NDArray[Any], multi_label: bo
         for c in classes:
             least = float(threshold if np.ndim(threshold) == 0 else np.asarray(threshold)[c])
             if row.confidence[c] > least:
-                found.append(Found(number, c, row.confidence[c], row.xyxy, row.keypoints))
+                found.append(Found(number, c, row.confidence[c], row.xyxy, row.keypoints, row.xywhr))
     best = sorted(found, key=lambda f: (-f.confidence, f.row, f.class_id))[:most]
     return sorted(best, key=lambda f: (f.row, f.class_id))
 
@@ -68,7 +70,12 @@ Make = Callable[[np.random.Generator, tuple[int, int], int], Outputs]
 
 @dataclass(frozen=True)
 class Case:
-    """One way to use a head. classes: how many it is tried with. make: outputs that look real."""
+    """One way to use a head. classes: how many it is tried with. make: outputs that look real.
+
+    needs_nms: whether duplicates are left. top: how many pairs of row and class the network counts, whatever
+    is asked for, or None. numbers: outputs that may be whole numbers. leading: outputs whose columns come
+    first. is_free: whether outputs of other widths or ranks are fine too: misfits are tried elsewhere.
+    """
 
     id: str
     type: str
@@ -76,6 +83,11 @@ class Case:
     make: Make
     params: dict[str, Any] = field(default_factory=dict)
     classes: tuple[int, ...] = (1, 3, 80)
+    needs_nms: bool = True
+    top: int | None = None
+    numbers: tuple[str, ...] = ()
+    leading: tuple[str, ...] = ()
+    is_free: bool = False
 
 
 def floats(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -85,7 +85,7 @@ def _raw_levels(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int
     shape = {s: (math.ceil(blob_wh[1] / s), math.ceil(blob_wh[0] / s)) for s in (8, 16)}
     return {
         "p3": floats(rng.normal(size=(2, *shape[8], 5 + classes))),
-        "p4": floats(rng.normal(size=(1, *shape[16], 5 + classes))),
+        "p4": floats(rng.normal(size=(3, *shape[16], 5 + classes))),
     }
 
 
@@ -104,14 +104,18 @@ def _objects(rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -
     return {"output0": floats(np.hstack([corner, corner + size, rng.uniform(size=(40, 1)), number]))}
 
 
-_RAW = {"raw": ("p3", "p4"), "strides": (8, 16), "anchors": (((10, 13), (33, 23)), ((30, 61),))}
+_RAW = {
+    "raw": ("p3", "p4"),
+    "strides": (8, 16),
+    "anchors": (((10, 13), (33, 23)), ((30, 61), (62, 45), (59, 119))),
+}
 
 CASES = (
     Case("yolox", "yolox", yolox, _grid_rows),
     Case("yolox-decoded", "yolox", decoded_rows, _decoded_grid, {"decoded": True}),
     Case("yolov5-decoded", "yolov5", decoded_rows, _decoded_rows, {"output": "output"}),
     Case("yolov5-raw", "yolov5", yolov5_raw, _raw_levels, _RAW),
-    Case("yolov8", "yolov8", yolov8, _columns),
+    Case("yolov8", "yolov8", yolov8, _columns, leading=("output0",)),
     Case("yolov8-transposed", "yolov8", yolov8, _transposed, {"output": "dets", "transposed": True}),
-    Case("yolo_e2e", "yolo_e2e", yolo_e2e, _objects),
+    Case("yolo_e2e", "yolo_e2e", yolo_e2e, _objects, needs_nms=False),
 )

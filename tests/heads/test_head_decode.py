@@ -45,6 +45,10 @@ def assert_equal(got: Candidates, expected: list[Found]) -> None:
         assert got.keypoints is not None
         assert got.keypoints.dtype == np.float32
         np.testing.assert_allclose(got.keypoints, [f.keypoints for f in expected], 1e-4, 1e-3)
+    if expected and expected[0].xywhr is not None:
+        assert got.xywhr is not None
+        assert got.xywhr.dtype == np.float32
+        np.testing.assert_allclose(got.xywhr, [f.xywhr for f in expected], 1e-4, 1e-3)
 
 
 def thresholds(low: float, high: float, classes: int) -> NDArray[np.float32]:
@@ -73,10 +77,11 @@ def test_decode_follows_the_definition(
         outputs = read_only(case.make(np.random.default_rng(classes), blob_wh, classes))
         threshold = thresholds(*confidence, classes) if isinstance(confidence, tuple) else confidence
         query = Query(blob_wh, threshold, multi_label, most)
-        expected = candidates(case.literal(outputs, case.params, blob_wh), threshold, multi_label, most)
+        wanted = (multi_label, most) if case.top is None else (True, min(case.top, most))
+        expected = candidates(case.literal(outputs, case.params, blob_wh), threshold, *wanted)
         got = decode(case, outputs, query)
         assert_equal(got, expected)
-        assert got.needs_nms == (case.type != "yolo_e2e")
+        assert got.needs_nms == case.needs_nms
 
 
 @each_case
@@ -127,28 +132,34 @@ def test_other_precisions_are_converted(case: Case, dtype: type) -> None:
     np.testing.assert_array_equal(got.confidence, expected.confidence)
 
 
-@each_case
+@pytest.mark.parametrize("case", [case for case in CASES if not case.is_free], ids=lambda case: case.id)
 def test_misfits_are_head_errors_that_name_the_output(case: Case) -> None:
     outputs = case.make(np.random.default_rng(0), (64, 64), case.classes[0])
+    kind = heads.params_from({"type": case.type, **case.params})[0].TYPE
     for name, array in outputs.items():
         others = {other: outputs[other] for other in outputs if other != name}
-        leads = case.type in ("fastestdet", "yolov8", "yolo", "region", "detection", "detectnet")
-        columns = 0 if leads and "transposed" not in case.params else -1
+        leads = case.type in ("fastestdet", "yolo", "region", "detection", "detectnet")
+        columns = 0 if leads or name in case.leading else -1
         for wrong in (
             array[None],
             array[0],
             array.take(range(3), axis=columns) if array.shape[columns] > 3 else array[:, :0],
-            array.astype(np.int32),
+            *([] if name in case.numbers else [array.astype(np.int32)]),
         ):
-            with pytest.raises(HeadError, match=f"{case.type} head: output '{name}' expected"):
+            with pytest.raises(HeadError, match=f"{kind} head: output '{name}' expected"):
                 decode(case, {**others, name: wrong}, Query((64, 64), 0.3))
-        with pytest.raises(HeadError, match=f"{case.type} head: the model has no output '{name}'"):
+        with pytest.raises(HeadError, match=f"{kind} head: the model has no output '{name}'"):
             decode(case, {**others, "unrelated": array}, Query((64, 64), 0.3))
 
 
 @pytest.mark.parametrize(
     "case",
-    [case for case in CASES if case.type in ("yolox", "nanodet", "fastestdet", "yunet") or "raw" in case.id],
+    [
+        case
+        for case in CASES
+        if case.type in ("nanodet", "fastestdet", "yunet", "distances", "heatmap")
+        or case.id in ("yolox", "yolov5-raw")
+    ],
     ids=lambda case: case.id,
 )
 def test_another_blob_size_is_a_head_error(case: Case) -> None:

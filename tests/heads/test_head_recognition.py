@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgecv import heads
-from edgecv.heads import fastestdet, nanodet, ssd, yolo_e2e, yolov5, yolov8, yolox, yunet
+from edgecv.heads import anchors
 from edgecv.heads.base import HeadParams
+from edgecv.heads.priors import ULTRAFACE
 from edgecv.types import ModelFacts, TensorSpec
 
 Shape = tuple[int | str | None, ...]
@@ -42,6 +43,12 @@ def yolov5_file(classes: int) -> dict[str, str]:
     return {"names": str({i: f"class{i}" for i in range(classes)}), "stride": "32"}
 
 
+def brand(type: str, **fields: Any) -> HeadParams:
+    """The parameters that a card's fields of a brand stand for."""
+    _, params = heads.params_from({"type": type, **fields})
+    return params
+
+
 YUNET = {
     f"{role}_{stride}": (1, (640 // stride) ** 2, columns)
     for role, columns in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
@@ -57,22 +64,15 @@ NANODET = {
 }
 
 ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
-    "yolox": (facts({"output": (1, 3549, 85)}, (416, 416)), yolox.Params()),
-    "yolox-one-class": (facts({"output": (1, 8400, 6)}), yolox.Params()),
-    "yolox-not-square": (facts({"output": ("batch", 5040, 85)}, (640, 384)), yolox.Params()),
-    "yolox-decoded": (
-        facts({"output": (1, 8400, 85)}, operators=("Conv", "Exp")),
-        yolox.Params(decoded=True),
-    ),
     "yolov5": (
         facts({"output0": (1, 25200, 85)}, metadata=yolov5_file(80)),
-        yolov5.Params(output="output0"),
+        brand("yolov5", output="output0"),
     ),
-    "yolov5-6x": (facts({"output": (1, 102000, 85)}, (1280, 1280)), yolov5.Params(output="output")),
-    "yolov5-one-class": (facts({"output": (1, 25200, 6)}), yolov5.Params(output="output")),
+    "yolov5-6x": (facts({"output": (1, 102000, 85)}, (1280, 1280)), brand("yolov5", output="output")),
+    "yolov5-one-class": (facts({"output": (1, 25200, 6)}), brand("yolov5", output="output")),
     "yolov5-open-rows": (
         facts({"output0": (1, "anchors", 85)}, None, metadata=yolov5_file(80)),
-        yolov5.Params(output="output0"),
+        brand("yolov5", output="output0"),
     ),
     "yolov5-raw-beside": (
         facts(
@@ -83,61 +83,36 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
                 "461": (1, 3, 20, 20, 85),
             }
         ),
-        yolov5.Params(output="output"),
+        brand("yolov5", output="output"),
     ),
-    "yolov8": (facts({"output0": (1, 84, 8400)}, metadata=ultralytics(80)), yolov8.Params()),
-    "yolov8-bare": (facts({"output0": (1, 84, 8400)}), yolov8.Params()),
-    "yolov8-p2": (facts({"output0": (1, 7, 34000)}, metadata=ultralytics(3)), yolov8.Params()),
-    "yolov8-p6": (facts({"output0": (1, 84, 8500)}), yolov8.Params()),
+    "yolov8": (facts({"output0": (1, 84, 8400)}, metadata=ultralytics(80)), brand("yolov8")),
+    "yolov8-bare": (facts({"output0": (1, 84, 8400)}), brand("yolov8")),
+    "yolov8-p2": (facts({"output0": (1, 7, 34000)}, metadata=ultralytics(3)), brand("yolov8")),
+    "yolov8-p6": (facts({"output0": (1, 84, 8500)}), brand("yolov8")),
     "yolov8-dynamic": (
         facts({"output0": ("batch", 84, "anchors")}, None, metadata=ultralytics(80)),
-        yolov8.Params(),
+        brand("yolov8"),
     ),
-    "yolov8-open-columns": (facts({"output0": (1, 84, None)}), yolov8.Params()),
+    "yolov8-open-columns": (facts({"output0": (1, 84, None)}), brand("yolov8")),
     "yolov8-transposed": (
         facts({"dets": (1, 8400, 84)}, metadata=ultralytics(80)),
-        yolov8.Params(output="dets", transposed=True),
+        brand("yolov8", output="dets", transposed=True),
     ),
-    "yolov8-two-classes": (facts({"output0": (1, 6, 8400)}, metadata=ultralytics(2)), yolov8.Params()),
-    "yolov8-52-classes": (facts({"output0": (1, 56, 8400)}, metadata=ultralytics(52)), yolov8.Params()),
-    "e2e": (facts({"output0": (1, 300, 6)}), yolo_e2e.Params()),
-    "e2e-yolov10": (facts({"output0": (1, 300, 6)}, metadata=ultralytics(80)), yolo_e2e.Params()),
+    "yolov8-two-classes": (facts({"output0": (1, 6, 8400)}, metadata=ultralytics(2)), brand("yolov8")),
+    "yolov8-52-classes": (facts({"output0": (1, 56, 8400)}, metadata=ultralytics(52)), brand("yolov8")),
+    "e2e": (facts({"output0": (1, 300, 6)}), brand("yolo_e2e")),
+    "e2e-yolov10": (facts({"output0": (1, 300, 6)}, metadata=ultralytics(80)), brand("yolo_e2e")),
     "e2e-yolo26": (
         facts({"output0": (1, 300, 6)}, metadata=ultralytics(2, end2end="True")),
-        yolo_e2e.Params(),
+        brand("yolo_e2e"),
     ),
     "e2e-nms-inside": (
         facts({"output0": (1, 300, 6)}, metadata=ultralytics(2, args="{'nms': True}")),
-        yolo_e2e.Params(),
+        brand("yolo_e2e"),
     ),
     "e2e-as-many-rows-as-cells": (
         facts({"output0": (1, 8400, 6)}, metadata=ultralytics(80, end2end="True")),
-        yolo_e2e.Params(),
-    ),
-    "nanodet": (
-        facts(NANODET, (416, 416), "input.1"),
-        nanodet.Params(cls=("792", "814", "836"), reg=("795", "817", "839")),
-    ),
-    "nanodet-any-order": (
-        facts(dict(reversed(NANODET.items())), (416, 416), "input.1"),
-        nanodet.Params(cls=("792", "814", "836"), reg=("795", "817", "839")),
-    ),
-    "nanodet-plus": (
-        facts({"output": (1, 2125, 112)}, (320, 320), "data"),
-        nanodet.Params(output="output", strides=(8, 16, 32, 64), cell_offset=0.0),
-    ),
-    "nanodet-plus-dynamic": (
-        facts({"output": (1, "N", 112)}, None, "data"),
-        nanodet.Params(output="output", strides=(8, 16, 32, 64), cell_offset=0.0),
-    ),
-    "fastestdet": (
-        facts({"758": (1, 85, 22, 22)}, (352, 352), "input.1"),
-        fastestdet.Params(output="758"),
-    ),
-    "yunet": (facts(YUNET, image="input"), yunet.Params()),
-    "yunet-dynamic": (
-        facts({name: (1, None, shape[2]) for name, shape in YUNET.items()}, None),
-        yunet.Params(),
+        brand("yolo_e2e"),
     ),
     "ultraface-320": (
         facts(
@@ -146,20 +121,21 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
             "input",
             operators=("Exp", "Conv"),
         ),
-        ssd.Params(),
+        anchors.Params(background="first"),
     ),
     "ultraface-320-priors": (
         facts({"scores": (1, 4420, 2), "boxes": (1, 4420, 4)}, (320, 240), "input", operators=("Conv",)),
-        ssd.Params(priors=ssd.ULTRAFACE_PRIORS),
+        anchors.Params(priors=ULTRAFACE, background="first"),
     ),
     "ultraface-640": (
         facts({"scores": (1, 17640, 2), "boxes": (1, 17640, 4)}, (640, 480), "input", operators=("Exp",)),
-        ssd.Params(),
+        anchors.Params(background="first"),
     ),
 }
 
 SEVERAL_HEADS: dict[str, tuple[ModelFacts, set[str]]] = {
-    "grid-rows-of-unknown-origin": (facts({"outputs": (1, 8400, 85)}), {"yolox", "yolov8"}),
+    "grid-rows-of-unknown-origin": (facts({"out": (1, 8400, 85)}), {"yolox", "yolov8"}),
+    "yolov6-or-a-yolox": (facts({"outputs": (1, 8400, 85)}), {"yolox", "yolov6", "yolov8"}),
     "open-rows": (facts({"output": (1, None, 85)}), {"yolox", "yolov5"}),
     "open-rows-of-unknown-origin": (facts({"out": (1, None, 85)}), {"yolox", "yolov5", "yolov8"}),
     "six-columns-and-open-rows": (
@@ -183,18 +159,9 @@ NO_HEAD: dict[str, ModelFacts] = {
     "rows-fixed-beside-a-dynamic-image": facts({"output0": (1, 84, 8400)}, None),
     "nothing-known": facts({"output0": (None, None, None)}, None),
     "yolov8-pose": facts({"output0": (1, 56, 8400)}, metadata=ultralytics(1, task="pose")),
-    "yolov8-pose-bare": facts({"output0": (1, 56, 8400)}),
-    "yolov8-segment": facts(
-        {"output0": (1, 116, 8400), "output1": (1, 32, 160, 160)},
-        metadata=ultralytics(80, task="segment"),
-    ),
-    "yolov8-obb": facts({"output0": (1, 20, 8400)}, metadata=ultralytics(15, task="obb")),
     "yolov8-other-class-count": facts({"output0": (1, 84, 8400)}, metadata=ultralytics(79)),
-    "yolov5-segment": facts({"output0": (1, 25200, 117), "output1": (1, 32, 160, 160)}),
     "yolov5-other-class-count": facts({"output0": (1, 25200, 117)}, metadata=yolov5_file(80)),
     "yolov5-raw-only": facts({"p3": (1, 3, 80, 80, 85), "p4": (1, 3, 40, 40, 85), "p5": (1, 3, 20, 20, 85)}),
-    "rt-detr": facts({"output0": (1, 300, 84)}, metadata=ultralytics(80)),
-    "rt-detr-two-classes": facts({"output0": (1, 300, 6)}, metadata=ultralytics(2)),
     "e2e-of-another-task": facts(
         {"output0": (1, 300, 6)}, metadata=ultralytics(80, task="obb", end2end="True")
     ),

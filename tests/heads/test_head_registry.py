@@ -25,13 +25,14 @@ def test_params_survive_a_card(case: Case) -> None:
 
 def test_every_head_is_listed_under_its_type() -> None:
     assert {kind: head.TYPE for kind, head in heads.HEADS.items()} == {kind: kind for kind in heads.HEADS}
-    assert set(heads.that_do("detect")) == {case.type for case in CASES}
+    modules = [heads.params_from({"type": case.type, **case.params})[0] for case in CASES]
+    assert set(heads.that_do("detect")) == {module.TYPE for module in modules}
 
 
 WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
-    "no-type": ({}, r"head\.type: expected one of yolox, .*classify, got None"),
-    "type-is-a-number": ({"type": 5}, r"head\.type: expected one of yolox, .*got 5"),
-    "unknown-type": ({"type": "yolo99"}, r"head\.type: unknown head 'yolo99'; known: yolox, .*classify"),
+    "no-type": ({}, r"head\.type: expected one of boxes, .*classify, got None"),
+    "type-is-a-number": ({"type": 5}, r"head\.type: expected one of boxes, .*got 5"),
+    "unknown-type": ({"type": "yolo99"}, r"head\.type: unknown head 'yolo99'; known: boxes, .*classify"),
     "unknown-field": (
         {"type": "yolox", "stridez": [8]},
         r"head \(yolox\): Object contains unknown field `stridez`; fields of yolox: output, strides",
@@ -39,6 +40,56 @@ WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
     "wrong-element": ({"type": "yolox", "strides": [8, "16"]}, r"got `str` - at `head\.strides\[1\]`"),
     "zero-stride": ({"type": "yolox", "strides": [0]}, r">= 1 - at `head\.strides\[0\]`"),
     "no-strides": ({"type": "yolox", "strides": []}, r"length >= 1 - at `head\.strides`"),
+    "boxes-neither": ({"type": "boxes"}, r"expected either `output`, or `boxes` and `scores`"),
+    "boxes-both": ({"type": "boxes", "output": "a", "scores": "b"}, r"`scores` is beside `output`"),
+    "boxes-no-box": (
+        {"type": "boxes", "output": "a", "columns": ["classes"]},
+        r"`columns` has no box: classes",
+    ),
+    "boxes-twice": ({"type": "boxes", "output": "a", "columns": ["box", "box"]}, r"`columns` has box twice"),
+    "boxes-role": ({"type": "boxes", "output": "a", "columns": ["box", "color"]}, r"`head\.columns\[1\]`"),
+    "boxes-keypoints": (
+        {"type": "boxes", "output": "a", "columns": ["box", "classes", "keypoints"]},
+        r"`keypoints` is missing",
+    ),
+    "boxes-masks": (
+        {"type": "boxes", "output": "a", "columns": ["box", "classes", "masks"], "masks": 3},
+        r"`masks`, the number of coefficients, and `prototypes`",
+    ),
+    "boxes-no-strides": ({"type": "boxes", "output": "a", "format": "ltrb"}, r"`strides` are those"),
+    "boxes-strides": ({"type": "boxes", "output": "a", "unit": "strides"}, r"`unit` strides is of"),
+    "boxes-angle": (
+        {"type": "boxes", "output": "a", "columns": ["box", "classes", "angle"], "format": "xyxy"},
+        r"an angle turns boxes of `format` cxcywh, and it is xyxy",
+    ),
+    "rows-neither": ({"type": "rows"}, r"expected either `output` or `boxes`"),
+    "rows-both": ({"type": "rows", "output": "a", "boxes": "b"}, r"expected either `output` or `boxes`"),
+    "rows-no-box": (
+        {"type": "rows", "output": "a", "columns": ["x1", "y1", "cx", "confidence"]},
+        r"`columns` has no box",
+    ),
+    "rows-twice": (
+        {"type": "rows", "output": "a", "columns": ["x1", "y1", "x2", "y2", "x1", "confidence"]},
+        r"`columns` has x1 twice",
+    ),
+    "rows-scores": ({"type": "rows", "output": "a", "scores": "b"}, r"has confidence, and the output b too"),
+    "rows-no-scores": ({"type": "rows", "boxes": "a"}, r"confidences are missing"),
+    "rows-format": ({"type": "rows", "output": "a", "format": "yxyx"}, r"`format` is that of `boxes`"),
+    "rows-prototypes": ({"type": "rows", "output": "a", "prototypes": "b"}, r"go together"),
+    "rows-angle": (
+        {"type": "rows", "output": "a", "columns": ["x1", "y1", "x2", "y2", "confidence", "angle"]},
+        r"an angle turns boxes of the columns cx, cy, w, h",
+    ),
+    "rows-wide": (
+        {
+            "type": "rows",
+            "output": "a",
+            "columns": ["x1", "y1", "x2", "y2", "confidence", "keypoints", "masks"],
+            "prototypes": "b",
+        },
+        r"`columns` has keypoints and masks",
+    ),
+    "queries-neither": ({"type": "queries", "boxes": "a"}, r"expected either `output`, or `boxes` and"),
     "number-for-a-name": ({"type": "yolov8", "output": 0}, r"got `int` - at `head\.output`"),
     "text-for-a-flag": ({"type": "ssd", "background": "yes"}, r"got `str` - at `head\.background`"),
     "missing-field": ({"type": "fastestdet"}, r"missing required field `output`"),
@@ -87,6 +138,47 @@ WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
         r"Invalid enum value 5 - at `head\.coords`",
     ),
     "yunet-uneven": ({"type": "yunet", "kps": ["a"]}, r"`kps` has 1 names for 3 strides"),
+    "distances-neither": ({"type": "distances"}, r"expected either `output`, or `scores` and `boxes`"),
+    "distances-both": (
+        {"type": "distances", "output": ["a"], "boxes": ["b"]},
+        r"expected either `output`, or `scores` and `boxes`",
+    ),
+    "distances-uneven": (
+        {"type": "distances", "scores": ["a", "b", "c"], "boxes": ["d"]},
+        r"`scores`, `boxes`: 3, 1 names: expected of each one, or one for each of 3 strides",
+    ),
+    "distances-no-scores": (
+        {"type": "distances", "output": ["a"], "columns": ["box"]},
+        r"`columns`: expected `classes` or `objectness`",
+    ),
+    "distances-no-box": (
+        {"type": "distances", "output": ["a"], "columns": ["classes"]},
+        r"`columns`: expected each role once, `box` among them",
+    ),
+    "distances-unknown-points": (
+        {"type": "distances", "output": ["a"], "columns": ["box", "classes", "keypoints"]},
+        r"`columns` and `keypoint_count`: expected keypoints in both or in neither",
+    ),
+    "distances-columns-apart": (
+        {"type": "distances", "output": ["a"], "objectness": ["b"]},
+        r"`objectness` is a column of `output`: name it in `columns`",
+    ),
+    "distances-two-strides": (
+        {"type": "distances", "output": ["a"], "code": "center-sigmoid"},
+        r"`strides` has 3 entries: code center-sigmoid has one",
+    ),
+    "distances-bins": (
+        {"type": "distances", "output": ["a"], "code": "center", "bins": 8},
+        r"`bins`: a distribution is of code ltrb, not of center",
+    ),
+    "distances-power": (
+        {"type": "distances", "output": ["a"], "powers": [0, 1]},
+        r"> 0\.0 - at `head\.powers\[0\]`",
+    ),
+    "heatmap-even-peak": (
+        {"type": "heatmap", "heatmap": "a", "sizes": "b", "peak": 2},
+        r"`peak` is 2: expected an odd number, with the cell in the middle",
+    ),
 }
 
 
@@ -97,8 +189,8 @@ def test_wrong_cards_name_the_field(card: dict[str, Any], message: str) -> None:
 
 
 def test_get_names_the_known_heads() -> None:
-    assert heads.get("yolox") is heads.HEADS["yolox"]
-    with pytest.raises(CardError, match=r"unknown head 'x'; known: yolox, "):
+    assert heads.get("distances") is heads.HEADS["distances"]
+    with pytest.raises(CardError, match=r"unknown head 'x'; known: boxes, "):
         heads.get("x")
 
 

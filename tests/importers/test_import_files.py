@@ -11,7 +11,7 @@ import pytest
 from edgecv import importers
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
 from edgecv.errors import CardError, EdgeCVError, HeadError, InputError, ModelNotFoundError
-from edgecv.heads import faster_rcnn, ssd, yolo
+from edgecv.heads import anchors, grid, two_stages
 from edgecv.importers import NETWORK, ModelFiles, import_model, locate, of_card, read_model, relabel
 from edgecv.importers.labels import class_count, find_labels
 from tests.model_files import CLASSIFIER_CFG, COLORS, imported_classifier, write_darknet
@@ -200,10 +200,10 @@ def card_of(head: HeadSpec) -> ModelCard:
 
 
 COUNTS: dict[str, tuple[HeadSpec, int | None]] = {
-    "stated": (HeadSpec("yolo", yolo.Params(layers=(yolo.Layer("y", ((1.0, 2.0),)),), classes=7)), 7),
-    "scores with the background": (HeadSpec("ssd", ssd.Params(scores="prob")), 3),
-    "scores without": (HeadSpec("ssd", ssd.Params(scores="prob", background=False)), 4),
-    "no such output": (HeadSpec("ssd", ssd.Params(scores="scores")), None),
+    "stated": (HeadSpec("grid", grid.Params(layers=(grid.Layer("y", ((1.0, 2.0),)),), classes=7)), 7),
+    "scores with the background": (HeadSpec("anchors", anchors.Params(scores="prob", background="first")), 3),
+    "scores without": (HeadSpec("anchors", anchors.Params(scores="prob")), 4),
+    "no such output": (HeadSpec("anchors", anchors.Params(scores="scores")), None),
 }
 
 
@@ -214,7 +214,7 @@ def test_number_of_classes(head: HeadSpec, count: int | None) -> None:
 
 
 def test_number_of_classes_of_a_second_stage() -> None:
-    head = HeadSpec("faster_rcnn", faster_rcnn.Params(features="f", anchors=((0, 0, 9, 9),), scores="prob"))
+    head = HeadSpec("two_stages", two_stages.Params(features="f", anchors=((0, 0, 9, 9),), scores="prob"))
     network = read_model(tiny_classifier())
     assert class_count(card_of(head), {"trunk": read_model(tiny_yolov8()), "roi": network}) == 3
 

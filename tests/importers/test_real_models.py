@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import edgecv
 from edgecv import card as cards
 from edgecv.card import HeadSpec
-from edgecv.heads import yolo
+from edgecv.heads import grid
 from edgecv.importers import NETWORK, Imported, caffe, darknet
 from edgecv.importers.caffe import prototxt
 from tests.importers.caffe import nets, reference
@@ -121,11 +121,11 @@ def test_one_network_of_two_formats_detects_the_same(
     names = {theirs: maps[1][shape][0] for shape, (theirs, _) in maps[0].items()}
     stated = both["darknet"].card
     assert stated.head
-    assert isinstance(stated.head.params, yolo.Params)
+    assert isinstance(stated.head.params, grid.Params)
     layers = tuple(
         msgspec.structs.replace(layer, output=names[layer.output]) for layer in stated.head.params.layers
     )
-    head = HeadSpec(yolo.TYPE, msgspec.structs.replace(stated.head.params, layers=layers))
+    head = HeadSpec(grid.TYPE, msgspec.structs.replace(stated.head.params, layers=layers))
     card = msgspec.structs.replace(
         stated.with_head(head),
         format="caffe",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgecv.errors import ModelFileError
 from edgecv.graph.builder import GraphBuilder
 from edgecv.graph.model import OnnxModel
-from edgecv.heads import faster_rcnn
+from edgecv.heads import two_stages
 from edgecv.importers.base import NETWORK
 from edgecv.importers.caffe.caffemodel import Weights
 from edgecv.importers.caffe.layers import CONVERTERS
@@ -99,7 +99,7 @@ class _Conversion:
     def _models(self, tensors: dict[str, Tensor]) -> dict[str, OnnxModel]:
         graphs = {NETWORK: self._graph}
         if self._pooled:
-            graphs = dict(zip(faster_rcnn.STAGES, (self._graph, self._pooled.graph), strict=True))
+            graphs = dict(zip(two_stages.STAGES, (self._graph, self._pooled.graph), strict=True))
         return {
             stage: graph.model({name: value.name for name, value in tensors.items() if value.graph is graph})
             for stage, graph in graphs.items()

@@ -14,7 +14,7 @@ from edgecv import heads
 from edgecv.card import NETWORK, HeadSpec, InputEntry, ModelCard, Stage, Task, Thresholds
 from edgecv.errors import ModelFileError
 from edgecv.graph.model import OnnxModel
-from edgecv.heads import classify, faster_rcnn, ssd
+from edgecv.heads import classify, two_stages
 from edgecv.importers.base import Imported, card_name
 from edgecv.importers.caffe.conversion import Converted
 from edgecv.importers.caffe.mean import Mean, channel_mean
@@ -46,19 +46,18 @@ def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) 
     """
     first = next(iter(converted.networks.values()))
     entry = _input(network, first)
-    task, head = _head(converted, first, entry)
+    task, head, usual = _head(converted, first, entry)
     remarks, assumptions = list(converted.remarks), list(converted.assumptions)
     if task == "features":
         outputs = ", ".join(str(spec) for spec in first.facts.outputs)
         assumptions.append(f"head: its files do not say what the outputs mean ({outputs}): the card has none")
-    if head and head.type == faster_rcnn.TYPE and min(entry.size_wh) < REGION_SIDE:
+    if head and head.type == two_stages.TYPE and min(entry.size_wh) < REGION_SIDE:
         width, height = entry.size_wh
         assumptions.append(
             f"input: {width}x{height}, as the file says; such networks are mostly trained on pictures whose "
             f"shorter side is {REGION_SIDE} pixels: change the input's shape for that"
         )
     thresholds = Thresholds(**converted.end.thresholds) if converted.end else Thresholds()
-    usual = _usual(converted, head)
     if network.transforms or entry.channels != 3:
         usual = {}
     entry = _fed(entry, usual, network, path, feeding, remarks, assumptions)
@@ -92,22 +91,25 @@ def _static(spec: TensorSpec) -> Shape:
     return tuple(size for size in spec.shape if isinstance(size, int))
 
 
-def _head(converted: Converted, model: OnnxModel, entry: InputEntry) -> tuple[Task, HeadSpec | None]:
+def _head(
+    converted: Converted, model: OnnxModel, entry: InputEntry
+) -> tuple[Task, HeadSpec | None, Mapping[str, Any]]:
+    """The task, the head, and fields of the input where all networks of the head are fed alike."""
     if converted.end:
-        return "detect", HeadSpec(converted.end.head, converted.end.params)
+        return "detect", HeadSpec(converted.end.head, converted.end.params), converted.end.usual
     readings = [one for one in heads.recognize(model.facts) if heads.get(one.type).TASK == "detect"]
     if len(readings) == 1:
-        return "detect", HeadSpec(readings[0].type, readings[0].params)
+        return "detect", HeadSpec(readings[0].type, readings[0].params), readings[0].input or {}
     if len(model.facts.outputs) != 1:
-        return "features", None
+        return "features", None, {}
     (spec,) = model.facts.outputs
     shape = _static(spec)
     if len(shape) >= 2 and shape[1] > 1 and all(size == 1 for size in shape[2:]):
         params = classify.Params(output=spec.name, is_probability=spec.name in converted.probabilities)
-        return "classify", HeadSpec(classify.TYPE, params)
+        return "classify", HeadSpec(classify.TYPE, params), {}
     if len(shape) == 4 and (spec.name in converted.probabilities or shape[:1:-1] == entry.size_wh):
-        return "segment", None
-    return "features", None
+        return "segment", None, {}
+    return "features", None, {}
 
 
 def _fed(
@@ -146,12 +148,6 @@ def _fed(
     else:
         assumptions.append(f"mean: {source}")
     return msgspec.structs.replace(entry, **changes)
-
-
-def _usual(converted: Converted, head: HeadSpec | None) -> Mapping[str, Any]:
-    """How networks of the head are fed, where all are fed alike; SSDs of Caffe are not."""
-    is_known = head is not None and not (converted.end and head.type == ssd.TYPE)
-    return (getattr(heads.get(head.type), "CONVENTIONAL_INPUT", None) or {}) if head and is_known else {}
 
 
 def _mean(network: Network, path: Path, feeding: Feeding) -> tuple[Mean | None, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgecv.errors import ModelFileError
 from edgecv.graph.builder import GraphBuilder
 from edgecv.heads.base import HeadParams
-from edgecv.heads.ssd import PriorMap
+from edgecv.heads.priors import PriorMap
 from edgecv.importers.caffe.caffemodel import Weights
 from edgecv.importers.caffe.prototxt import Layer, Shape
 from edgecv.types import FloatArray
@@ -75,7 +75,8 @@ class Pooled(Tensor):
 class End:
     """A layer that reads the network's outputs, as a head does. outputs: what it takes, by name.
 
-    thresholds: fields of a card's. assumptions: where the head's results are not the layer's.
+    thresholds: fields of a card's. assumptions: where the head's results are not the layer's. usual: fields
+    of a card's input, where all networks that end so are fed alike.
     """
 
     head: str
@@ -83,6 +84,7 @@ class End:
     outputs: dict[str, Tensor]
     thresholds: dict[str, Any]
     assumptions: tuple[str, ...] = ()
+    usual: Mapping[str, Any] = field(default_factory=dict)
 
 
 Value = Tensor | Mask | Priors | Rois | End

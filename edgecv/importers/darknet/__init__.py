@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
-from edgecv.heads import classify, yolo
+from edgecv.heads import classify
+from edgecv.heads.base import Reading
+from edgecv.heads.brands import BRANDS, yolo
 from edgecv.importers.base import NETWORK, Imported, card_name
 from edgecv.importers.darknet.cfg import read_cfg
 from edgecv.importers.darknet.layers import Layer
@@ -70,7 +72,9 @@ def _head(outputs: Sequence[Layer]) -> tuple[Task, HeadSpec | None]:
             return "features", None
         params = classify.Params(output=last.section.name, is_probability=last.is_probability)
         return "classify", HeadSpec(classify.TYPE, params)
-    return "detect", HeadSpec(last.section.kind, last.head if len(outputs) == 1 else _joined(outputs))
+    brand: Any = BRANDS[last.section.kind]
+    reading: Reading = brand.reading(last.head if len(outputs) == 1 else _joined(outputs))
+    return "detect", HeadSpec(reading.type, reading.params)
 
 
 def _joined(outputs: Sequence[Layer]) -> yolo.Params:
@@ -87,6 +91,10 @@ def _joined(outputs: Sequence[Layer]) -> yolo.Params:
                 f"{layer.head.classes}, and {outputs[0].section.label} has {parts[0].classes}: one detector "
                 "has the same in all",
                 "classes",
+            )
+        if layer.head.layers[0].new_coords != parts[0].layers[0].new_coords:
+            raise layer.section.error(
+                f"of {outputs[0].section.label} another: one detector has the same in all", "new_coords"
             )
     return yolo.Params(
         layers=tuple(layer for part in parts for layer in part.layers), classes=parts[0].classes

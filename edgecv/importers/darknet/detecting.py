@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgecv.heads import detection as detection_head
-from edgecv.heads import region as region_head
-from edgecv.heads import yolo as yolo_head
 from edgecv.heads.base import HeadParams
+from edgecv.heads.brands import detection as detection_brand
+from edgecv.heads.brands import region as region_brand
+from edgecv.heads.brands import yolo as yolo_brand
 from edgecv.importers.darknet.cfg import Section
 from edgecv.importers.darknet.layers import Emitter, Layer, Planner, Site
 from edgecv.types import FloatArray
@@ -30,13 +30,13 @@ def yolo(site: Site) -> Layer:
     scale = section.number("scale_x_y", 1)
     if scale <= 0:
         raise section.error(f"expected a number over 0, got {scale:g}", "scale_x_y")
-    layer = yolo_head.Layer(
+    layer = yolo_brand.Layer(
         output=section.name,
         anchors=tuple(anchors[number] for number in mask),
         scale_x_y=scale,
         new_coords=section.flag("new_coords"),
     )
-    return _head(site, yolo_head.Params(layers=(layer,), classes=classes))
+    return _head(site, yolo_brand.Params(layers=(layer,), classes=classes))
 
 
 def region(site: Site) -> Layer:
@@ -49,7 +49,7 @@ def region(site: Site) -> Layer:
     coords = section.integer("coords", 4, 4, _MAX_CLASSES)
     num = section.integer("num", 1, 1, _MAX_ANCHORS)
     _check_channels(site, num, classes + coords + 1, f"{num} anchors x ({classes} classes + {coords + 1})")
-    params = region_head.Params(
+    params = region_brand.Params(
         output=section.name,
         anchors=_anchors(section, num),
         classes=classes,
@@ -73,7 +73,7 @@ def detection(site: Site) -> Layer:
             f"expected {expected} inputs ({side}x{side} cells x ({num} boxes x {coords + 1} + {classes} "
             f"classes)), got {site.input.numbers}: correct the layer before it, or classes, num and side"
         )
-    params = detection_head.Params(
+    params = detection_brand.Params(
         output=section.name,
         side=side,
         num=num,

@@ -115,8 +115,8 @@ class Layer:
 
     out: what it puts out. reads: the layers whose values it takes, PICTURE for the picture. blobs: its
     arrays in the weights file. unreadable: why no later layer may read it, or None. head: for a
-    detection layer, how it is decoded. is_training: whether it acts only in training. is_probability:
-    whether it puts out probabilities of classes.
+    detection layer, the fields of the brand that is named like it. is_training: whether it acts only in
+    training. is_probability: whether it puts out probabilities of classes.
     """
 
     section: Section

@@ -13,7 +13,8 @@ from edgecv import card as cards
 from edgecv import rois
 from edgecv.card import Thresholds
 from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
-from edgecv.heads import classify, detectnet, faster_rcnn, ssd
+from edgecv.heads import anchors, classify, two_stages
+from edgecv.heads.brands import detectnet
 from edgecv.importers import NETWORK, caffe
 from edgecv.importers.caffe import schema
 from tests.importers.caffe import topologies
@@ -204,19 +205,19 @@ def test_an_ssd(tmp_path: Path) -> None:
     assert card.task == "detect"
     assert card.head is not None
     params = card.head.params
-    assert isinstance(params, ssd.Params)
+    assert isinstance(params, anchors.Params)
     assert (params.boxes, params.scores, params.background, params.classes) == (
         "mbox_loc",
         "mbox_conf_flatten",
-        True,
+        "first",
         20,
     )
-    assert (params.code, params.shared, params.clip) == ("center-size", True, False)
+    assert (params.code, params.shared, params.priors[0].clip) == ("center-size", True, None)
     assert params.variances == pytest.approx((0.1, 0.2))
     assert card.thresholds == Thresholds(conf=0.25, iou=0.45, max_det=100)
     first, *_, last = params.priors
     assert (first.cells_wh, first.min_sizes, first.max_sizes, first.flip) == ((19, 19), (60.0,), (), True)
-    assert first.stride_xy == pytest.approx((300 / 19, 300 / 19))
+    assert first.stride_xy((300, 300)) == pytest.approx((300 / 19, 300 / 19))
     assert (last.cells_wh, last.min_sizes, last.max_sizes) == ((1, 1), (285.0,), (300.0,))
     assert len(last.shapes) == 6
     outputs = {spec.name: spec.shape for spec in imported.networks[NETWORK].facts.outputs}
@@ -260,10 +261,10 @@ def test_an_ssd_without_background_and_with_boxes_of_each_class(tmp_path: Path) 
     card = caffe.read(*net.write(tmp_path)).card
     assert card.head is not None
     found = card.head.params
-    assert isinstance(found, ssd.Params)
-    assert (found.background, found.shared, found.classes, found.code) == (False, False, 2, "corner-size")
+    assert isinstance(found, anchors.Params)
+    assert (found.background, found.shared, found.classes, found.code) == (None, False, 2, "corner-size")
     assert found.variances == pytest.approx((0.1, 0.2, 0.3, 0.4))
-    assert found.priors[0].clip
+    assert found.priors[0].clip == "edges"
 
 
 def test_detectnet(tmp_path: Path) -> None:
@@ -280,9 +281,8 @@ def test_detectnet(tmp_path: Path) -> None:
     imported = caffe.read(*net.write(tmp_path))
     card = imported.card
     assert card.head is not None
-    assert card.head.params == detectnet.Params(
-        coverage="coverage", boxes="bboxes", stride=16, classes=2, min_height=22.0
-    )
+    fields = detectnet.Params(coverage="coverage", boxes="bboxes", stride=16, classes=2, min_height=22.0)
+    assert card.head.params == detectnet.reading(fields).params
     assert card.thresholds.conf == 0.6
     assert [spec.name for spec in imported.networks[NETWORK].facts.outputs] == ["coverage", "bboxes"]
     assert any("groupRectangles" in line for line in imported.assumptions)
@@ -314,7 +314,7 @@ def test_a_faster_rcnn_of_python_layers(text: str, scales: tuple[int, ...], tmp_
     assert (card.task, card.thresholds.iou) == ("detect", 0.3)
     assert card.head is not None
     params = card.head.params
-    assert isinstance(params, faster_rcnn.Params)
+    assert isinstance(params, two_stages.Params)
     assert np.array_equal(params.anchors, rois.anchors(16, (0.5, 1.0, 2.0), scales))
     assert (params.features, params.rpn_scores, params.rpn_deltas) == (
         "conv5",
@@ -356,7 +356,7 @@ def test_a_faster_rcnn_that_ends_in_a_detection_output(tmp_path: Path) -> None:
     card = caffe.read(*net.write(tmp_path)).card
     assert card.thresholds == Thresholds(conf=0.8, iou=0.4, max_det=50)
     assert card.head is not None
-    assert isinstance(card.head.params, faster_rcnn.Params)
+    assert isinstance(card.head.params, two_stages.Params)
     assert card.head.params.post_nms == 60
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
-from edgecv.heads import classify, detection, region, yolo
+from edgecv.heads import classify, grid, vector
 from edgecv.importers.darknet import cfg as cfg_file
 from edgecv.importers.darknet.cfg import parse
 from tests.importers.darknet import reference
@@ -215,6 +215,10 @@ LAYERS: dict[str, tuple[str, str]] = {
         raw(75) + yolo_layer("0,1,2") + route("0") + raw(18) + yolo_layer("0,1,2", classes=1),
         r"layer 4 \[yolo\]: `classes`: 1, and layer 1 \[yolo\] has 20",
     ),
+    "yolo-new-coords": (
+        raw(75) + yolo_layer("0,1,2") + route("0") + raw(75) + yolo_layer("0,1,2", new_coords=1),
+        r"layer 4 \[yolo\]: `new_coords`: of layer 1 \[yolo\] another: one detector has the same in all",
+    ),
     "two-kinds": (
         raw(75) + yolo_layer("0,1,2") + route("0") + raw(6) + section("region", classes=1),
         r"layer 4 \[region\]: one of 2 detection layers: only several \[yolo\] make one detector",
@@ -269,10 +273,10 @@ def test_card_of_yolo(tmp_path: Path) -> None:
     assert (entry.name, entry.size_wh, entry.color, entry.resize) == ("data", (64, 64), "rgb", "stretch")
     assert (entry.mean, entry.std) == ((), (255.0,) * 3)
     assert card.head is not None
-    assert card.head.params == yolo.Params(
+    assert card.head.params == grid.Params(
         layers=(
-            yolo.Layer(output="yolo_30", anchors=((81, 82), (135, 169), (344, 319)), scale_x_y=1.05),
-            yolo.Layer(output="yolo_37", anchors=((23, 27), (37, 58), (81, 82)), scale_x_y=1.05),
+            grid.Layer(output="yolo_30", anchors=((81, 82), (135, 169), (344, 319)), scale_x_y=1.05),
+            grid.Layer(output="yolo_37", anchors=((23, 27), (37, 58), (81, 82)), scale_x_y=1.05),
         ),
         classes=20,
     )
@@ -280,19 +284,19 @@ def test_card_of_yolo(tmp_path: Path) -> None:
 
 def test_card_of_region_and_detection(tmp_path: Path) -> None:
     found = read(tmp_path, tiny_yolo_v2(16, 64)).card.head.params
-    assert isinstance(found, region.Params)
-    assert (found.output, found.classes, found.coords) == ("region_15", 20, 4)
-    assert (found.softmax, found.background, found.anchors[1]) == (True, False, (3.42, 4.41))
+    assert isinstance(found, grid.Params)
+    assert (found.layers[0].output, found.classes, found.coords) == ("region_15", 20, 4)
+    assert (found.softmax, found.background, found.unit) == (True, False, "cells")
+    assert found.layers[0].anchors[1] == (3.42, 4.41)
     found = read(tmp_path, tiny_yolo_v1(16, 128)).card.head.params
-    assert found == detection.Params(output="detection_15", side=2, num=2, classes=20, sqrt=True)
+    assert found == vector.Params(output="detection_15", side=2, num=2, classes=20, sqrt=True)
 
 
 def test_card_of_new_coords_and_defaults(tmp_path: Path) -> None:
     text = net() + raw(2 * 7) + section("yolo", classes=2, num=2, new_coords=1, scale_x_y=2)
-    (layer,) = read(tmp_path, text).card.head.params.layers
-    assert layer == yolo.Layer(
-        output="yolo_1", anchors=((0.5, 0.5), (0.5, 0.5)), scale_x_y=2.0, new_coords=True
-    )
+    params = read(tmp_path, text).card.head.params
+    assert params.layers == (grid.Layer(output="yolo_1", anchors=((0.5, 0.5), (0.5, 0.5)), scale_x_y=2.0),)
+    assert (params.size, params.activated) == ("square", True)
 
 
 INPUTS = {

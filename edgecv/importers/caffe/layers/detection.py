@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from edgecv.heads import detectnet, ssd
+from edgecv.heads import anchors
+from edgecv.heads.brands import detectnet
+from edgecv.heads.priors import PriorMap
 from edgecv.importers.caffe.layers.regions import end_of_regions, python_proposal
 from edgecv.importers.caffe.step import Converter, End, Priors, Result, Rois, Step, Tensor, count
 
@@ -46,7 +48,7 @@ def prior_box(step: Step) -> Priors:
         )
     if not math.isfinite(p.offset):
         raise step.error(f"offset {p.offset}: expected a number")
-    prior = ssd.PriorMap(
+    prior = PriorMap(
         stride=steps,
         cells_wh=(feature[3], feature[2]),
         min_sizes=tuple(p.min_size),
@@ -54,7 +56,7 @@ def prior_box(step: Step) -> Priors:
         aspect_ratios=tuple(p.aspect_ratio),
         flip=p.flip,
         offset=p.offset,
-        clip=p.clip,
+        clip="edges" if p.clip else None,
     )
     return Priors((prior,), (variances * (4 // len(variances)),), prior.count((width, height)))
 
@@ -87,18 +89,18 @@ def detection_output(step: Step) -> End:
     if classes < 1 + background:
         raise step.error("num_classes 1 and a background: no class is left")
     names = {"boxes": step.layer.bottoms[0], "scores": step.layer.bottoms[1]}
-    params = ssd.Params(
-        **names,
-        background=background,
+    params = anchors.Params(
+        boxes=names["boxes"],
+        scores=names["scores"],
+        background="first" if background else None,
         priors=priors.maps,
         variances=(1.0,) * 4 if p.variance_encoded_in_target else _shortest(priors.variances[0]),
-        clip=False,
         code=_CODES[p.code_type],
         shared=p.share_location,
         classes=classes - background,
     )
     outputs = {names["boxes"]: boxes, names["scores"]: scores}
-    return End(ssd.TYPE, params, outputs, _thresholds(step))
+    return End(anchors.TYPE, params, outputs, _thresholds(step))
 
 
 def python(step: Step) -> Result:
@@ -141,7 +143,8 @@ def _cluster_detections(step: Step) -> End:
     outputs: dict[str, Tensor] = {names["coverage"]: coverage, names["boxes"]: boxes}
     assumption = f"{step.layer}: its boxes are joined by NMS, in place of OpenCV's groupRectangles"
     thresholds = {"conf": step.fraction(threshold, "coverage threshold")}
-    return End(detectnet.TYPE, params, outputs, thresholds, (assumption,))
+    reading = detectnet.reading(params)
+    return End(reading.type, reading.params, outputs, thresholds, (assumption,))
 
 
 def _detections_of_regions(step: Step) -> End:

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecv import rois
-from edgecv.heads import faster_rcnn
+from edgecv.heads import two_stages
+from edgecv.heads.brands import faster_rcnn
 from edgecv.importers.caffe.step import MAX_SIZE, Converter, End, Pooled, Result, Rois, Step, Tensor
 
 # Of one cell: far more than any network in use has.
@@ -84,7 +85,7 @@ def roi_pooling(step: Step) -> Pooled:
         "pooled_wh": (size[1], size[0]),
         "spatial_scale": p.spatial_scale,
     }
-    graph = step.new_graph(faster_rcnn.STAGES[1])
+    graph = step.new_graph(two_stages.STAGES[1])
     graph.input(name, (found.fields["post_nms"], step.channels, *size))
     return Pooled(graph, name, Rois(fields, {features: step.tensor(), **found.outputs}))
 
@@ -110,7 +111,7 @@ def end_of_regions(
             f"{scores} {shape} and {deltas} {columns}: expected classes, and four deltas a class, of each "
             "proposal"
         )
-    params = faster_rcnn.Params(
+    params = two_stages.Params(
         **pooled.rois.fields,
         scores=scores,
         deltas=deltas,
@@ -118,10 +119,11 @@ def end_of_regions(
         classes=classes - 1,
     )
     return End(
-        faster_rcnn.TYPE,
+        two_stages.TYPE,
         params,
         {**pooled.rois.outputs, **outputs},
         thresholds,
+        usual=faster_rcnn.INPUT,
     )
 
 

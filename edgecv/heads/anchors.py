@@ -1,0 +1,348 @@
+"""Offsets from anchors or priors: SSD, RetinaFace, RetinaNet, EfficientDet, BlazeFace, DetectNet.
+
+A row of boxes is what lies between a prior, of center c and size s, and an object; v are `variances`, which
+some call the inverse of code weights:
+"center-size": center = c + d v s, size = s exp(d v) (Liu et al. 2016, SSD, arXiv:1512.02325, section 2.2).
+"linear": center = c + d v s, size = s d v (MediaPipe's `TensorsToDetectionsCalculator`).
+"corner": corner = corner of the prior + d v blob size; "corner-size": the same, times s in place of the blob
+(`DecodeBBox` of Caffe's SSD; keras-retinanet's regression).
+"corner-pixels": corner = c + d v, pixels (DetectNet of NVIDIA DIGITS). "sides": left and top = c - d v, right
+and bottom = c + d v, pixels (DetectNet_v2 of NVIDIA TAO).
+A keypoint is c + d v s. Priors are made as `priors.PriorMap` states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgecv import boxes
+from edgecv.errors import HeadError
+from edgecv.heads import priors as known
+from edgecv.heads.base import AtLeast, Axis, HeadParams, PositiveInt, Query, join, take
+from edgecv.heads.priors import Maps, PositiveFloat, Priors, priors_of
+from edgecv.heads.scores import Background, Logits, Selected, select
+from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts, TensorSpec
+
+TYPE = "anchors"
+TASK = "detect"
+
+# One output of all maps joined, or one a map.
+Names = str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+Code = Literal["center-size", "linear", "corner", "corner-size", "corner-pixels", "sides"]
+
+
+class Params(HeadParams, frozen=True, omit_defaults=True):
+    """boxes, scores, keypoints: of each the name of one output, or a name a map.
+
+    An output is a table, (N, 4) boxes, (N, classes) scores, (N, 2 k) keypoints, in one axis or in two, where
+    N are the priors; or the map of its cells, A priors a cell. layout: of such maps: "channels-first"
+    (A * C, H, W) or "channels-last" (H, W, A * C). keypoints: None for none; where it is `boxes`, they stand
+    behind the four numbers of the box.
+    priors: of each map; none: boxes are x1, y1, x2, y2 as parts of the blob's width and height.
+    logits: whether scores still need a sigmoid, or a "softmax" of their row. background: which of the scores
+    is the background's; it is dropped, and classes count without it. classes: how many there are without it,
+    for outputs that do not show it.
+    code, variances: see above; of center and of size, or of each of four numbers. axes: "yx": y stands before
+    x, and height before width, in boxes. max_growth: exp() of an offset is at most that.
+    shared: whether all classes have one box, or each its own, the background too: (N, (background + classes)
+    * 4). min_height: lower boxes are dropped, pixels of the blob.
+    """
+
+    boxes: Names = "boxes"
+    scores: Names = "scores"
+    keypoints: Names | None = None
+    priors: Maps = ()
+    layout: Literal["channels-first", "channels-last"] = "channels-first"
+    logits: Logits = False
+    background: Background = None
+    classes: PositiveInt | None = None
+    code: Code = "center-size"
+    variances: tuple[PositiveFloat, ...] = (0.1, 0.2)
+    axes: Literal["xy", "yx"] = "xy"
+    max_growth: PositiveFloat | None = None
+    shared: bool = True
+    min_height: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.variances) not in (2, 4):
+            raise ValueError(f"`variances` has {len(self.variances)} entries: expected 2 or 4")
+        counts = {
+            name: len(given)
+            for name in ("boxes", "scores", "keypoints")
+            if isinstance(given := getattr(self, name), tuple)
+        }
+        for name, number in counts.items():
+            if number != len(self.priors):
+                raise ValueError(f"`{name}` has {number} names for {len(self.priors)} maps of `priors`")
+        if not self.priors and (self.keypoints is not None or self.min_height or self.code != "center-size"):
+            raise ValueError(
+                "`priors` is missing: `code`, `keypoints` and `min_height` are of boxes from priors"
+            )
+        if not self.shared and (self.keypoints is not None or self.min_height):
+            raise ValueError("`shared` is false: `keypoints` and `min_height` are of one box for all classes")
+
+
+def draft(facts: ModelFacts) -> Params:
+    """Boxes and scores by their columns, with priors of the family that has as many.
+
+    Where none has, those of RetinaNet at the strides 8 to 128. Raises HeadError where no output can be boxes.
+    """
+    shown = "; ".join(map(str, facts.outputs[:8]))
+    tables = [spec for spec in facts.outputs if len(spec.shape) == 3]
+    box = next((spec for spec in tables if spec.shape[2] == 4), None)
+    points = None
+    if box is None:
+        box = next((spec for spec in tables if _has_points(spec)), None)
+        points = box
+    if box is None:
+        raise HeadError(
+            f"{TYPE} head: outputs {shown}: expected one of (batch, N, 4), a row of boxes for each prior"
+        )
+    others = [spec for spec in tables if spec is not box and spec.shape[1] == box.shape[1]]
+    if not others:
+        raise HeadError(f"{TYPE} head: outputs {shown}: expected scores beside {box.name}, a row a prior")
+    scores = next((spec for spec in others if spec.shape[2] != 10), others[0])
+    points = points or next((spec for spec in others if spec is not scores and spec.shape[2] == 10), None)
+    wh, rows = facts.image_wh, box.shape[1]
+    fitting = {} if wh is None else {name: make(wh) for name, make in known.FAMILIES.items()}
+    fitting = {name: maps for name, maps in fitting.items() if wh and known.count(maps, wh) == rows}
+    family, maps = next(iter(fitting.items()), ("retinanet", known.retinanet(wh or (640, 640))))
+    end = facts.ends.get(scores.name)
+    is_single = family in ("retinanet", "efficientdet", "face_mask") or scores.shape[2] == 1
+    logits: bool | Literal["softmax"] = False
+    if facts.ends and end not in ("Sigmoid", "Softmax"):
+        logits = True if is_single else "softmax"
+    return Params(
+        boxes=box.name,
+        scores=scores.name,
+        keypoints=points.name if points else None,
+        priors=maps,
+        logits=logits,
+        background=None if is_single or end == "Sigmoid" else "first",
+        code="linear" if family.startswith("blaze") else "center-size",
+        variances=(1.0, 1.0) if family in ("retinanet", "efficientdet") or "blaze" in family else (0.1, 0.2),
+        axes="yx" if family == "efficientdet" else "xy",
+    )
+
+
+def _has_points(spec: TensorSpec) -> bool:
+    columns = spec.shape[2]
+    return isinstance(columns, int) and 6 <= columns <= 40 and columns % 2 == 0
+
+
+def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
+    """See `base.DetectionHead`."""
+    if not params.priors:
+        return _of_decoded(outputs, params, query)
+    priors = priors_of(params.priors, query.blob_wh)
+    names = (params.boxes, params.scores, params.keypoints)
+    is_apart = any(isinstance(each, tuple) for each in names)
+    numbers = range(len(params.priors)) if is_apart else [None]
+    parts = [_of_group(_Group(outputs, params, priors, query.blob_wh, number), query) for number in numbers]
+    columns = parts[0] if len(parts) == 1 else join(parts, query.max_candidates)
+    confidence, class_id, xyxy = columns[:3]
+    return Candidates(xyxy, confidence, class_id, columns[3] if len(columns) > 3 else None)
+
+
+def _of_decoded(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
+    """Without priors: boxes as parts of the blob."""
+    assert isinstance(params.scores, str)
+    assert isinstance(params.boxes, str)
+    scores = take(outputs, params.scores, (None, _score_columns(params)), TYPE)
+    sets = 1 if params.shared else scores.shape[1]
+    raw = take(outputs, params.boxes, (len(scores), 4 * sets), TYPE)
+    index, class_id, confidence = select(query, scores, logits=params.logits, background=params.background)
+    box = raw[index] if params.shared else _of_class(raw[index], class_id, params)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Candidates(box * np.array(query.blob_wh * 2, np.float32), confidence, class_id)
+
+
+class _Table:
+    """An output with a row for each prior of some maps; what a map has is not copied.
+
+    sets: float32 (n, columns) each, of every `len(sets)`th prior from its own number on: one set for a table;
+    of a map whose channels come first one for each prior of a cell.
+    """
+
+    def __init__(self, sets: list[FloatArray]) -> None:
+        self.sets = sets
+        self.columns = sets[0].shape[1]
+
+    def rows(self, index: IntArray) -> FloatArray:
+        """float32 (k, columns), of some priors."""
+        if len(self.sets) == 1:
+            return self.sets[0][index]
+        cell, number = np.divmod(index, len(self.sets))
+        picked = np.empty((len(index), self.columns), np.float32)
+        for each, table in enumerate(self.sets):
+            here = number == each
+            picked[here] = table[cell[here]]
+        return picked
+
+
+class _Group:
+    """Maps that are read together: all of them, or one where outputs have names of their own for each.
+
+    cxcywh: float32 (n, 4), their priors.
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, FloatArray],
+        params: Params,
+        priors: Priors,
+        blob_wh: tuple[int, int],
+        number: int | None,
+    ) -> None:
+        self.params = params
+        self.blob_wh = blob_wh
+        self._outputs = outputs
+        self._number = number or 0
+        self._total = len(priors.cxcywh)
+        self._start, self._stop = 0, self._total
+        if number is not None:
+            self._start = sum(priors.counts[:number])
+            self._stop = self._start + priors.counts[number]
+        self.cxcywh = priors.cxcywh if number is None else priors.cxcywh[self._start : self._stop]
+        # Of one map alone an output may be the map.
+        self._is_one = number is not None or len(params.priors) == 1
+        self._per_cell = priors.per_cell[self._number]
+        self._cells = params.priors[self._number].cells(blob_wh)
+
+    def table(self, names: Names, columns: Axis) -> _Table:
+        """The rows of these maps. columns: how many a row has. Raises HeadError for what does not fit."""
+        is_joined = isinstance(names, str)
+        name = names if isinstance(names, str) else names[self._number]
+        count = self._total if is_joined else self._stop - self._start
+        given = self._outputs.get(name)
+        is_map = given is not None and given.ndim == 3
+        if is_map and self._is_one and count == len(self.cxcywh):
+            return self._of_map(name, columns)
+        outputs = self._outputs
+        if given is not None and given.ndim == 1 and given.size and given.size % count == 0:
+            outputs = {name: given.reshape(count, -1)}
+        rows = take(outputs, name, (count, columns), TYPE)
+        return _Table([rows if count == len(self.cxcywh) else rows[self._start : self._stop]])
+
+    def _of_map(self, name: str, columns: Axis) -> _Table:
+        each, (width, height) = self._per_cell, self._cells
+        channels: Axis = each * columns if isinstance(columns, int) else None
+        if isinstance(columns, AtLeast):
+            channels = AtLeast(each * columns.size)
+        is_last = self.params.layout == "channels-last"
+        shape = (height, width, channels) if is_last else (channels, height, width)
+        raw = take(self._outputs, name, shape, TYPE)
+        if raw.shape[2 if is_last else 0] % each:
+            raise HeadError(
+                f"{TYPE} head: output {name!r} expected channels that {each} priors share alike, got "
+                f"{raw.shape}: the card's head or its parameters do not fit this model"
+            )
+        if is_last:
+            return _Table([raw.reshape(height * width * each, -1)])
+        return _Table([part.T for part in raw.reshape(each, -1, height * width)])
+
+
+def _of_group(group: _Group, query: Query) -> tuple[NDArray[Any], ...]:
+    """Confidence, class, corners, and keypoints where there are some, of the candidates of some maps."""
+    params = group.params
+    scores = group.table(params.scores, _score_columns(params))
+    has_points = params.keypoints == params.boxes
+    sets = 1 if params.shared else scores.columns
+    table = group.table(params.boxes, AtLeast(6) if has_points else 4 * sets)
+    points = table if has_points else None
+    if params.keypoints is not None and not has_points:
+        points = group.table(params.keypoints, AtLeast(2))
+    high = _is_high(table, group) if params.min_height else None
+    index, class_id, confidence = _selected(scores, high, params, query)
+    raw, prior = table.rows(index), group.cxcywh[index]
+    offset = raw if params.shared else _of_class(raw, class_id, params)
+    with np.errstate(over="ignore", invalid="ignore"):
+        xyxy = _from_priors(offset[:, :4], prior, params, group.blob_wh)
+        if points is None:
+            return confidence, class_id, xyxy
+        values = raw[:, 4:] if has_points else points.rows(index)
+        return confidence, class_id, xyxy, _keypoints(values, prior, params)
+
+
+def _selected(scores: _Table, high: NDArray[np.bool_] | None, params: Params, query: Query) -> Selected:
+    """Prior, class and confidence, by prior and class. high: which boxes may be candidates."""
+    found = []
+    step = len(scores.sets)
+    for number, part in enumerate(scores.sets):
+        if high is not None:
+            part = np.where(high[number::step, None], part, np.float32(-np.inf))
+        index, class_id, confidence = select(query, part, logits=params.logits, background=params.background)
+        found.append((index * step + number if step > 1 else index, class_id, confidence))
+    if step == 1:
+        return found[0]
+    index, class_id, confidence = (np.concatenate(column) for column in zip(*found, strict=True))
+    best = np.arange(len(index))
+    if len(index) > query.max_candidates:
+        best = np.argsort(-confidence, kind="stable")[: query.max_candidates]
+    order = best[np.lexsort((class_id[best], index[best]))]
+    return index[order], class_id[order], confidence[order]
+
+
+def _score_columns(params: Params) -> Axis:
+    background = int(params.background is not None)
+    return AtLeast(background + 1) if params.classes is None else params.classes + background
+
+
+def _is_high(table: _Table, group: _Group) -> NDArray[np.bool_]:
+    """Which boxes are as high as they have to be, bool (n,)."""
+    every = np.arange(len(group.cxcywh), dtype=np.int32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        xyxy = _from_priors(table.rows(every)[:, :4], group.cxcywh, group.params, group.blob_wh)
+        return np.asarray(xyxy[:, 3] - xyxy[:, 1] >= group.params.min_height)
+
+
+def _of_class(raw: FloatArray, class_id: IntArray, params: Params) -> FloatArray:
+    """float32 (k, 4): of the boxes of each class that of the candidate's own."""
+    first = 1 if params.background == "first" else 0
+    return raw.reshape(len(raw), raw.shape[1] // 4, 4)[np.arange(len(raw)), class_id + first]
+
+
+def _from_priors(
+    offset: FloatArray, prior: FloatArray, params: Params, blob_wh: tuple[int, int]
+) -> FloatArray:
+    """float32 (n, 4) xyxy, blob pixels. prior: cxcywh of the same rows."""
+    if params.axes == "yx":
+        offset = offset[:, [1, 0, 3, 2]]
+    offset = offset * _variances(params)
+    if params.code in ("center-size", "linear"):
+        center = prior[:, :2] + offset[:, :2] * prior[:, 2:]
+        growth = offset[:, 2:]
+        if params.code == "center-size":
+            growth = np.exp(growth)
+            if params.max_growth is not None:
+                growth = np.minimum(growth, np.float32(params.max_growth))
+        return boxes.cxcywh_to_xyxy(np.concatenate([center, prior[:, 2:] * growth], axis=1))
+    if params.code in ("corner-pixels", "sides"):
+        if params.code == "sides":
+            offset = offset * np.array((-1, -1, 1, 1), np.float32)
+        return np.concatenate([prior[:, :2], prior[:, :2]], axis=1) + offset
+    unit = np.array(blob_wh, np.float32) if params.code == "corner" else prior[:, 2:]
+    return boxes.cxcywh_to_xyxy(prior) + offset * np.tile(unit, 2)
+
+
+def _keypoints(values: FloatArray, prior: FloatArray, params: Params) -> FloatArray:
+    """float32 (n, k, 3), blob pixels; the network tells no confidence of a point, which is 1."""
+    if values.shape[1] % 2:
+        raise HeadError(
+            f"{TYPE} head: {values.shape[1]} columns of keypoints: expected x and y of each: the card's head "
+            "or its parameters do not fit this model"
+        )
+    keypoints = np.ones((len(values), values.shape[1] // 2, 3), np.float32)
+    offset = values.reshape(keypoints.shape[0], -1, 2) * _variances(params)[:2]
+    keypoints[..., :2] = prior[:, None, :2] + offset * prior[:, None, 2:]
+    return keypoints
+
+
+def _variances(params: Params) -> FloatArray:
+    variances = params.variances
+    return np.array(variances if len(variances) == 4 else np.repeat(variances, 2), np.float32)

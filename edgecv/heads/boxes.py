@@ -1,0 +1,323 @@
+"""Boxes and class scores, decoded in the graph and not yet suppressed: in one output, or each in its own.
+
+One output is a table, (N, columns) or its transpose, whose columns are the box, the class scores, and what
+else the family has; YOLOv3 to YOLO12, YOLOX, YOLOv6, YOLO-NAS, PP-YOLOE, DAMO-YOLO, YOLOv4, UltraFace. The
+confidence is the score, times the objectness where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from edgecv.errors import HeadError
+from edgecv.heads import columns as roles
+from edgecv.heads import geometry
+from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
+from edgecv.heads.cells import grid
+from edgecv.heads.masks import PrototypeMasks
+from edgecv.heads.recognition import P5, P6, could_be_keypoints, is_cells, listed
+from edgecv.heads.scores import Background, Logits, select
+from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts, TensorSpec
+
+TYPE = "boxes"
+TASK = "detect"
+
+Layout = Literal["rows", "columns"]
+
+
+class Params(HeadParams, frozen=True, omit_defaults=True):
+    """Either `output`, or `boxes` and `scores`.
+
+    output: name of the one output. columns: what its columns are, in order. boxes, scores, objectness,
+    landmarks, angle, coefficients: names of the outputs that have one of them each: boxes (N, 4), (N, 1, 4)
+    or of each class its own, (N, classes, 4); landmarks (N, keypoints * keypoint_values).
+    layout: "rows" (N, columns) or "columns" (columns, N); scores_layout: of `scores`, where it differs.
+    format: of a box; "ltrb" are the distances of its sides from the center of a cell, which lies at
+    `cell_offset` in it; `strides`: of the cells, pixels, in the order of the rows.
+    unit: of boxes and keypoints: "pixels" of the blob, "fractions" of its size, "strides" for "ltrb".
+    logits: whether scores and objectness still need a sigmoid, or the scores a "softmax".
+    background: which of the scores is the background's; it is dropped. classes: how many there are without
+    it, where the columns do not say.
+    keypoints: how many; keypoint_values: 2, x and y, or 3, with a confidence; keypoint_logits: whether it
+    still needs a sigmoid. masks: coefficients of a row; prototypes: name of the output (masks, H, W).
+    """
+
+    output: str | None = None
+    columns: roles.Roles = ("box", "classes")
+    boxes: str | None = None
+    scores: str | None = None
+    objectness: str | None = None
+    landmarks: str | None = None
+    angle: str | None = None
+    coefficients: str | None = None
+    layout: Layout = "rows"
+    scores_layout: Layout | None = None
+    format: Literal["xyxy", "cxcywh", "xywh", "yxyx", "ltrb"] = "cxcywh"
+    unit: Literal["pixels", "fractions", "strides"] = "pixels"
+    strides: tuple[PositiveInt, ...] = ()
+    cell_offset: float = 0.5
+    logits: Logits = False
+    background: Background = None
+    classes: PositiveInt | None = None
+    keypoints: PositiveInt | None = None
+    keypoint_values: Literal[2, 3] = 3
+    keypoint_logits: bool = False
+    masks: PositiveInt | None = None
+    prototypes: str | None = None
+
+    def __post_init__(self) -> None:
+        apart = {
+            name: getattr(self, name)
+            for name in ("boxes", "scores", "objectness", "landmarks", "angle", "coefficients")
+        }
+        if self.output is None and None in (self.boxes, self.scores):
+            raise ValueError("expected either `output`, or `boxes` and `scores`")
+        if self.output is not None and any(apart.values()):
+            extra = next(name for name, given in apart.items() if given)
+            raise ValueError(
+                f"expected either `output`, or `boxes` and `scores`: `{extra}` is beside `output`"
+            )
+        if self.output is not None:
+            roles.check(self.columns)
+        if (self.format == "ltrb") != bool(self.strides):
+            raise ValueError("`strides` are those of the cells that `format` ltrb counts from: state both")
+        if self.unit == "strides" and self.format != "ltrb":
+            raise ValueError(f"`unit` strides is of `format` ltrb alone, and it is {self.format}")
+        if self._has("angle") and self.format != "cxcywh":
+            raise ValueError(f"an angle turns boxes of `format` cxcywh, and it is {self.format}")
+        if self._has("keypoints") and self.keypoints is None:
+            raise ValueError("`keypoints` is missing: how many points the columns are")
+        if self._has("masks") and None in (self.masks, self.prototypes):
+            raise ValueError("`masks`, the number of coefficients, and `prototypes`, the output, go together")
+
+    def _has(self, role: str) -> bool:
+        apart = {"keypoints": self.landmarks, "angle": self.angle, "masks": self.coefficients}
+        return apart[role] is not None if self.output is None else role in self.columns
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        """How many columns each role has; None where the table's width says."""
+        classes = None if self.classes is None else self.classes + (self.background is not None)
+        return {
+            "box": 4,
+            "objectness": 1,
+            "classes": 1 if "classes" not in self.columns else classes,
+            "keypoints": (self.keypoints or 0) * self.keypoint_values,
+            "angle": 1,
+            "masks": self.masks or 0,
+        }
+
+
+def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
+    """See `base.Head`."""
+    parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
+    objectness = parts.get("objectness")
+    classes = parts.get("classes")
+    if classes is None:
+        # A network of one class need not write its score beside the objectness.
+        classes, objectness = parts["objectness"], None
+    index, class_id, confidence = select(
+        query,
+        classes,
+        logits=params.logits,
+        background=params.background,
+        objectness=None if objectness is None else objectness[:, 0],
+    )
+    angle = parts.get("angle")
+    if angle is None:
+        xyxy, xywhr = _xyxy(parts["box"], index, class_id, params, query.blob_wh), None
+    else:
+        box = geometry.to_pixels(parts["box"][index], params.unit, query.blob_wh)
+        xywhr = np.concatenate([box, angle[index]], axis=1)
+        xyxy = geometry.around(xywhr)
+    keypoints = None
+    if "keypoints" in parts:
+        size, is_logit = params.keypoint_values, params.keypoint_logits
+        values = parts["keypoints"][index]
+        keypoints = geometry.to_keypoints(values, size, params.unit, query.blob_wh, logits=is_logit)
+    masks = None
+    if "masks" in parts:
+        assert params.prototypes is not None
+        prototypes = take(outputs, params.prototypes, (params.masks, None, None), TYPE)
+        masks = PrototypeMasks(parts["masks"][index], prototypes, query.blob_wh)
+    return Candidates(xyxy, confidence, class_id, keypoints, xywhr=xywhr, masks=masks)
+
+
+@lru_cache(maxsize=16)
+def _slices(params: Params, width: int) -> dict[str, slice]:
+    return roles.split(params.columns, params.sizes, width)
+
+
+@lru_cache(maxsize=16)
+def _width(params: Params) -> int | AtLeast:
+    number, is_open = roles.least(params.columns, params.sizes)
+    return AtLeast(number) if is_open else number
+
+
+def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
+    """Of each role its columns, float32 (N, size), views of the one output."""
+    assert params.output is not None
+    if params.layout == "rows":
+        pred = take(outputs, params.output, (None, _width(params)), TYPE)
+    else:
+        pred = take(outputs, params.output, (_width(params), None), TYPE).T
+    return {role: pred[:, where] for role, where in _slices(params, pred.shape[1]).items()}
+
+
+def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
+    """Of each role its output, float32 (N, size), boxes of classes (N, classes, 4)."""
+    assert params.boxes is not None
+    assert params.scores is not None
+    given = outputs.get(params.boxes)
+    if given is not None and given.ndim == 3:
+        box = take(outputs, params.boxes, (None, AtLeast(1), 4), TYPE)
+    else:
+        box = _rows(outputs, params.boxes, None, 4, params.layout)
+    width = params.sizes["classes"] or AtLeast(2 if params.background else 1)
+    parts = {
+        "box": box,
+        "classes": _rows(outputs, params.scores, len(box), width, params.scores_layout or params.layout),
+    }
+    others = (
+        ("objectness", params.objectness),
+        ("keypoints", params.landmarks),
+        ("angle", params.angle),
+        ("masks", params.coefficients),
+    )
+    for role, name in others:
+        if name is not None:
+            parts[role] = _rows(outputs, name, len(box), params.sizes[role] or AtLeast(1), params.layout)
+    if box.ndim == 3 and box.shape[1] not in (1, parts["classes"].shape[1]):
+        expected = f"({len(box)}, {parts['classes'].shape[1]}, 4), a box for each of the scores"
+        raise _misfit(params.boxes, expected, box.shape)
+    return parts
+
+
+def _rows(
+    outputs: Mapping[str, FloatArray], name: str, rows: int | None, width: int | AtLeast, layout: Layout
+) -> FloatArray:
+    """An output, float32 (N, width); one of a single column may lack its axis."""
+    given = outputs.get(name)
+    if width in (1, AtLeast(1)) and given is not None and given.ndim == 1:
+        return take(outputs, name, (rows,), TYPE)[:, None]
+    if layout == "rows":
+        return take(outputs, name, (rows, width), TYPE)
+    return take(outputs, name, (width, rows), TYPE).T
+
+
+def _xyxy(
+    box: FloatArray, index: IntArray, class_id: IntArray, params: Params, blob_wh: tuple[int, int]
+) -> FloatArray:
+    """Boxes of the candidates, float32 (k, 4), blob pixels."""
+    if box.ndim == 3:
+        first = 1 if params.background == "first" else 0
+        own: IntArray | int = class_id + first if box.shape[1] > 1 else 0
+        box, rows = box[index, own], None
+    else:
+        rows = index
+    if params.format == "ltrb":
+        return _from_cells(box if rows is None else box[rows], index, len(box), params, blob_wh)
+    return geometry.to_pixels(geometry.to_xyxy(box, params.format, rows), params.unit, blob_wh)
+
+
+def _misfit(output: str | None, expected: str, got: object) -> HeadError:
+    return HeadError(
+        f"{TYPE} head: output {output!r} expected {expected}, got {got}: "
+        "the card's head or its parameters do not fit this model"
+    )
+
+
+def _from_cells(
+    ltrb: FloatArray, index: IntArray, count: int, params: Params, blob_wh: tuple[int, int]
+) -> FloatArray:
+    """Center - (left, top), center + (right, bottom)."""
+    cells = grid(blob_wh, params.strides)
+    if len(cells) != count:
+        strides = ", ".join(map(str, params.strides))
+        expected = f"{len(cells)} rows, one a cell of strides {strides}"
+        raise _misfit(params.output or params.boxes, expected, count)
+    stride = cells.stride[index]
+    center = (cells.cell_xy[index] + np.float32(params.cell_offset)) * stride
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = (
+            ltrb * stride if params.unit == "strides" else geometry.to_pixels(ltrb, params.unit, blob_wh)
+        )
+        return np.concatenate([center - distance[:, :2], center + distance[:, 2:]], axis=1)
+
+
+Size = int | str | None
+
+
+def draft(facts: ModelFacts) -> Params:
+    """The likeliest parameters. Raises HeadError where no output is a table of boxes and scores."""
+    maps = [spec for spec in facts.outputs if len(spec.shape) == 4 and spec.shape[3] != 4]
+    tables = {spec.name: spec.shape[1:] for spec in facts.outputs if spec not in maps}
+    boxes = next((name for name, shape in tables.items() if _is_boxes(shape)), None)
+    if boxes is not None:
+        rows = tables[boxes][0] if tables[boxes][-1] == 4 else tables[boxes][1]
+        for name, shape in tables.items():
+            if name != boxes and len(shape) == 2 and rows in shape:
+                layout: Layout = "rows" if tables[boxes][-1] == 4 else "columns"
+                return _of_two(boxes, name, layout, "rows" if shape[0] == rows else "columns")
+    wide = [name for name, shape in tables.items() if len(shape) == 2 and _width_of(shape) != 4]
+    if wide and boxes is None:
+        return _of_one(wide[0], tables[wide[0]], maps, facts)
+    raise HeadError(
+        f"{TYPE} head: no output is a table of boxes and scores, (N, 4 + classes) or its transpose, and no "
+        f"two are boxes (N, 4) and scores (N, classes): {listed(facts)}"
+    )
+
+
+def _is_boxes(shape: tuple[Size, ...]) -> bool:
+    return len(shape) in (2, 3) and (shape[-1] == 4 or (len(shape) == 2 and shape[0] == 4))
+
+
+def _width_of(shape: tuple[Size, ...]) -> Size:
+    """Of a table in either layout the columns: the shorter axis, the known one where one is open."""
+    known = [n for n in shape if isinstance(n, int)]
+    return min(known) if known else None
+
+
+def _of_two(boxes: str, scores: str, layout: Layout, scores_layout: Layout) -> Params:
+    # Boxes whose names say nothing are corners in pixels more often than not.
+    return Params(
+        boxes=boxes,
+        scores=scores,
+        layout=layout,
+        scores_layout=None if scores_layout == layout else scores_layout,
+        format="xyxy",
+    )
+
+
+def _of_one(name: str, shape: tuple[Size, ...], maps: list[TensorSpec], facts: ModelFacts) -> Params:
+    width = _width_of(shape)
+    layout: Layout = "columns" if shape[0] == width and shape[1] != width else "rows"
+    rows = shape[0] if layout == "rows" else shape[1]
+    # Tables by rows come from YOLOX, YOLOv5, v6 and v7, which have an objectness.
+    has_objectness = layout == "rows" or (isinstance(rows, int) and is_cells(rows, facts, P5, P6, anchors=3))
+    columns: roles.Roles = ("box", "objectness", "classes") if has_objectness else ("box", "classes")
+    found = could_be_keypoints(width, beside=4 + has_objectness)
+    if not maps and found is not None:
+        number, values = found
+        # yolov5-face has the score behind the landmarks, and none of the others.
+        last: roles.Roles = (
+            ("keypoints", "classes") if has_objectness and values == 2 else ("classes", "keypoints")
+        )
+        columns = (*columns[:-1], *last)
+        return Params(
+            output=name, layout=layout, columns=columns, classes=1, keypoints=number, keypoint_values=values
+        )
+    if not maps:
+        return Params(output=name, layout=layout, columns=columns)
+    count = maps[0].shape[1]
+    return Params(
+        output=name,
+        layout=layout,
+        columns=(*columns, "masks"),
+        masks=count if isinstance(count, int) else 32,
+        prototypes=maps[0].name,
+    )

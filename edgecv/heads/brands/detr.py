@@ -1,0 +1,33 @@
+"""DETR and its kin with no object as the last class (Carion et al., arXiv:2005.12872): logits and boxes.
+
+The names are those of the reference implementation and of Hugging Face's exports.
+"""
+
+from __future__ import annotations
+
+from edgecv.heads.base import Reading
+from edgecv.heads.queries import Params as Queries
+from edgecv.heads.recognition import COCO_IDS, detr_outputs
+from edgecv.types import ModelFacts
+
+NAME = "detr"
+
+# ImageNet's, as DETR's transforms have them.
+_INPUT = {
+    "color": "rgb",
+    "resize": "stretch",
+    "mean": (123.675, 116.28, 103.53),
+    "std": (58.395, 57.12, 57.375),
+}
+
+
+def recognize(facts: ModelFacts) -> Reading | None:
+    """By the names, unless deformable attention or the classes of COCO say that each score has a sigmoid."""
+    found = detr_outputs(facts)
+    if found is None or "GridSample" in facts.operators:
+        return None
+    boxes, scores, columns = found
+    if columns in (80, COCO_IDS):
+        return None
+    params = Queries(boxes=boxes, scores=scores, activation="softmax", background="last")
+    return Reading(NAME, "queries", params, _INPUT)

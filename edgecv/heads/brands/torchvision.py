@@ -1,0 +1,29 @@
+"""torchvision's detectors, which end in `boxes` (n, 4), `labels` (n,), `scores` (n,), Mask R-CNN in `masks`
+too.
+
+They resize and normalize in the graph and suppress duplicates; class 0 is the background. Layout:
+`GeneralizedRCNN`, `RetinaNet` and `SSD` of torchvision.models.detection.
+"""
+
+from __future__ import annotations
+
+from edgecv.heads.base import Reading
+from edgecv.heads.recognition import shapes
+from edgecv.heads.rows import Params as Rows
+from edgecv.types import ModelFacts
+
+NAME = "torchvision"
+
+_INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
+
+
+def recognize(facts: ModelFacts) -> Reading | None:
+    """By the names of its results, without a batch, and labels that are whole numbers."""
+    found = shapes(facts)
+    if set(found) != {"boxes", "labels", "scores"} or found["boxes"][1:] != (4,):
+        return None
+    whole = next(spec for spec in facts.outputs if spec.name == "labels").dtype.kind == "i"
+    if not whole or len(found["labels"]) != 1 or len(found["scores"]) != 1:
+        return None
+    params = Rows(boxes="boxes", labels="labels", scores="scores", first_class=1)
+    return Reading(NAME, "rows", params, _INPUT)
