@@ -304,7 +304,9 @@ COUNTED: dict[str, str] = {
     **dict.fromkeys(_names("ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin"), _ANY),
     **dict.fromkeys(_names("Slice Pad Expand Tile ConstantOfShape Range"), _MADE),
     **dict.fromkeys(_names("Reshape Squeeze Unsqueeze Flatten"), "those before which no other size changes"),
+    **dict.fromkeys(_names("ScatterElements ScatterND"), _ANY),
     **dict.fromkeys(_names("Split MatMul Gemm"), _OTHERS),
+    **dict.fromkeys(_names("RoiAlign MaxRoiPool"), "the first of regions"),
     **dict.fromkeys(_names("Conv ConvTranspose MaxPool AveragePool BatchNormalization"), BY_IMAGE),
     **dict.fromkeys(
         _names(

@@ -37,6 +37,9 @@ WEIGHTS: dict[str, Array] = {
     "start": np.array([-(2**62)]),
     "half": np.array(0.5, np.float32),
     "zero": np.array(0, np.float32),
+    "c86": np.array([8, 6]),
+    "four": np.array(4, np.float32),
+    "image": np.array([1, 2, 4, 6]),
     "zd": np.zeros((1, 1), np.int64),
     "row": np.arange(6, dtype=np.float32)[None],
     "square": np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32),
@@ -150,6 +153,17 @@ CASES: dict[str, tuple[str, str]] = {
     "a border": ("float[n, 8]", "b = Concat<axis=0>(i1, i1, i2, i1) y = Pad(rows, b, half)"),
     "zeros up to eight": ("float[8, 6]", """
         a = Sub(i8, count) b = Concat<axis=0>(a, i6) c = ConstantOfShape(b) y = Concat<axis=0>(rows, c)"""),
+    "written at places": ("float[8, 6]", """
+        a = ConstantOfShape(c86) b = Concat<axis=0>(last, i1) d = Reshape(i, b) e = Concat<axis=0>(count, i6)
+        f = Expand(d, e) y = ScatterElements<axis=0>(a, f, rows)"""),
+    "written among the found": ("float[n, 6]", """
+        a = Gather<axis=1>(rows, c0) b = Less(a, zero) c = NonZero(b) d = Transpose(c) e = GatherND(rows, d)
+        f = Neg(e) y = ScatterND(rows, d, f)"""),
+    "written from the end": ("float[8, 6]", """
+        a = Neg(i) b = Add(a, last) c = Unsqueeze(b, i1) y = ScatterND<reduction="add">(x, c, rows)"""),
+    "regions": ("float[n, 2, 2, 2]", """
+        a = Abs(rows) b = Slice(a, i0, i4, i1) e = Mul(b, four) f = Sub(i, i) g = Reshape(x, image)
+        y = RoiAlign<output_height=2, output_width=2, sampling_ratio=2>(g, e, f)"""),
     "one hot": ("float[n, 8]", "y = OneHot(i, i8, yes_no)"),
     "products of rows": ("float[n, 5]", "y = MatMul(rows, square)"),
     "gemm": ("float[n, 5]", "y = Gemm(rows, square)"),
@@ -167,7 +181,7 @@ CASES: dict[str, tuple[str, str]] = {
         y = If(b) <then_branch = g () => (float[0, 6] u) { e = Concat<axis=0>(i0, i6)
                        u = ConstantOfShape(e) },
                    else_branch = h () => (float[n, 6] v) {
-                       k = Constant<value_ints=[0, 6]>() j = Constant<value_ints=[-1, 6]>()
+                       j = Constant<value_ints=[-1, 6]>()
                        c = Gather<axis=1>(rows, c0) d = Greater(c, zero) o = Compress<axis=0>(rows, d)
                        f = Flatten(o) v = Reshape(f, j) }>"""),
     "a branch for rows": ("int64[n]", """
@@ -229,7 +243,8 @@ def test_every_rule_has_a_case() -> None:
     tried = {op for op in claims.COUNTED if f" {op}(" in text or f" {op}<" in text}
     missing = set(claims.COUNTED) - each - tried
     assert missing == {
-        "NonMaxSuppression", "LogSoftmax", "Hardmax", "ReduceL1", "ReduceSumSquare", "ReduceLogSum",
+        "NonMaxSuppression", "LogSoftmax", "Hardmax", "ReduceL1", "ReduceSumSquare",
+        "ReduceLogSum", "MaxRoiPool",
     }  # fmt: skip
 
 

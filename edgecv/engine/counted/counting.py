@@ -157,19 +157,22 @@ class Counting:
         self.note(value, sizes)
         return value
 
-    def from_front(self, before: ir.Node, indices: ir.Value, sizes: Sequence[Size]) -> ir.Value:
+    def from_front(
+        self, before: ir.Node, indices: ir.Value, sizes: Sequence[Size], *, always: bool = False
+    ) -> ir.Value:
         """Indices of counted axes with those that count from the end counted from the front.
 
-        sizes: of the axes that they are of, one for all, or one for each of the indices' last axis.
+        sizes: of the axes that they are of, one for all, or one for each of the indices' last axis. always:
+        those of known axes too.
         """
         known = constant(indices)
         is_natural = indices in self.natural or (known is not None and known.min(initial=0) >= 0)
-        if is_natural or all(size.is_known for size in sizes):
+        if is_natural or (all(size.is_known for size in sizes) and not always):
             return indices
         rewrite, own = self.rewrite, self.sizes_of(indices)
         if indices.dtype != ir.DataType.INT64:
             indices = rewrite.value(before, "Cast", [indices], {"to": int(ir.DataType.INT64)})
-        ends = self.vector(before, [Size() if size.is_known else size for size in sizes])
+        ends = self.vector(before, sizes if always else [Size() if s.is_known else s for s in sizes])
         if rank(indices) == 0:
             ends = rewrite.value(before, "Squeeze", [ends, rewrite.operand([0], "axes")])
         is_from_end = rewrite.value(before, "Less", [indices, self.constant(np.array(0))])

@@ -214,6 +214,46 @@ def batch(counting: Counting, node: ir.Node) -> Made:
     return [(sizes[0], *counting.sizes_of(output)[1:]) for output in node.outputs]
 
 
+def regions(counting: Counting, node: ir.Node) -> Made:
+    """RoiAlign, MaxRoiPool: how many regions there are may be counted; those beyond are of nothing."""
+    rois = counting.sizes_of(node.inputs[1])
+    if given(node, 2) is not None and counting.sizes_of(node.inputs[2]) != rois[:1]:
+        raise Unproven(f"whether each of {rois[0]} regions has an image")
+    if counting.is_counted(node.inputs[0]):
+        raise Unproven("which images there are")
+    for i in range(1, len(node.inputs)):
+        counting.rewrite.set_input(node, i, counting.cleared(node, node.inputs[i], 0))
+    infer(node)
+    return [(rois[0], *counting.sizes_of(node.outputs[0])[1:])]
+
+
+def scatter(counting: Counting, node: ir.Node) -> Made:
+    """Updates at their places: those beyond a count at one behind all others, which is cut off."""
+    rewrite, (x, indices, updates), y = counting.rewrite, node.inputs, node.outputs[0]
+    sizes, own = counting.sizes_of(x), counting.sizes_of(indices)
+    is_nd = node.op_type == "ScatterND"
+    axis = 0 if is_nd else attribute(node, "axis", 0) % len(sizes)
+    if is_nd and not own[-1].is_known:
+        raise Unproven(f"of how many axes its indices are: {own[-1]}")
+    if indices is None or (counting.sizes_of(updates)[: len(own) - 1] != own[:-1]):
+        raise Unproven("whether each place has an update")
+    indexed = sizes[: own[-1].constant] if is_nd else sizes[axis : axis + 1]
+    behind = max(sizes[axis].most, 0)
+    places = counting.from_front(node, indices, indexed, always=True)
+    fill = np.array([behind] + [0] * (own[-1].constant - 1)) if is_nd else behind
+    places = counting.cleared(node, places, fill)
+    pads = [0] * (2 * len(sizes))
+    pads[len(sizes) + axis] = 1
+    wide = rewrite.value(node, "Pad", [x, rewrite.operand(pads, f"{node.name}/pads")])
+    operands, about = [wide, places, updates], dict(node.attributes.items())
+    written = rewrite.value(node, node.op_type, operands, about, like=wide)
+    bounds_of = [rewrite.operand([n], f"{node.name}/operand") for n in (0, behind, axis, 1)]
+    made = rewrite.value(node, "Slice", [written, *bounds_of], like=y)
+    rewrite.replace(y, made, what=f"{node.op_type} of counted places")
+    counting.note(made, sizes)
+    return None
+
+
 def _clear(counting: Counting, node: ir.Node, fill: Any, axes: list[int]) -> None:
     """Put `fill` beyond the counts of these axes of the first operand."""
     x = node.inputs[0]
@@ -259,6 +299,8 @@ RULES: dict[str, _Rule] = {
         (*_SUMS, "ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd", "ReduceLogSumExp"), reduction
     ),
     **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduction),
+    **dict.fromkeys(("ScatterElements", "ScatterND"), scatter),
+    **dict.fromkeys(("RoiAlign", "MaxRoiPool"), regions),
     "MatMul": matmul,
     "Gemm": gemm,
     **{operator: batch for operator, how in claims.COUNTED.items() if how == claims.BY_IMAGE},
