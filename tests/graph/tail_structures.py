@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from edgecv.graph.model import OnnxModel
 from tests.graph.little import Net
@@ -19,6 +19,7 @@ N = 60
 CLASSES = 5
 SIDE = 64
 INT = TensorProto.INT64
+_ZERO = helper.make_tensor("zero", INT, [1], [0])
 
 
 def start(columns: int, *, opset: int = 17, rows: bool = False) -> tuple[Net, str]:
@@ -101,6 +102,7 @@ def ultralytics(
     step: float = SIDE,
     best: str = "max",
     padded: bool = True,
+    scattered: bool = False,
     iou: float = 0.45,
 ) -> OnnxModel:
     """The best class of each row, a mask, class offsets, NonMaxSuppression of one column, padding."""
@@ -169,6 +171,9 @@ def ultralytics(
         left = net("Sub", ints(net, max_det), size_of(net, out, 0))
         pads = net("Concat", ints(net, 0, 0), left, ints(net, 0), axis=0)
         out = unsqueeze(net, net("Pad", out, pads), 0)
+        if scattered:
+            zeros = net("ConstantOfShape", ints(net, 1, max_det, 6 + extra))
+            out = net("ScatterND", zeros, net.const([[0]], np.int64), out)
     outputs = [out]
     if masks:
         outputs.append(net("Relu", "images"))
@@ -194,7 +199,9 @@ def yolov7(
     label = net("ArgMax", scores, axis=2, keepdims=1)
     compared = boxes
     if apart:
-        compared = net("Add", boxes, net("Mul", net("Cast", label, to=TensorProto.FLOAT), net.const(apart)))
+        compared = net(
+            "Add", boxes, net("Mul", net("Cast", label, to=TensorProto.FLOAT), net.const(float(apart)))
+        )
     selected = nms(net, compared, net("Transpose", score, perm=[0, 2, 1]), most=most, iou=0.45, score=0.25)
     batch, at = column(net, selected, 0), column(net, selected, 2)
 
@@ -267,6 +274,33 @@ def centered() -> OnnxModel:
     return net.model(box, best, label, kinds={label: INT})
 
 
+def yolov5(*, behind: bool = False, most: int = 11) -> OnnxModel:
+    """Every class over a threshold is a candidate: a mask of rows and classes; boxes moved by class * 4096.
+
+    behind: objectness and class are multiplied for the candidates alone.
+    """
+    net, raw = start(5 + CLASSES, rows=True)
+    boxes = squeeze(net, corners(net, cut(net, raw, 0, 4, 2), 2), 0)
+    objectness = squeeze(net, net("Sigmoid", cut(net, raw, 4, 5, 2)), 0)
+    of_class = squeeze(net, net("Sigmoid", cut(net, raw, 5, 5 + CLASSES, 2)), 0)
+    scores = net("Mul", of_class, objectness)
+    places = net("Transpose", net("NonZero", net("Greater", scores, net.const(0.3))), perm=[1, 0])
+    at, label = column(net, places, 0), column(net, places, 1)
+    score = net("GatherND", scores, places)
+    if behind:
+        of_row = net("Gather", net("Reshape", objectness, ints(net, -1)), at, axis=0)
+        score = net("Mul", net("GatherND", of_class, places), of_row)
+    box = net("Gather", boxes, at, axis=0)
+    shift = unsqueeze(net, net("Mul", net("Cast", label, to=TensorProto.FLOAT), net.const(4096.0)), 1)
+    compared = unsqueeze(net, net("Add", box, shift), 0)
+    wide = unsqueeze(net, unsqueeze(net, score, 0), 0)
+    selected = nms(net, compared, wide, most=most, iou=0.5, score=0.1)
+    keep = column(net, selected, 2)
+    rows = [net("Gather", one, keep, axis=0) for one in (box, score, label)]
+    rows[2] = net("Cast", rows[2], to=TensorProto.FLOAT)
+    return net.model(net("Concat", rows[0], *(unsqueeze(net, one, 1) for one in rows[1:]), axis=1))
+
+
 # ---- TensorFlow: NonMaxSuppression for each class, joined, ranked
 
 
@@ -306,12 +340,16 @@ def tensorflow(*, most: int = 6, total: int = 10, classes: int = CLASSES, backgr
 # ---- torchvision: a mask and a rank for each class, joined, moved apart by the largest coordinate
 
 
-def torchvision(*, most: int = 12, candidates: int = 15, classes: int = CLASSES) -> OnnxModel:
+def torchvision(
+    *, most: int = 12, candidates: int = 15, classes: int = CLASSES, branch: bool = False
+) -> OnnxModel:
     """As its SSD: softmax with a background, boxes clipped to the picture."""
     net, raw = start(5 + classes, rows=True)
     boxes = squeeze(net, corners(net, cut(net, raw, 0, 4, 2), 2), 0)
     boxes = net("Clip", boxes, net.const(0.0), net.const(float(SIDE)))
-    scores = squeeze(net, net("Softmax", cut(net, raw, 4, 5 + classes, 2), axis=-1), 0)
+    favored = net.const([3.0] + [0.0] * classes)
+    logits = net("Add", cut(net, raw, 4, 5 + classes, 2), favored)
+    scores = squeeze(net, net("Softmax", logits, axis=-1), 0)
     rows: list[list[str]] = [[], [], []]
     for k in range(1, classes + 1):
         of_class = net("Gather", scores, net.const(k, np.int64), axis=1)
@@ -324,21 +362,41 @@ def torchvision(*, most: int = 12, candidates: int = 15, classes: int = CLASSES)
         rows[1].append(score)
         rows[2].append(net("Expand", net.const(k, np.int64), net("Shape", score)))
     box, score, label = (net("Concat", *one, axis=0) for one in rows)
+    if branch:
+        is_empty = net("Equal", net("Size", box), net.const(0, np.int64))
+        before = len(net.nodes)
+        kept = _batched_nms(net, box, score, label)
+        inner = net.nodes[before:]
+        del net.nodes[before:]
+        made = {name: f"inner/{name}" for node in inner for name in node.output}
+        for node in inner:
+            node.input[:] = [made.get(name, name) for name in node.input]
+            node.output[:] = [made[name] for name in node.output]
+        kept = made[kept]
+        none = helper.make_node("ConstantOfShape", [ints(net, 0)], ["none"], value=_ZERO)
+        branches = [
+            helper.make_graph(
+                nodes, "branch", [], [helper.make_tensor_value_info(name, TensorProto.INT64, ["n"])]
+            )
+            for nodes, name in (([none], "none"), (inner, kept))
+        ]
+        kept = net("If", is_empty, then_branch=branches[0], else_branch=branches[1])
+    else:
+        kept = _batched_nms(net, box, score, label)
+    keep = cut(net, kept, 0, most, 0)
+    outputs = [net("Gather", one, keep, axis=0) for one in (box, score, label)]
+    return net.model(*outputs, kinds={outputs[2]: INT})
+
+
+def _batched_nms(net: Net, box: str, score: str, label: str) -> str:
     largest = net("ReduceMax", box, keepdims=0)
     step = net("Add", largest, net.const(1.0))
     shift = net("Mul", net("Cast", label, to=TensorProto.FLOAT), step)
     compared = net("Add", box, unsqueeze(net, shift, 1))
-    selected = nms(
-        net,
-        unsqueeze(net, compared, 0),
-        unsqueeze(net, unsqueeze(net, score, 0), 0),
-        most=size_of(net, box, 0),
-        iou=0.45,
-        score=None,
-    )
-    keep = cut(net, squeeze(net, cut(net, selected, 2, 3, 1), 1), 0, most, 0)
-    outputs = [net("Gather", one, keep, axis=0) for one in (box, score, label)]
-    return net.model(*outputs, kinds={outputs[2]: INT})
+    wide = unsqueeze(net, unsqueeze(net, score, 0), 0)
+    count = size_of(net, box, 0)
+    selected = nms(net, unsqueeze(net, compared, 0), wide, most=count, iou=0.45, score=None)
+    return squeeze(net, cut(net, selected, 2, 3, 1), 1)
 
 
 def raw_of(model: OnnxModel, boxes: str, kind: str, seed: int) -> dict[str, np.ndarray]:
@@ -349,7 +407,7 @@ def raw_of(model: OnnxModel, boxes: str, kind: str, seed: int) -> dict[str, np.n
     columns = int(spec.shape[2] if rows else spec.shape[1])  # type: ignore[arg-type]
     raw = rng.normal(-1, 2, (N, columns)).astype(np.float32)
     if kind == "none":
-        raw[:, 4:] = rng.uniform(-9, -6, (N, columns - 4))
+        raw[:, 4:] = rng.uniform(-9, -8.5, (N, columns - 4))
     raw[:, :4] = BOXES[boxes](rng)
     return {"images": np.zeros((1, 3, SIDE, SIDE), np.float32), "raw": (raw if rows else raw.T)[None]}
 

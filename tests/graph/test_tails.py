@@ -1,4 +1,4 @@
-"""Tails that are cut off: edgecv's own NMS behind the cut network gives what ONNX Runtime gives for all of it."""
+"""Tails that are cut off: edgecv's NMS behind the cut network gives what the whole graph gives."""
 
 from __future__ import annotations
 
@@ -115,9 +115,12 @@ CUT: dict[str, tuple[Callable[[], OnnxModel], str, dict[str, object]]] = {
     "ultralytics, topk": (lambda: tails.ultralytics(best="topk"), "corners", {}),
     "ultralytics, not padded": (lambda: tails.ultralytics(padded=False), "corners", {}),
     "ultralytics, pose": (lambda: tails.ultralytics(extra=6), "corners", {"extras": "v16"}),
-    "ultralytics, masks": (lambda: tails.ultralytics(extra=3, masks=True), "corners", {"kept": ("v61",)}),
+    "ultralytics, masks": (lambda: tails.ultralytics(extra=3, masks=True), "corners", {"kept": ("v57",)}),
     "ultralytics, opset 11": (lambda: tails.ultralytics(opset=11), "corners", {}),
     "ultralytics, opset 18": (lambda: tails.ultralytics(opset=18), "corners", {}),
+    "ultralytics, scattered": (lambda: tails.ultralytics(scattered=True), "corners", {}),
+    "yolov5": (tails.yolov5, "centers", {"multi_label": True, "max_det": 11, "confidence": 0.3}),
+    "yolov5, behind": (lambda: tails.yolov5(behind=True), "centers", {"multi_label": True}),
     "yolov7": (tails.yolov7, "centers", {"max_det": 10, "class_offset": 4096.0}),
     "yolov7, flat index": (lambda: tails.yolov7(flat=True), "centers", {}),
     "yolov7, agnostic": (lambda: tails.yolov7(apart=0), "centers", {"class_agnostic": True}),
@@ -145,6 +148,7 @@ CUT: dict[str, tuple[Callable[[], OnnxModel], str, dict[str, object]]] = {
     ),
     "torchvision": (tails.torchvision, "centers", {"first_class": 1, "max_det": 12, "coordinates": "pixels"}),
     "torchvision, all": (lambda: tails.torchvision(candidates=60), "centers", {"candidates": None}),
+    "torchvision, branch": (lambda: tails.torchvision(branch=True), "centers", {"max_det": 12}),
     "torchvision, few": (lambda: tails.torchvision(candidates=3), "centers", {}),
 }
 

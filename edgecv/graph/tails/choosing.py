@@ -11,6 +11,7 @@ from edgecv.graph.tails.expressions import (
     Compare,
     Count,
     Expression,
+    Least,
     Nonzero,
     Ranked,
     Selected,
@@ -157,30 +158,47 @@ def _taken(reader: Reader, node: ir.Node, value: ir.Value) -> ir.Value:
     condition = reader.element(node.inputs[0], (number(0),) * reader.rank(node.inputs[0]))
     known = condition.number
     if known is None:
-        known = _where_rows_are(condition)
+        known = _where_rows_are(reader, condition)
     if known is None:
         raise Unproven(f"{node.name!r} (If): which branch is taken is not known")
     branch = node.attributes["then_branch" if known else "else_branch"].as_graph()
     return branch.outputs[list(node.outputs).index(value)]
 
 
-def _where_rows_are(condition: Expression) -> bool | None:
-    """A comparison of the number of rows with 0, given that there are some."""
+def _where_rows_are(reader: Reader, condition: Expression) -> bool | None:
+    """A comparison of the number of rows with 0, given that there are some, which the reader remembers."""
     inner = condition.atom
     if not isinstance(inner, Compare):
         return None
     for a, b, is_swapped in ((inner.left, inner.right, False), (inner.right, inner.left, True)):
-        if (
-            b == number(0)
-            and a.terms
-            and all(
-                any(isinstance(atom, Count) for atom, _ in product) and factor > 0
-                for product, factor in a.terms.items()
-            )
-        ):
+        sources = _counted(a)
+        if b == number(0) and sources and all(factor > 0 for factor in a.terms.values()):
+            reader.assumed |= sources
             # rows > 0 and rows >= 0 hold; 0 > rows does not; 0 >= rows and rows == 0 do not.
             return inner.kind != "==" and not is_swapped
     return None
+
+
+def _counted(formula: Expression) -> set[str]:
+    """What is counted, where a number is made of counts alone, each at most something."""
+    found: set[str] = set()
+    for product in formula.terms:
+        atoms = [atom for atom, _ in product]
+        if len(atoms) != 1:
+            return set()
+        if isinstance(atoms[0], Count):
+            found.add(atoms[0].source)
+        elif isinstance(atoms[0], Least):
+            parts = [part for part in atoms[0].parts if part.number is None]
+            if len(parts) != 1 or len(atoms[0].parts) > 2:
+                return set()
+            inner = _counted(parts[0])
+            if not inner:
+                return set()
+            found |= inner
+        else:
+            return set()
+    return found
 
 
 @rule("If", sizes=lambda reader, node, value: reader.sizes(_taken(reader, node, value)))

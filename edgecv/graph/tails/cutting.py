@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -88,15 +89,12 @@ class Cut:
             assert isinstance(atom, At)
             count = classes if any(_has_class(one) for one in atom.index) else 1
             tables.append(self.table([_of_class(atom, c) for c in range(count)]))
-        first = max(tables, key=lambda table: table.columns)
-        for other in tables:
-            if other is not first:
-                both = (
-                    (first, other)
-                    if first.rows == other.rows
-                    else (self._as_rows(first), self._as_rows(other))
-                )
-                first = Table(self._add("Mul", [one.name for one in both]), both[0].rows, first.columns)
+        tables.sort(key=lambda table: -table.columns)
+        first = tables[0]
+        for other in tables[1:]:
+            if first.rows != other.rows:
+                first, other = self._as_rows(first), self._as_rows(other)
+            first = Table(self._add("Mul", [first.name, other.name]), first.rows, first.columns)
         return first
 
     def table(self, elements: Sequence[At]) -> Table:
@@ -218,10 +216,10 @@ class Cut:
 
     # ---- Nodes
 
-    def _add(self, op: str, inputs: Sequence[str], **attributes: object) -> str:
+    def _add(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
         return self._add_many(op, inputs, 1, **attributes)[0]
 
-    def _add_many(self, op: str, inputs: Sequence[str], count: int, **attributes: object) -> list[str]:
+    def _add_many(self, op: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
         outputs = [self._unused(f"tail/{op}") for _ in range(count)]
         self._nodes.append(helper.make_node(op, list(inputs), outputs, name=outputs[0], **attributes))
         return outputs

@@ -61,6 +61,8 @@ def by_nms(model: OnnxModel, sizes: Sizes) -> Found:
     if not tails:
         raise Unproven("no output depends on the NonMaxSuppression")
     readings = list(_readings(reader, tails))
+    if not reader.assumed <= frozenset().union(*(reading.sources for reading in readings)):
+        raise Unproven("a branch is taken by a count of other rows")
     reading, first_class = _joined(reader, readings)
     return _found(model, reader, readings, reading, first_class, kept, tails)
 
@@ -313,21 +315,23 @@ def _moved(
                 raise Unproven("classes are moved apart by less than the largest coordinate")
             return False, None, bounded
     apart = max(abs(step.constant) for step in moving)
-    side = max(
-        (
-            max(spec.shape[1:])
-            for spec in model.facts.inputs
-            if len(spec.shape) == 4 and all(isinstance(n, int) for n in spec.shape[1:])
-        ),
-        default=None,
-    )
+    side = _side(model)
     if bounded == "fractions" or (bounded is None and apart <= _LARGEST_FRACTION):
         if bounded is None or apart < 1:
             raise Unproven(f"classes are moved apart by {apart:g}, in a unit that is not known")
         return False, apart, bounded
-    if not isinstance(side, int) or apart < side * 0.999:
+    if side is None or apart < side * 0.999:
         raise Unproven(f"classes are moved apart by {apart:g}, which is less than the picture's side")
     return False, apart, "pixels"
+
+
+def _side(model: OnnxModel) -> int | None:
+    """The longer side of the picture that the network takes; None: that is free."""
+    for spec in model.facts.inputs:
+        sizes = [n for n in spec.shape[1:] if isinstance(n, int)]
+        if len(spec.shape) == 4 and len(sizes) == 3:
+            return max(sizes)
+    return None
 
 
 def _bounded(reader: Reader, reading: Reading) -> Coordinates:

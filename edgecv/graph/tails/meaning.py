@@ -71,6 +71,7 @@ class Reading(msgspec.Struct, frozen=True):
     """
 
     node: str
+    sources: frozenset[str]
     boxes: tuple[Expression, ...]
     box_format: Format
     offset: Offset
@@ -111,10 +112,12 @@ def read(reader: Reader, columns: list[Column], rows: Expression) -> Reading:
     _check_largest(reader, padding, told, box, corners)
     boxes, box_format, offset = _boxes(reader, plain, corners, roles)
     extras = tuple(c.formula for c in plain if (c.output, c.position) not in roles)
+    _check_roles(roles, scores)
     for column in plain:
         roles.setdefault((column.output, column.position), "extra")
     return Reading(
         node=selected.node,
+        sources=links.sources,
         boxes=tuple(_canonical(one, anchor) for one in boxes),
         box_format=box_format,
         offset=offset,
@@ -303,6 +306,13 @@ def _roles(
             raise Unproven(f"column {key[1]} of {key[0]!r} is always {value.number:g}")
         roles[key] = "batch"
     return roles, label, rest
+
+
+def _check_roles(roles: dict[tuple[str, int], str], scores: Scores) -> None:
+    for role in ("score", "class"):
+        count = list(roles.values()).count(role)
+        if count > 1 or (count == 0 and (role == "score" or scores.classes > 1)):
+            raise Unproven(f"{count} columns of the outputs are the {role} of their rows, and 1 was expected")
 
 
 # ---- Boxes

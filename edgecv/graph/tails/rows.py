@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
+from edgecv import extras
 from edgecv.graph.tails.expressions import (
     All,
     At,
@@ -29,6 +30,9 @@ from edgecv.graph.tails.expressions import (
     of,
 )
 from edgecv.graph.tails.reader import Reader
+
+with extras.required("models"):
+    import onnx_ir as ir
 
 Link: TypeAlias = Nonzero | Ranked | Local | Selected
 
@@ -60,6 +64,12 @@ class Chain(msgspec.Struct, frozen=True):
     """What leads from a dense row to a row of an output: links, nearest to the dense row first."""
 
     links: tuple[Link, ...]
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """Masks and NonMaxSuppressions that it goes through."""
+        found = [link for link in self.links if isinstance(link, Nonzero | Selected)]
+        return frozenset(link.mask if isinstance(link, Nonzero) else link.node for link in found)
 
     @property
     def selected(self) -> int:
@@ -163,7 +173,7 @@ def limits(
     return Limits(bounds[0], bounds[1], float(threshold))
 
 
-def _scores_of(reader: Reader, link: Selected) -> object:
+def _scores_of(reader: Reader, link: Selected) -> ir.Value | None:
     node = reader.value(link.node).producer()
     assert node is not None
     return node.inputs[1]
