@@ -103,9 +103,13 @@ def ultralytics(
     best: str = "max",
     padded: bool = True,
     scattered: bool = False,
+    traced: bool = False,
     iou: float = 0.45,
 ) -> OnnxModel:
-    """The best class of each row, a mask, class offsets, NonMaxSuppression of one column, padding."""
+    """The best class of each row, a mask, class offsets, NonMaxSuppression of one column, padding.
+
+    traced: with what PyTorch's tracing adds to expand, pad and assign, and a third part of no columns.
+    """
     net, raw = start(4 + CLASSES + extra, opset=opset)
     boxes, logits = cut(net, raw, 0, 4, 1), cut(net, raw, 4, 4 + CLASSES, 1)
     parts = [boxes, net("Sigmoid", logits)]
@@ -113,6 +117,8 @@ def ultralytics(
         parts.append(cut(net, raw, 4 + CLASSES, 4 + CLASSES + extra, 1))
     pred = net("Transpose", net("Concat", *parts, axis=1), perm=[0, 2, 1])
     boxes, scores = cut(net, pred, 0, 4, 2), cut(net, pred, 4, 4 + CLASSES, 2)
+    if traced:
+        boxes, scores, nothing = net("Split", pred, ints(net, 4, CLASSES, 0), outputs=3, axis=2)
     if centers:
         boxes = corners(net, boxes, 2)
     if best == "max":
@@ -140,6 +146,8 @@ def ultralytics(
         return net("GatherND", value, places)
 
     carried = []
+    if traced:
+        carried = [take(net("Gather", nothing, zero, axis=0))]
     if extra:
         others = net("Gather", cut(net, pred, 4 + CLASSES, 4 + CLASSES + extra, 2), zero, axis=0)
         carried = [take(others)]
@@ -148,7 +156,11 @@ def ultralytics(
     if not agnostic:
         scaled = net("Mul", net("Div", box, net.const(float(step))), net.const(1 / CLASSES))
         number = net("Reshape", label, net("Concat", net("Shape", label), ints(net, 1), axis=0))
-        wide = net("Expand", number, net("Concat", net("Shape", label), ints(net, 4), axis=0))
+        wanted = net("Concat", net("Shape", label), ints(net, 4), axis=0)
+        if traced:
+            free = net("Equal", wanted, ints(net, -1, -1))
+            wanted = net("Where", free, ints(net, 1, 1), wanted)
+        wide = net("Expand", number, wanted)
         shift = net("Mul", net("Cast", wide, to=TensorProto.FLOAT), net.const(1 / CLASSES))
         compared = net("Add", scaled, shift)
     of_all = net("Reshape", size_of(net, box, 0), ints(net, -1))
@@ -170,7 +182,17 @@ def ultralytics(
     if padded:
         left = net("Sub", ints(net, max_det), size_of(net, out, 0))
         pads = net("Concat", ints(net, 0, 0), left, ints(net, 0), axis=0)
-        out = unsqueeze(net, net("Pad", out, pads), 0)
+        if traced:
+            half = net("Concat", ints(net, 0, 0, 0), left, axis=0)
+            pairs = net("Reshape", half, ints(net, -1, 2))
+            back = (ints(net, -1), ints(net, -(2**63 - 1)), ints(net, 0), ints(net, -1))
+            turned = net("Transpose", net("Slice", pairs, *back), perm=[1, 0])
+            pads = net("Cast", net("Reshape", turned, ints(net, -1)), to=INT)
+        out = net("Pad", out, pads)
+        if traced:
+            zeros = net("ConstantOfShape", ints(net, 1, max_det, 6 + extra))
+            return net.model(net("ScatterND", zeros, ints(net, 0), out))
+        out = unsqueeze(net, out, 0)
         if scattered:
             zeros = net("ConstantOfShape", ints(net, 1, max_det, 6 + extra))
             out = net("ScatterND", zeros, net.const([[0]], np.int64), out)

@@ -119,6 +119,12 @@ CUT: dict[str, tuple[Callable[[], OnnxModel], str, dict[str, object]]] = {
     "ultralytics, opset 11": (lambda: tails.ultralytics(opset=11), "corners", {}),
     "ultralytics, opset 18": (lambda: tails.ultralytics(opset=18), "corners", {}),
     "ultralytics, scattered": (lambda: tails.ultralytics(scattered=True), "corners", {}),
+    "ultralytics, traced": (lambda: tails.ultralytics(traced=True), "corners", {"class_offset": 64.0}),
+    "ultralytics, traced, agnostic": (
+        lambda: tails.ultralytics(traced=True, agnostic=True),
+        "corners",
+        {"class_agnostic": True},
+    ),
     "yolov5": (tails.yolov5, "centers", {"multi_label": True, "max_det": 11, "confidence": 0.3}),
     "yolov5, behind": (lambda: tails.yolov5(behind=True), "centers", {"multi_label": True}),
     "yolov7": (tails.yolov7, "centers", {"max_det": 10, "class_offset": 4096.0}),

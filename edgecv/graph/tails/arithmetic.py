@@ -16,6 +16,7 @@ from edgecv.graph.tails.expressions import (
     Choice,
     Clipped,
     Compare,
+    Count,
     Expression,
     Largest,
     Unproven,
@@ -146,10 +147,23 @@ def _compare(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Ex
     kind = {"Greater": ">", "Less": ">", "Equal": "=="}.get(node.op_type, ">=")
     if node.op_type.startswith("Less"):
         left, right = right, left
-    difference = (left - right).number
-    if difference is not None:
+    least_difference, most_difference = _bounds(left - right)
+    if least_difference > 0 or most_difference < 0 or least_difference == most_difference:
+        difference = least_difference if least_difference > 0 else most_difference
         return number({">": difference > 0, ">=": difference >= 0, "==": difference == 0}[kind])
     return of(Compare(kind, left, right))
+
+
+def _bounds(formula: Expression) -> tuple[float, float]:
+    """Between which numbers it lies, given that counts are not negative."""
+    low = high = formula.constant
+    for term, factor in formula.terms.items():
+        if not term:
+            continue
+        counts = all(isinstance(atom, Count) for atom, _ in term)
+        low = low if counts and factor > 0 else -math.inf
+        high = high if counts and factor < 0 else math.inf
+    return low, high
 
 
 @rule("And", sizes=broadcast_sizes)

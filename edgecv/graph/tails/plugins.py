@@ -101,6 +101,8 @@ def by_plugin(
             f"it has {len(node.input)} inputs and {len(node.output)} outputs"
         )
     reader = Reader(prepared(_without(model, node, said.max_det), sizes).graph)
+    # Some give classes as floats.
+    reader.whole.add(node.output[3])
     kept, told = _outputs(model, reader, node)
     boxes_in, scores_in = (reader.value(name) for name in node.input)
     of_boxes, of_scores = (tuple(n.whole for n in reader.sizes(one)) for one in (boxes_in, scores_in))
@@ -186,7 +188,10 @@ def _without(model: OnnxModel, node: onnx.NodeProto, most: int) -> OnnxModel:
         TensorProto.FLOAT,
         TensorProto.FLOAT if float_classes else TensorProto.INT32,
     )
-    given_out = {one.name for one in proto.graph.output}
+    left = [one for one in proto.graph.output if one.name not in node.output]
+    del proto.graph.output[:]
+    proto.graph.output.extend(left)
+    given_out = {one.name for one in left}
     for name, shape, kind in zip(node.output, shapes, kinds, strict=True):
         if name:
             proto.graph.input.append(helper.make_tensor_value_info(name, kind, shape))

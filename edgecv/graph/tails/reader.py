@@ -58,13 +58,15 @@ class Reader:
     """Formulas of one graph's values.
 
     parts: which part of a Concat to read, by the index into the whole; NeedsPart is raised for any other.
-    assumed: masks and NonMaxSuppressions that were taken to let something through, by their `Count.source`.
+    whole: floats that are whole numbers. assumed: masks and NonMaxSuppressions that were taken to let
+    something through, by their `Count.source`.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
         self.graph = graph
         self.parts: dict[Expression, int] = {}
         self.assumed: set[str] = set()
+        self.whole: set[str] = set()
         self._values: dict[str, ir.Value] = {}
         self._moving: set[str] = set()
         self._known: dict[tuple[str, Index], Expression] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from edgecv import extras
@@ -50,7 +51,8 @@ def _is_counted(reader: Reader, formula: Expression) -> bool:
     for atom in formula.atoms():
         if isinstance(atom, At):
             kind = reader.value(atom.value).dtype
-            whole = whole and kind is not None and kind.is_integer()
+            is_integer = kind is not None and kind.is_integer()
+            whole = whole and (is_integer or atom.value in reader.whole)
     return whole
 
 
@@ -221,41 +223,55 @@ def _expand(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Exp
 # ---- Parts
 
 
-def _slice_ranges(reader: Reader, node: ir.Node) -> dict[int, tuple[int, Expression, int]]:
-    """By axis: first, past the last, step."""
+class _Range(msgspec.Struct, frozen=True):
+    """What a Slice takes of an axis: the first, how many, and how far apart."""
+
+    first: int
+    count: Expression
+    step: int
+
+
+def _slice_ranges(reader: Reader, node: ir.Node) -> dict[int, _Range]:
     sizes = reader.sizes(node.inputs[0])
     starts, ends = reader.items(node.inputs[1]), reader.items(node.inputs[2])
-    axes = axes_operand(node, 3, len(sizes))
+    axes = axes_operand(node, 3, len(sizes)) or tuple(range(len(starts)))
     steps = integers(given(node, 4)) or (1,) * len(starts)
-    ranges = {}
-    for axis, start, end, step in zip(axes or range(len(starts)), starts, ends, steps, strict=True):
-        size, first = sizes[axis], start.whole
-        if first is None or step < 1 or (size.whole is None and (first != 0 or step != 1)):
+    return {
+        axis: _range(node, sizes[axis], start, end, step)
+        for axis, start, end, step in zip(axes, starts, ends, steps, strict=True)
+    }
+
+
+def _range(node: ir.Node, size: Expression, start: Expression, end: Expression, step: int) -> _Range:
+    whole, last = size.whole, end.number
+    if whole is None:
+        if start != number(0) or step != 1:
             raise Unproven(f"{node.name!r} (Slice) takes other rows than the first")
-        limit = end.number
-        if size.whole is not None:
-            first = max(first + size.whole, 0) if first < 0 else min(first, size.whole)
-            if limit is not None and limit < 0:
-                end = number(max(limit + size.whole, 0))
-        elif limit is not None and limit < 0:
+        if last is not None and last < 0:
             raise Unproven(f"{node.name!r} (Slice) leaves out the last rows")
-        ranges[axis] = (first, least(frozenset((size, end))), step)
-    return ranges
+        return _Range(0, least(frozenset((size, end))), 1)
+    first = start.whole
+    if last is None and first == 0 and step == 1:
+        return _Range(0, least(frozenset((size, end))), 1)
+    if first is None or last is None:
+        raise Unproven(f"{node.name!r} (Slice): where it starts and ends is not known")
+    bounded = [int(max(min(n, whole), -whole - 1)) for n in (first, last)]
+    taken = range(whole)[slice(bounded[0], bounded[1], step)]
+    return _Range(taken.start, number(len(taken)), step)
 
 
 def _slice_sizes(reader: Reader, node: ir.Node, value: ir.Value) -> Index:
     sizes = list(reader.sizes(node.inputs[0]))
-    for axis, (first, end, step) in _slice_ranges(reader, node).items():
-        last = end.whole
-        sizes[axis] = end if last is None else number(max(0, -(-(last - first) // step)))
+    for axis, taken in _slice_ranges(reader, node).items():
+        sizes[axis] = taken.count
     return tuple(sizes)
 
 
 @rule("Slice", sizes=_slice_sizes)
 def _slice(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
     at = list(index)
-    for axis, (first, _, step) in _slice_ranges(reader, node).items():
-        at[axis] = at[axis].times(step) + number(first)
+    for axis, taken in _slice_ranges(reader, node).items():
+        at[axis] = at[axis].times(taken.step) + number(taken.first)
     return reader.element(node.inputs[0], at)
 
 

@@ -107,7 +107,12 @@ class Padding:
         if not isinstance(atom, Choice):
             return None
         condition = atom.condition.atom
-        if not isinstance(condition, Compare) or condition.kind != ">" or not _counts(condition.left):
+        if (
+            not isinstance(condition, Compare)
+            or condition.kind != ">"
+            or not isinstance(condition.right.atom, Var | Nonzero | Ranked | Local | Selected)
+            or not _counts(condition.left)
+        ):
             raise Unproven("values of rows depend on a condition")
         self.real[condition.right] = condition.left
         return self.strip(atom.yes)
