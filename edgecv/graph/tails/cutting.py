@@ -32,14 +32,16 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Cut:
-    """Collects the nodes that follow the dense tensors, and makes the network."""
+    """Collects the nodes that follow the dense tensors, and makes the network. anchors: its boxes."""
 
-    def __init__(self, reader: Reader, proto: onnx.ModelProto) -> None:
+    def __init__(self, reader: Reader, proto: onnx.ModelProto, anchors: int) -> None:
         self._reader = reader
+        self._anchors = anchors
         self._proto = proto
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._outputs: dict[str, Table] = {}
+        self._kinds: dict[str, np.dtype[Any]] = {}
         self._names = {v.name for v in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer)}
         for node in proto.graph.node:
             self._names.update(node.output)
@@ -99,6 +101,8 @@ class Cut:
 
     def table(self, elements: Sequence[At]) -> Table:
         """Elements of dense tensors side by side, those of one tensor at a time."""
+        if not elements:
+            raise Unproven("there are no classes")
         if not all(_ROW in element.index for element in elements):
             raise Unproven("a column of the rows is not one of the boxes")
         groups: list[list[At]] = []
@@ -157,6 +161,8 @@ class Cut:
         sizes = [n.whole for n in self._reader.sizes(self._reader.value(first.value))]
         row, axis = first.index.index(_ROW), self._axis(elements)
         assert axis is not None
+        if sizes[row] != self._anchors:
+            raise Unproven(f"{first.value!r} has {sizes[row]} rows, and there are {self._anchors} boxes")
         name = self._dense(first.value)
         if axis < 0:
             # A column alone: along any axis that is no row, so that it may be all of the tensor.
@@ -207,11 +213,10 @@ class Cut:
         name = self._add("Where", [is_lower, self._weight(np.zeros((), kind)), table.name])
         return Table(name, table.rows, table.columns)
 
-    def _kind(self, name: str) -> np.dtype[np.generic]:
-        try:
-            found = self._reader.value(name).dtype
-        except KeyError:
-            found = None
+    def _kind(self, name: str) -> np.dtype[Any]:
+        if name in self._kinds:
+            return self._kinds[name]
+        found = self._reader.value(name).dtype
         return np.dtype(np.float32 if found is None else found.numpy())
 
     # ---- Nodes
@@ -221,11 +226,14 @@ class Cut:
 
     def _add_many(self, op: str, inputs: Sequence[str], count: int, **attributes: Any) -> list[str]:
         outputs = [self._unused(f"tail/{op}") for _ in range(count)]
+        kind = self._kind(inputs[1] if op == "Where" else inputs[0])
+        self._kinds.update(dict.fromkeys(outputs, kind))
         self._nodes.append(helper.make_node(op, list(inputs), outputs, name=outputs[0], **attributes))
         return outputs
 
     def _weight(self, array: np.ndarray) -> str:
         name = self._unused("tail/operand")
+        self._kinds[name] = array.dtype
         self._weights.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
@@ -243,6 +251,7 @@ class Cut:
         name = table.name
         if name not in self._made and name not in self._outputs:
             new = self._unused(wanted)
+            self._kinds[new] = self._kinds[name]
             for node in self._nodes:
                 node.input[:] = [new if one == name else one for one in node.input]
                 node.output[:] = [new if one == name else one for one in node.output]
@@ -252,12 +261,12 @@ class Cut:
         self._outputs[name] = msgspec.structs.replace(table, name=name)
         return name
 
-    def model(self, origin: str, anchors: int, kept: Sequence[str]) -> OnnxModel:
+    def model(self, origin: str, kept: Sequence[str]) -> OnnxModel:
         """The network, whose outputs are those that it keeps and the tables."""
         graph = self._proto.graph
         own = {output.name: output for output in graph.output}
         outputs = [own[name] for name in kept if name not in self._outputs]
-        outputs += [self._output(table, anchors) for table in self._outputs.values()]
+        outputs += [self._output(table) for table in self._outputs.values()]
         needed = {output.name for output in outputs}
         nodes = []
         for node in (*self._nodes[::-1], *graph.node[::-1]):
@@ -280,8 +289,8 @@ class Cut:
         )
         return OnnxModel(made, origin)
 
-    def _output(self, table: Table, anchors: int) -> onnx.ValueInfoProto:
-        shape = (1, anchors, table.columns) if table.rows else (1, table.columns, anchors)
+    def _output(self, table: Table) -> onnx.ValueInfoProto:
+        shape = (1, self._anchors, table.columns) if table.rows else (1, table.columns, self._anchors)
         kind = self._kind(table.name)
         return helper.make_tensor_value_info(table.name, helper.np_dtype_to_tensor_dtype(kind), shape)
 

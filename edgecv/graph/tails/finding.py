@@ -21,6 +21,7 @@ from edgecv.graph.tails.expressions import (
     Clipped,
     Expression,
     Largest,
+    Least,
     NeedsPart,
     Unproven,
     Var,
@@ -209,7 +210,7 @@ def _found(
     kept: Sequence[str],
     tails: Sequence[ir.Value],
 ) -> Found:
-    cut = Cut(reader, model.proto)
+    cut = Cut(reader, model.proto, reading.anchors)
     boxes, box_format = cut.boxes(reading.boxes, reading.box_format)
     is_tensorflow = any(name in (output.name or "") for output in tails for name in _TENSORFLOW)
     if is_tensorflow:
@@ -221,14 +222,13 @@ def _found(
         coordinates = "fractions"
     scores = cut.scores(reading.scores.formula, reading.scores.classes)
     most, max_det = _bounds(reading, len(readings) > 1)
-    candidates = reading.limits.candidates
-    threshold = max(reading.limits.threshold, reading.suppression.threshold)
-    if candidates is not None and candidates >= reading.anchors:
-        candidates = None
-    if candidates is not None and len(readings) > 1:
+    limits = reading.limits
+    threshold = max(limits.threshold, reading.suppression.threshold)
+    candidates = limits.candidates if (limits.candidates or 0) < reading.anchors else None
+    if limits.part_candidates is not None and limits.part_candidates < reading.anchors:
         if threshold < 0:
             raise Unproven("the best candidates of each class are taken, of scores that may be negative")
-        scores, candidates = cut.best_of_each(scores, candidates), None
+        scores = cut.best_of_each(scores, limits.part_candidates)
     extra: Table | None = cut.combined(reading.extras) if reading.extras else None
     names = [cut.give_out(table, wanted) for table, wanted in ((boxes, "boxes"), (scores, "scores"))]
     tail = Tail(
@@ -253,7 +253,7 @@ def _found(
         kept=tuple(kept),
         outputs=_told(reading, tails, is_tensorflow),
     )
-    return Found(tail, cut.model(model.origin, reading.anchors, kept))
+    return Found(tail, cut.model(model.origin, kept))
 
 
 def _known_format(name: str) -> Literal["xyxy", "yxyx", "cxcywh", "xywh"]:
@@ -264,21 +264,18 @@ def _known_format(name: str) -> Literal["xyxy", "yxyx", "cxcywh", "xywh"]:
 def _bounds(reading: Reading, by_parts: bool) -> tuple[int | None, int | None]:
     """The most of a class and the most of all; None: any number."""
     limit = reading.suppression.most
-    numbers = (
-        [limit.whole]
-        if limit.number is not None
-        else [
-            part.whole
-            for atom in limit.atoms()
-            for part in getattr(atom, "parts", ())
-            if part.number is not None
-        ]
-    )
+    inner = limit.atom
+    parts = inner.parts if isinstance(inner, Least) else frozenset((limit,))
+    if any(part.number is None and part != reading.candidates for part in parts):
+        raise Unproven("how many boxes of a class the NonMaxSuppression selects depends on data")
+    numbers = [part.whole for part in parts if part.number is not None]
     known = [n for n in numbers if n is not None]
     if known and min(known) <= 0:
         raise Unproven("the NonMaxSuppression selects nothing: its most boxes of a class are 0")
     most = min(known) if known and min(known) < reading.anchors else None
-    max_det = reading.limits.most
+    max_det, part_most = reading.limits.most, reading.limits.part_most
+    if part_most is not None:
+        most = part_most if most is None else min(most, part_most)
     if most is not None and reading.classes_of_operator == 1 and not by_parts:
         return None, most if max_det is None else min(most, max_det)
     if most is not None and max_det is not None and most >= max_det:

@@ -67,7 +67,8 @@ class Reading(msgspec.Struct, frozen=True):
     """What the rows of a tail are, of one part where several are joined.
 
     boxes: four columns of the output, in `box_format`. label: of the class column, None without one.
-    extras: columns that are carried beside.
+    extras: columns that are carried beside. anchors: how many dense rows; candidates: how many of them the
+    NonMaxSuppression is given.
     """
 
     node: str
@@ -82,6 +83,7 @@ class Reading(msgspec.Struct, frozen=True):
     suppression: Suppression
     limits: Limits
     anchors: int
+    candidates: Expression
     classes_of_operator: int
 
 
@@ -128,6 +130,7 @@ def read(reader: Reader, columns: list[Column], rows: Expression) -> Reading:
         suppression=told,
         limits=limits(reader, links, deep_score, padding, rows, sizes[2]),
         anchors=_anchors(reader, boxes, anchor),
+        candidates=sizes[2],
         classes_of_operator=sizes[1].whole or 0,
     )
 
@@ -190,7 +193,7 @@ def _canonical(formula: Expression, anchor: Expression) -> Expression:
 def _anchors(reader: Reader, boxes: tuple[Expression, ...], anchor: Expression) -> int:
     for formula in boxes:
         for atom in formula.atoms():
-            if isinstance(atom, At):
+            if isinstance(atom, At) and anchor in atom.index:
                 size = reader.sizes(reader.value(atom.value))[atom.index.index(anchor)].whole
                 if size is not None:
                     return size
@@ -419,6 +422,8 @@ def class_step(offsets: list[tuple[Expression, Expression]], label: Expression) 
     first, first_class = offsets[0]
     if len(offsets) == 1:
         if label.number is not None:
+            if any(first.atoms()):
+                raise Unproven("boxes are shifted by other than a multiple of their class")
             return number(0)
         atom = label.atom
         if atom is None:

@@ -107,7 +107,7 @@ def by_plugin(
     boxes_in, scores_in = (reader.value(name) for name in node.input)
     of_boxes, of_scores = (tuple(n.whole for n in reader.sizes(one)) for one in (boxes_in, scores_in))
     anchors, classes = _check_sizes(node, of_boxes, of_scores)
-    cut = Cut(reader, model.proto)
+    cut = Cut(reader, model.proto, anchors)
     row, zero = of(Var(ANCHOR)), number(0)
     columns = [
         of(At(node.input[0], (zero, row, number(k)) if len(of_boxes) == 3 else (zero, row, zero, number(k))))
@@ -140,7 +140,7 @@ def by_plugin(
         kept=tuple(kept),
         outputs=tuple(told),
     )
-    return Found(tail, cut.model(model.origin, anchors, kept))
+    return Found(tail, cut.model(model.origin, kept))
 
 
 def _said(node: onnx.NodeProto) -> _Said:

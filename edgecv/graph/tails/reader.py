@@ -168,7 +168,10 @@ class Reader:
         found = RULES.get(node.op_type) if node.domain in ("", "ai.onnx", "com.microsoft") else None
         if found is None:
             raise Unproven(f"{node.name!r} ({node.op_type}) stands behind the NonMaxSuppression")
-        return found.element(self, node, value, index)
+        try:
+            return found.element(self, node, value, index)
+        except (IndexError, ValueError) as error:
+            raise Unproven(f"{node.name!r} ({node.op_type}): its operands do not fit one another") from error
 
     def _canonical(self, value: ir.Value, index: Index) -> Index:
         sizes = shape(value)
@@ -194,7 +197,10 @@ class Reader:
         found = RULES.get(node.op_type)
         if found is None:
             raise Unproven(f"{node.name!r} ({node.op_type}) stands behind the NonMaxSuppression")
-        return found.sizes(self, node, value)
+        try:
+            return found.sizes(self, node, value)
+        except (IndexError, ValueError) as error:
+            raise Unproven(f"{node.name!r} ({node.op_type}): its operands do not fit one another") from error
 
     def rank(self, value: ir.Value | None) -> int:
         """How many axes a value has."""

@@ -407,16 +407,18 @@ def _gather_nd(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> 
 @rule("ScatterND", sizes=same_sizes)
 def _scatter_nd(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
     places = constant(node.inputs[1])
-    if places is None or attribute(node, "reduction", "none") != "none":
+    if places is None or not places.size or attribute(node, "reduction", "none") != "none":
         raise Unproven(f"{node.name!r} (ScatterND) writes where data say")
     depth = places.shape[-1]
     at = [one.whole for one in index[:depth]]
     rows = places.reshape(-1, depth)
     sizes = [n.whole for n in reader.sizes(node.inputs[0])[:depth]]
-    known = [n for n in sizes if n is not None]
+    known = [n for n in sizes if n]
+    if len(known) < depth:
+        raise Unproven(f"{node.name!r} (ScatterND) writes rows whose number is not known")
     if None in at:
         everything = np.stack(np.meshgrid(*map(np.arange, known), indexing="ij"), -1).reshape(-1, depth)
-        if len(known) != depth or not np.array_equal(rows % known, everything):
+        if not np.array_equal(rows % known, everything):
             raise Unproven(f"{node.name!r} (ScatterND) writes some of the rows")
         flat = number(0)
         for one, size in zip(index[:depth], known, strict=True):

@@ -128,11 +128,14 @@ def _counts(formula: Expression) -> bool:
 class Limits(msgspec.Struct, frozen=True):
     """What bounds the rows. candidates: before NonMaxSuppression; most: after it; None: nothing does.
 
-    threshold: scores lie over it, as float32; -inf: none.
+    part_candidates, part_most: the same within each part of what is joined. threshold: scores lie over it,
+    as float32; -inf: none.
     """
 
     candidates: int | None
     most: int | None
+    part_candidates: int | None
+    part_most: int | None
     threshold: float
 
 
@@ -152,7 +155,8 @@ def limits(
     if not padding.real.keys() <= {link.row for link in links.links}:
         raise Unproven("some rows are filling by a count of other rows")
     middle = links.selected
-    bounds: list[int | None] = [None, None]
+    # By whether it is after the NonMaxSuppression, and within a part.
+    bounds: dict[tuple[bool, bool], int] = {}
     threshold = -np.inf
     ordered = False
     for i, link in enumerate(links.links):
@@ -166,16 +170,24 @@ def limits(
             ordered = reader.sizes(_scores_of(reader, link))[1] == number(1)
         else:
             ordered = False
-        following = links.links[i + 1] if i + 1 < len(links.links) else None
-        extent = padding.real.get(link.row) or _extent(following, rows, candidates)
-        limit = _limit(extent)
-        if limit is None:
-            continue
-        if not ordered:
+        rest = links.links[i + 1 :]
+        extents = [_extent(rest[0] if rest else None, rows, candidates)]
+        if link.row in padding.real:
+            # A padding by less than nothing cuts.
+            extents.append(padding.real[link.row])
+        found = [limit for limit in map(_limit, extents) if limit is not None]
+        if found and not ordered:
             raise Unproven("rows are cut off in another order than that of scores")
-        side = int(i >= middle)
-        bounds[side] = min(limit, bounds[side] or limit)
-    return Limits(bounds[0], bounds[1], float(threshold))
+        side = (i >= middle, any(isinstance(one, Local) for one in rest))
+        for limit in found:
+            bounds[side] = min(limit, bounds.get(side, limit))
+    return Limits(
+        candidates=bounds.get((False, False)),
+        most=bounds.get((True, False)),
+        part_candidates=bounds.get((False, True)),
+        part_most=bounds.get((True, True)),
+        threshold=float(threshold),
+    )
 
 
 def _scores_of(reader: Reader, link: Selected) -> ir.Value | None:
