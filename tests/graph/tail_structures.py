@@ -447,5 +447,6 @@ def _corners(rng: np.random.Generator) -> np.ndarray:
 BOXES: Mapping[str, Callable[[np.random.Generator], np.ndarray]] = {
     "corners": _corners,
     "centers": _centers,
+    "past the edges": lambda rng: _corners(rng) + rng.choice([-SIDE, 0, SIDE], (N, 1)),
     "fractions": lambda rng: _corners(rng)[:, [1, 0, 3, 2]] / SIDE,
 }

@@ -3,12 +3,12 @@
 A tail is a NonMaxSuppression and what gathers around it, or a TensorRT plugin in its place. `find_tail` reads
 from the graph which dense tensors its rows are of, which thresholds and bounds it has, and whether boxes of
 different classes suppress one another; `Found.model` is the network that ends in those tensors, so that every
-backend can run it and edgecv's own NMS does the rest. Nothing is assumed: each column of each output is
-followed to a formula over dense tensors, and what cannot be followed is not cut.
+backend can run it and edgecv's own NMS does the rest. Each column of each output is followed to a formula over
+dense tensors, and what cannot be followed is not cut.
 
 What is left out of the proof, since data decide it:
 
-- Boxes without area, which ONNX's operator keeps and edgecv drops.
+- Boxes without area, or with corners the other way round, which ONNX's operator keeps and edgecv drops.
 - Tails that shift boxes by their class. Boxes of two classes lie apart as long as they lie within the
   picture; parts that reach past its edges may still overlap. `Tail.class_offset` is the shift.
 - Which of the corner's coordinates is x: rows are x first, as PyTorch's exporters write them, unless the

@@ -305,6 +305,8 @@ def least(parts: frozenset[Expression]) -> Expression:
 
 def split(value: Expression, stride: int) -> tuple[Expression, Expression]:
     """Quotient and remainder by a stride, for an index. Raises Unproven where they cannot be told apart."""
+    if stride < 1:
+        raise Unproven(f"an index cannot be told apart by {stride}")
     quotient: dict[Product, float] = {}
     rest: dict[Product, float] = {}
     for product, factor in value.terms.items():

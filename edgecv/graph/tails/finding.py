@@ -145,23 +145,23 @@ def _joined(reader: Reader, readings: Sequence[Reading]) -> tuple[Reading, int]:
         if label is None:
             raise Unproven("classes are no whole numbers")
         return first, label
-    labelled = []
+    labeled = []
     for reading in readings:
         label = None if reading.label is None else reading.label.whole
         if label is None or reading.scores.is_best or reading.scores.classes != 1:
             raise Unproven("rows are joined of parts that are no classes")
-        labelled.append((label, reading))
-    labelled.sort(key=lambda one: one[0])
-    labels = [label for label, _ in labelled]
+        labeled.append((label, reading))
+    labeled.sort(key=lambda one: one[0])
+    labels = [label for label, _ in labeled]
     if labels != list(range(labels[0], labels[0] + len(labels))):
         raise Unproven(f"rows are joined of the classes {labels}, which do not follow one another")
-    for _, other in labelled:
+    for _, other in labeled:
         same = ("boxes", "box_format", "extras", "roles", "limits", "anchors")
         differ = [name for name in same if getattr(other, name) != getattr(first, name)]
         told = [(r.suppression.iou, r.suppression.threshold, r.suppression.most) for r in (first, other)]
         if differ or told[0][:2] != told[1][:2] or told[0][2].whole != told[1][2].whole:
             raise Unproven(f"classes differ in {', '.join(differ) or 'their thresholds'}")
-    scores = _columns_of([reading.scores.formula for _, reading in labelled], reader)
+    scores = _columns_of([reading.scores.formula for _, reading in labeled], reader)
     merged = Scores(scores, len(labels), first.scores.label, is_best=False)
     return msgspec.structs.replace(first, scores=merged), labels[0]
 

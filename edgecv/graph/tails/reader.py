@@ -6,7 +6,6 @@ Sizes that data decide are formulas too. A rule says both of one operator; `rein
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from edgecv import extras
 from edgecv.graph.rewrite import Array, attribute, constant, given, integers, shape
-from edgecv.graph.tails.expressions import At, Expression, Local, NeedsPart, Unproven, number, of
+from edgecv.graph.tails.expressions import At, Best, Expression, Local, NeedsPart, Unproven, number, of
 
 with extras.required("models"):
     import onnx_ir as ir
@@ -152,8 +151,6 @@ class Reader:
         return formula
 
     def _nearer(self, atom: Any) -> Expression | None:
-        from edgecv.graph.tails.expressions import Best
-
         if isinstance(atom, At):
             return self.step(atom)
         if isinstance(atom, Best):
@@ -305,8 +302,3 @@ def pick_part(reader: Reader, row: Expression, extents: tuple[Expression, ...]) 
     if part >= len(extents):
         raise Unproven("columns of a row are joined of different parts")
     return part, of(Local(row, part, extents))
-
-
-def is_whole(value: float) -> bool:
-    """Whether a number is one that an index can be."""
-    return math.isfinite(value) and value == int(value)

@@ -7,7 +7,7 @@ import numpy as np
 
 from edgecv import extras
 from edgecv.graph.rewrite import attribute, constant, given, integers
-from edgecv.graph.tails.expressions import Choice, Compare, Expression, Unproven, least, number, of, split
+from edgecv.graph.tails.expressions import At, Choice, Compare, Expression, Unproven, least, number, of, split
 from edgecv.graph.tails.reader import (
     Index,
     Reader,
@@ -45,8 +45,6 @@ def _cast(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expre
 
 
 def _is_counted(reader: Reader, formula: Expression) -> bool:
-    from edgecv.graph.tails.expressions import At
-
     whole = all(float(x).is_integer() for x in formula.terms.values())
     for atom in formula.atoms():
         if isinstance(atom, At):

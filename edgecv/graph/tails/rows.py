@@ -206,13 +206,22 @@ def _extent(following: Link | None, rows: Expression, candidates: Expression) ->
 
 def _limit(extent: Expression) -> int | None:
     """The number that bounds an extent; None where all rows are there."""
+    if extent.number is not None:
+        return extent.whole
     atom = extent.atom
-    if isinstance(atom, Least):
-        numbers = [part.whole for part in atom.parts if part.number is not None]
-        if len(atom.parts) - len(numbers) != 1:
-            raise Unproven("how many rows are kept depends on several counts")
-        return numbers[0] if numbers else None
-    return extent.whole
+    parts = atom.parts if isinstance(atom, Least) else frozenset((extent,))
+    rest = [part for part in parts if part.number is None]
+    if len(rest) != 1 or not _is_all(rest[0]):
+        raise Unproven("how many rows are kept is not a bound on their number")
+    return next((part.whole for part in parts if part.number is not None), None)
+
+
+def _is_all(extent: Expression) -> bool:
+    """Whether it is what was counted, or what was joined of such."""
+    return all(
+        factor == 1 and len(term) == 1 and all(isinstance(a, Count | Least) and n == 1 for a, n in term)
+        for term, factor in extent.terms.items()
+    )
 
 
 def _check_rank(reader: Reader, link: Ranked, score: Expression, padding: Padding) -> None:
