@@ -3,8 +3,8 @@
 A tail is a NonMaxSuppression and what gathers around it, or a TensorRT plugin in its place. `find_tail` reads
 from the graph which dense tensors its rows are of, which thresholds and bounds it has, and whether boxes of
 different classes suppress one another; `Found.model` is the network that ends in those tensors, so that every
-backend can run it and edgecv's own NMS does the rest. Each column of each output is followed to a formula over
-dense tensors, and what cannot be followed is not cut.
+backend can run it and edgecv's own NMS does the rest. Each column of each output is followed to a formula
+over dense tensors, and what cannot be followed is not cut.
 
 What is left out of the proof, since data decide it:
 
