@@ -360,7 +360,10 @@ REAL = {
     "yolox-nano-416": 3,
     "nanodet-m-416": 3,
     "fastestdet-352": 3,
+    "picodet-s-320": 3,
+    "light-person-detector": 3,
     "yunet-n-640": 2,
+    "scrfd-500m-kps": 2,
     "ultraface-rfb-320": 2,
     "ultraface-rfb-640": 2,
 }
@@ -372,11 +375,11 @@ def test_real_models_find_what_is_there(
 ) -> None:
     from edgecv.media import read_image
 
-    faces = name.startswith(("yunet", "ultraface"))
+    faces = name.startswith(("yunet", "ultraface", "scrfd"))
     frame = read_image(shared("data/photos/bus.jpg"))
     with edgecv.load(name, backend=backend, threads=1) as detector:
         found = detector(frame)
     names = [found.class_name(int(c)) for c in found.class_id]
     assert len(found) >= REAL[name]
-    assert ("face" if faces else "bus") in names
     assert ("face" if faces else "person") in names
+    assert "bus" in names or faces or name == "light-person-detector"
