@@ -360,13 +360,22 @@ REAL = {
     "yolox-nano-416": 3,
     "nanodet-m-416": 3,
     "fastestdet-352": 3,
+    "picodet-s-320": 3,
+    "light-person-detector": 3,
     "yunet-n-640": 2,
+    "scrfd-500m-kps": 2,
     "ultraface-rfb-320": 2,
     "ultraface-rfb-640": 2,
     "face-mask-260": 1,
 }
 # What each finds on a street with a bus; the others find both.
-FOUND = {"yunet": "face", "ultraface": "face", "face-mask": "no mask"}
+FOUND = {
+    "yunet": "face",
+    "ultraface": "face",
+    "scrfd": "face",
+    "face-mask": "no mask",
+    "light-person": "person",
+}
 
 
 @pytest.mark.parametrize("name", REAL)

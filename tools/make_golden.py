@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 
 import msgspec
@@ -40,9 +41,10 @@ def make(name: str) -> None:
         blob_sha256=hashlib.sha256(blob.tobytes()).hexdigest(),
     )
     card_path = entry.folder / cards.FILE_NAME
-    # The card as written, not as read: its labels may be a file of their own.
-    written = cards.parse(card_path.read_bytes(), origin=str(card_path))
-    card_path.write_text(cards.dumps(msgspec.structs.replace(written, golden=golden)))
+    # The card as written, not as read: its labels may be a file of their own, and defaults are left out.
+    written = json.loads(card_path.read_bytes())
+    written["golden"] = msgspec.to_builtins(golden)
+    card_path.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     print(f"{name}: {len(data)} bytes")
 
 

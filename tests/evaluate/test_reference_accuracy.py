@@ -87,7 +87,12 @@ class PlainPicoDet:
         xyxy = np.array([one.xyxy for one in best], np.float32).reshape(-1, 4)
         confidence = np.array([one.confidence for one in best], np.float32)
         class_id = np.array([one.class_id for one in best], np.int32)
-        keep = boxes_reference.nms(xyxy, confidence, class_id, evaluate.SETTINGS["iou"], 100)
+        kept: list[int] = []
+        for number in set(class_id.tolist()):
+            of_class = np.flatnonzero(class_id == number)
+            some = boxes_reference.nms(xyxy[of_class], confidence[of_class], iou=evaluate.SETTINGS["iou"])
+            kept += of_class[some].tolist()
+        keep = sorted(kept, key=lambda i: -confidence[i])[:100]
         scale = np.array(frame.shape[1::-1] * 2, np.float32) / np.array(PICODET_WH * 2, np.float32)
         return Detections(xyxy[keep] * scale, confidence[keep], class_id[keep], names=self.names)
 
