@@ -3,11 +3,11 @@
     python benchmarks/decoders.py --against ../before
     python benchmarks/decoders.py
 
-The outputs are those of the tests' table of heads (tests/heads/literal_decode.py) for 640 x 640 and at most 80
-classes: random, with the threshold that leaves 300 candidates, as many as a picture of a street has. Each case
-is decoded and suppressed by this checkout, and with --against by another one whose native modules are built, in
-processes that take turns of a few calls each; what the other one cannot read is left out there. Writes a table,
-and benchmarks/results/decoders.json: microseconds, and the ratios of medians.
+The outputs are those of the tests' table of heads (tests/heads/literal_decode.py) for 640 x 640 and at most
+80 classes: random, with the threshold that leaves 300 candidates, as many as a picture of a street has. Each
+case is decoded and suppressed by this checkout, and with --against by another one whose native modules are
+built, in processes that take turns of a few calls each; what the other one cannot read is left out there.
+Writes a table, and benchmarks/results/decoders.json: microseconds, and the ratios of medians.
 """
 
 from __future__ import annotations

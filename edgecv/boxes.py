@@ -98,7 +98,7 @@ def nms_rotated(
 
     Returns the kept indices, int64 (k,), by falling confidence, then index. Never kept and never
     suppressing are boxes with a number that is NaN or infinite, or with a width or height that is not over
-    0, or with a confidence that is not finite. It takes at most 100 bytes of the thread for each box.
+    0, or with a confidence that is not finite. The thread keeps at most 200 bytes for each box.
     """
     return _boxes.nms_rotated(xywhr, confidence, class_id, iou, max_det, method)
 

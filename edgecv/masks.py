@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from edgecv.errors import InputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -98,13 +100,30 @@ class Masks(msgspec.Struct, frozen=True, eq=False):
         # A run to the last row goes on in the first one of the next column: there it turns twice.
         at, times = np.unique(turns, return_counts=True)
         bounds = at[times == 1].tolist()
-        runs = np.diff([0, *bounds, width * height]).tolist()
+        runs: list[int] = np.diff([0, *bounds, width * height]).tolist()
         return runs if runs[-1] or len(runs) == 1 else runs[:-1]
 
     @property
     def areas(self) -> NDArray[np.int64]:
         """How many pixels each has, int64 (n,)."""
         return np.array([np.count_nonzero(crop) for crop in self.crops], np.int64)
+
+    def overlap(self, i: int, other: Masks, j: int) -> tuple[int, int]:
+        """Of one object's pixels and another's: how many both have, and how many either has.
+
+        Raises InputError where they are not of frames of one size.
+        """
+        if self.frame_wh != other.frame_wh:
+            raise InputError(f"masks: expected those of frames of {self.frame_wh}, got {other.frame_wh}")
+        a, b = self.crops[i], other.crops[j]
+        (ax, ay), (bx, by) = self.corner_xy[i].tolist(), other.corner_xy[j].tolist()
+        x0, y0 = max(ax, bx), max(ay, by)
+        x1, y1 = min(ax + a.shape[1], bx + b.shape[1]), min(ay + a.shape[0], by + b.shape[0])
+        both = 0
+        if x1 > x0 and y1 > y0:
+            shared = a[y0 - ay : y1 - ay, x0 - ax : x1 - ax] & b[y0 - by : y1 - by, x0 - bx : x1 - bx]
+            both = int(np.count_nonzero(shared))
+        return both, int(np.count_nonzero(a) + np.count_nonzero(b)) - both
 
     def _paste(self, i: int, whole: NDArray[np.bool_]) -> None:
         crop, (x, y) = self.crops[i], self.corner_xy[i]

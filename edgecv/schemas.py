@@ -15,6 +15,10 @@ from edgecv.bench.layers import LayersReport
 
 # In pixels of the frame: left, top, right, bottom.
 Box = tuple[float, float, float, float]
+OrientedBox = tuple[float, float, float, float, float]
+# x, y in pixels of the frame, and confidence; null where the model tells no number.
+Keypoint = tuple[float | None, float | None, float | None]
+Corner = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0)]
 Index = Annotated[int, msgspec.Meta(ge=0)]
@@ -57,13 +61,20 @@ class _Line(_Record):
 
 
 class Detection(_Record, omit_defaults=True):
-    """An object. xyxy and keypoints: pixels of the frame. keypoints, tracker_id: of models that tell them."""
+    """An object. xyxy: pixels of the frame.
+
+    Of models that tell them: keypoints, [x, y, confidence] each; mask, rings of corners in whole pixels,
+    filled by the even-odd rule, at most 500 corners; xywhr, an oriented box as center, width, height and
+    angle from the x axis to the width, radians, growing from x to y; tracker_id.
+    """
 
     xyxy: Box
     confidence: Fraction
     class_id: Index
     class_name: str
-    keypoints: tuple[tuple[float, float], ...] | msgspec.UnsetType = msgspec.UNSET
+    keypoints: tuple[Keypoint, ...] | msgspec.UnsetType = msgspec.UNSET
+    mask: tuple[tuple[Corner, ...], ...] | msgspec.UnsetType = msgspec.UNSET
+    xywhr: OrientedBox | msgspec.UnsetType = msgspec.UNSET
     tracker_id: int | msgspec.UnsetType = msgspec.UNSET
 
 

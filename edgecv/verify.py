@@ -11,10 +11,10 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
 from edgecv.card import Golden, ModelCard
 from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError, UnavailableError
+from edgecv.masks import Masks
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
 from edgecv.types import Candidates, Detections, FloatArray
@@ -33,6 +34,10 @@ OUTPUT_TOLERANCE = 1e-3
 CONF = 0.01
 CONFIDENCE_TOLERANCE = 0.003
 MATCH_IOU = 0.95
+# Keypoints lie at the same place where they are no further apart than this share of the box's diagonal.
+KEYPOINT_TOLERANCE = 0.01
+# Pixels that masks may differ by, however small they are.
+MASK_TOLERANCE = 4
 # Matching takes the square of this; the most confident are compared.
 MAX_MATCHED = 2000
 MAX_GOLDEN_BYTES = 64 << 20
@@ -90,7 +95,7 @@ class _Run:
 @dataclass(frozen=True)
 class _Found:
     """tie_iou: from which overlap on one of a class drives out another; over 1 where none does.
-    most: how many there can be.
+    most: how many there can be. The columns as in `Detections`; masks of candidates are not made.
     """
 
     xyxy: FloatArray
@@ -98,19 +103,33 @@ class _Found:
     class_id: NDArray[np.int32]
     tie_iou: float = 2.0
     most: float = math.inf
+    keypoints: FloatArray | None = None
+    xywhr: FloatArray | None = None
+    masks: Masks | None = None
 
     @classmethod
     def of(cls, found: Candidates | Detections, tie_iou: float = 2.0, most: float = math.inf) -> _Found:
-        return cls(found.xyxy, found.confidence, found.class_id, tie_iou, most)
+        masks = found.masks if isinstance(found, Detections) else None
+        boxes, confidence, class_id = found.xyxy, found.confidence, found.class_id
+        return cls(boxes, confidence, class_id, tie_iou, most, found.keypoints, found.xywhr, masks)
 
     def take(self, index: NDArray[np.int64]) -> _Found:
         """Some of them."""
-        return _Found(self.xyxy[index], self.confidence[index], self.class_id[index], self.tie_iou, self.most)
+        columns = ("xyxy", "confidence", "class_id", "keypoints", "xywhr", "masks")
+        picked = {name: getattr(self, name)[index] for name in columns if getattr(self, name) is not None}
+        return replace(self, **picked)
+
+    def described(self, i: int) -> str:
+        """One of them, for messages."""
+        box = ", ".join(f"{value:.1f}" for value in self.xyxy[i])
+        return f"class {self.class_id[i]} at ({box}) with {self.confidence[i]:.3f}"
 
     def clear(self) -> _Found:
         """The most confident that lie clearly over the threshold and have an area."""
         width, height = self.xyxy[:, 2] - self.xyxy[:, 0], self.xyxy[:, 3] - self.xyxy[:, 1]
         fit = (self.confidence > CONF + CONFIDENCE_TOLERANCE) & (width > 0) & (height > 0)
+        if self.xywhr is not None:
+            fit &= np.isfinite(self.xywhr).all(axis=1) & (self.xywhr[:, 2:4] > 0).all(axis=1)
         keep = np.flatnonzero(fit & np.isfinite(self.xyxy).all(axis=1))
         keep = keep[np.argsort(-self.confidence[keep], kind="stable")[:MAX_MATCHED]]
         return self.take(keep)
@@ -350,11 +369,13 @@ def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Fo
             is_tie |= clear.confidence[lost] <= other.confidence.min() + CONFIDENCE_TOLERANCE
         ties, lost = ties + int(is_tie.sum()), lost[~is_tie]
         if len(lost):
-            i = int(lost[0])
-            box = ", ".join(f"{value:.1f}" for value in clear.xyxy[i])
+            described = clear.described(int(lost[0]))
+            missing.append(f"{len(lost)} of {len(gaps)} missing in {label}, such as {described}")
+        unlike = _unlike(clear, other)
+        if unlike:
             missing.append(
-                f"{len(lost)} of {len(gaps)} missing in {label}, such as class {clear.class_id[i]} "
-                f"at ({box}) with {clear.confidence[i]:.3f}"
+                f"{len(unlike)} of {len(gaps)} with other keypoints or another mask in {label}, such as "
+                f"{clear.described(unlike[0])}"
             )
         largest = max(largest, float(gaps[gaps <= CONFIDENCE_TOLERANCE].max(initial=0.0)))
     return Check(
@@ -371,14 +392,66 @@ def _compare_found(stage: str, name: str, reference_name: str, a: _Found, b: _Fo
 def _gaps(one: _Found, other: _Found, least_iou: float = MATCH_IOU) -> FloatArray:
     """For each object of `one`, the least confidence gap to one of `other` at its place; inf if none."""
     gaps = np.full(len(one.confidence), np.inf, np.float32)
+    for mine, _, gap in _at_one_place(one, other, least_iou):
+        gaps[mine] = gap.min(axis=1)
+    return gaps
+
+
+def _unlike(one: _Found, other: _Found) -> list[int]:
+    """The objects of `one` that have their like in `other`, by place and confidence, and none of these has
+    the same keypoints and mask.
+    """
+    unlike = []
+    for mine, theirs, gap in _at_one_place(one, other, MATCH_IOU):
+        for i, near in zip(mine.tolist(), gap <= CONFIDENCE_TOLERANCE, strict=True):
+            like = theirs[near].tolist()
+            if like and not any(_is_alike(one, i, other, j) for j in like):
+                unlike.append(i)
+    return sorted(unlike)
+
+
+def _at_one_place(
+    one: _Found, other: _Found, least_iou: float
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], FloatArray]]:
+    """By class: the objects of each, by index, and the gaps of their confidences, inf where they do not
+    overlap by so much.
+    """
     for class_id in np.unique(one.class_id):
         mine = np.flatnonzero(one.class_id == class_id)
         theirs = np.flatnonzero(other.class_id == class_id)
         if len(theirs):
-            overlap = boxes.iou(one.xyxy[mine], other.xyxy[theirs])
             gap = np.abs(one.confidence[mine][:, None] - other.confidence[theirs][None, :])
-            gaps[mine] = np.where(overlap >= least_iou, gap, np.inf).min(axis=1)
-    return gaps
+            yield (
+                mine,
+                theirs,
+                np.where(_overlap(one, mine, other, theirs, least_iou) >= least_iou, gap, np.inf),
+            )
+
+
+def _overlap(
+    one: _Found, mine: NDArray[np.intp], other: _Found, theirs: NDArray[np.intp], least_iou: float
+) -> FloatArray:
+    """Overlap of every pair; of oriented boxes their IoU, or where duplicates are meant what NMS looks at."""
+    if one.xywhr is not None and other.xywhr is not None:
+        method: Literal["iou", "probiou"] = "iou" if least_iou == MATCH_IOU else "probiou"
+        return boxes.iou_rotated(one.xywhr[mine], other.xywhr[theirs], method=method)
+    return boxes.iou(one.xyxy[mine], other.xyxy[theirs])
+
+
+def _is_alike(one: _Found, i: int, other: _Found, j: int) -> bool:
+    """Whether keypoints and masks of two objects are the same but for rounding, where there are any."""
+    if one.keypoints is not None and other.keypoints is not None:
+        a, b = one.keypoints[i], other.keypoints[j]
+        x0, y0, x1, y1 = one.xyxy[i]
+        apart = np.hypot(*(a - b)[:, :2].T) > KEYPOINT_TOLERANCE * np.hypot(x1 - x0, y1 - y0)
+        unsure = np.abs(a - b)[:, 2] > CONFIDENCE_TOLERANCE
+        # A point that hardly shows may lie anywhere.
+        if unsure.any() or (apart & (b[:, 2] > CONF + CONFIDENCE_TOLERANCE)).any():
+            return False
+    if one.masks is not None and other.masks is not None:
+        both, either = one.masks.overlap(i, other.masks, j)
+        return either - both <= max((1 - MATCH_IOU) * either, MASK_TOLERANCE)
+    return True
 
 
 def golden_tensors(

@@ -12,7 +12,7 @@ from edgecv import _boxes, boxes
 from edgecv.errors import InputError
 
 F32, I32 = np.float32, np.int32
-SCORES, XYXY = np.zeros((3, 2), F32), np.zeros((3, 4), F32)
+SCORES, XYXY, XYWHR = np.zeros((3, 2), F32), np.zeros((3, 4), F32), np.zeros((3, 5), F32)
 CONF, IDS = np.zeros(3, F32), np.zeros(3, I32)
 MISALIGNED = np.frombuffer(bytes(25), np.uint8)[1:].view(F32).reshape(3, 2)
 STRIDED = np.zeros((6, 6), F32)[::2, ::2]
@@ -67,6 +67,15 @@ CASES = [
     bad("max_det: expected a whole number of at least 1, got 0", boxes.nms, XYXY, CONF, max_det=0),
     bad("max_det: expected a whole number of at least 1, got 2.5", boxes.nms, XYXY, CONF, max_det=2.5),
     bad("method: expected 'greedy' or 'diou', got 'soft'", boxes.nms, XYXY, CONF, method="soft"),
+    bad("xywhr: expected shape (n, 5), got (3, 4)", boxes.nms_rotated, XYXY, CONF),
+    bad("xywhr: expected float32 (n, 5), got float64 (3, 5)", boxes.nms_rotated, np.zeros((3, 5)), CONF),
+    bad("confidence: expected 3 entries, one a row, got 2", boxes.nms_rotated, XYWHR, CONF[:2]),
+    bad("class_id: expected 3 entries, one a row, got 1", boxes.nms_rotated, XYWHR, CONF, IDS[:1]),
+    bad("iou: expected a number from 0 to 1, got -0.5", boxes.nms_rotated, XYWHR, CONF, iou=-0.5),
+    bad("max_det: expected a whole number of at least 1, got 0", boxes.nms_rotated, XYWHR, CONF, max_det=0),
+    bad("method: expected 'iou' or 'probiou', got 'diou'", boxes.nms_rotated, XYWHR, CONF, method="diou"),
+    bad("b: expected shape (n, 5), got (3, 4)", boxes.iou_rotated, XYWHR, XYXY),
+    bad("method: expected 'iou' or 'probiou', got None", boxes.iou_rotated, XYWHR, XYWHR, method=None),
     bad("method: expected 'gaussian' or 'linear', got 'diou'", boxes.soft_nms, XYXY, CONF, method="diou"),
     bad("sigma: expected a number from 1e-06 to 1e+06, got 0", boxes.soft_nms, XYXY, CONF, sigma=0),
     bad("threshold: expected a number from 0 to", boxes.soft_nms, XYXY, CONF, threshold=-1),

@@ -321,7 +321,7 @@ def test_a_line_for_each_frame_and_failure(tmp_path: Path) -> None:
     [
         pytest.param(detections(0), schemas.Detected, id="no object"),
         pytest.param(
-            detections(2, keypoints=np.ones((2, 5, 2), np.float32)), schemas.Detected, id="keypoints"
+            detections(2, keypoints=np.ones((2, 5, 3), np.float32)), schemas.Detected, id="keypoints"
         ),
         pytest.param(
             detections(2, tracker_id=np.array([7, 9], np.int32)), schemas.Detected, id="tracker ids"

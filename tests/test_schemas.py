@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv import bench, evaluate, loop, schemas
+from edgecv.masks import Masks
 from edgecv.media import Frame
 from edgecv.types import Classification, Detections, Placement, Result, Seen, Timing
 
@@ -35,15 +36,20 @@ seen = st.builds(
 )
 
 
-def detections(n: int, points: int | None, tracked: bool, how: Seen) -> Detections:
+def detections(n: int, points: int | None, more: bool, how: Seen) -> Detections:
+    """more: with a tracker, masks and oriented boxes."""
     rng = np.random.default_rng(n)
+    crops = tuple(rng.random((i, 4)) < 0.7 for i in range(n))
+    masks = Masks(crops, np.ones((n, 2), np.int32), (9, 9))
     return Detections(
         rng.random((n, 4), np.float32) * 100,
         rng.random(n, np.float32),
         rng.integers(0, 5, n).astype(np.int32),
         names=("a", "b"),
-        keypoints=None if points is None else rng.random((n, points, 2), np.float32),
-        tracker_id=np.arange(n, dtype=np.int32) if tracked else None,
+        keypoints=None if points is None else rng.random((n, points, 3), np.float32),
+        tracker_id=np.arange(n, dtype=np.int32) if more else None,
+        masks=masks if more else None,
+        xywhr=rng.random((n, 5), np.float32) if more else None,
         seen=how,
     )
 
@@ -69,8 +75,8 @@ def line_of(found: Result) -> Any:
 
 
 @given(st.integers(0, 4), st.none() | st.integers(0, 3), st.booleans(), seen)
-def test_a_line_of_detect(n: int, points: int | None, tracked: bool, how: Seen) -> None:
-    line = line_of(detections(n, points, tracked, how))
+def test_a_line_of_detect(n: int, points: int | None, more: bool, how: Seen) -> None:
+    line = line_of(detections(n, points, more, how))
     found = msgspec.convert(line, schemas.Detected, strict=True)
     assert json.loads(msgspec.json.encode(found)) == line
     assert list(line["timing_ms"]) == [name for name, _ in how.timing.stages]
@@ -94,6 +100,9 @@ def test_a_line_of_classify(n: int, how: Seen) -> None:
             schemas.Detected,
             {"detections": [{"xyxy": [1, 2, 3, 4], "confidence": 2, "class_id": 0, "class_name": ""}]},
         ),
+        (schemas.Detected, {"detections": [{**OBJECT, "keypoints": [[1, 2]]}]}),
+        (schemas.Detected, {"detections": [{**OBJECT, "mask": [[[1, 2], [3, 4.5]]]}]}),
+        (schemas.Detected, {"detections": [{**OBJECT, "xywhr": [1, 2, 3, 4]}]}),
         (schemas.Classified, {"classes": [{"confidence": 0.5, "class_id": -1, "class_name": ""}]}),
         (schemas.Classified, {"more": 1}),
         (schemas.Classified, {"age_ms": -1}),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from hypothesis import strategies as st
 
 from edgecv.errors import MissingExtraError
 from edgecv.image import BlobSpec, plan_transform
+from edgecv.masks import Masks
 from edgecv.types import (
     Classification,
     Detections,
@@ -19,6 +24,7 @@ from edgecv.types import (
     Seen,
     TensorSpec,
     Timing,
+    corners,
 )
 
 sizes = st.tuples(st.integers(1, 4000), st.integers(1, 4000))
@@ -85,7 +91,12 @@ def detections() -> Detections:
         np.array([0.9, 0.5], np.float32),
         np.array([1, 7], np.int32),
         names=("nut", "bolt"),
-        keypoints=np.zeros((2, 5, 2), np.float32),
+        keypoints=np.arange(30, dtype=np.float32).reshape(2, 5, 3),
+        masks=Masks(
+            (np.ones((1, 2), bool), np.eye(2, dtype=bool)), np.array([[0, 0], [1, 1]], np.int32), (4, 3)
+        ),
+        tracker_id=np.array([5, 3], np.int32),
+        xywhr=np.array([[1, 1, 2, 2, 0], [2, 2, 2, 1, 0.5]], np.float32),
     )
 
 
@@ -96,7 +107,7 @@ def test_detections() -> None:
     second = found[np.array([False, True])]
     assert second.confidence.tolist() == [0.5]
     assert second.keypoints is not None
-    assert second.keypoints.shape == (1, 5, 2)
+    assert second.keypoints.shape == (1, 5, 3)
 
 
 def test_to_supervision() -> None:
@@ -110,6 +121,42 @@ def test_to_supervision() -> None:
     assert isinstance(converted, supervision.Detections)
     np.testing.assert_array_equal(converted.xyxy, detections().xyxy)
     assert converted.data["class_name"].tolist() == ["bolt", "7"]
+    check_columns(converted)
+
+
+def check_columns(converted: Any) -> None:
+    """What supervision gets beside boxes."""
+    found = detections()
+    assert found.masks is not None
+    assert found.xywhr is not None
+    np.testing.assert_array_equal(converted.mask, [found.masks.mask(0), found.masks.mask(1)])
+    np.testing.assert_array_equal(converted.data["keypoints"], found.keypoints)
+    np.testing.assert_array_equal(converted.data["xyxyxyxy"], corners(found.xywhr))
+    assert converted.tracker_id.tolist() == [5, 3]
+
+
+def test_to_supervision_hands_over_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the package, which need not be here."""
+    monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=SimpleNamespace))
+    check_columns(detections().to_supervision())
+
+
+def test_corners_of_oriented_boxes() -> None:
+    found = corners(np.array([[10, 20, 4, 2, 0], [10, 20, 4, 2, np.pi / 2], [np.nan] * 5], np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found[0], [[8, 19], [12, 19], [12, 21], [8, 21]])
+    np.testing.assert_allclose(found[1], [[11, 18], [11, 22], [9, 22], [9, 18]], atol=1e-5)
+    assert np.isnan(found[2]).all()
+
+
+def test_as_dict_has_every_column() -> None:
+    _, second = detections().as_dict()["detections"]
+    assert second["keypoints"] == [[15 + 3 * i, 16 + 3 * i, 17 + 3 * i] for i in range(5)]
+    assert second["mask"] == [[[1, 1], [2, 1], [2, 2], [1, 2]], [[2, 2], [3, 2], [3, 3], [2, 3]]]
+    assert second["xywhr"] == [2, 2, 2, 1, 0.5]
+    assert second["tracker_id"] == 3
+    plain = msgspec.structs.replace(detections(), keypoints=None, masks=None, xywhr=None, tracker_id=None)
+    assert list(plain.as_dict()["detections"][0]) == ["xyxy", "confidence", "class_id", "class_name"]
 
 
 def test_texts() -> None:
@@ -153,6 +200,9 @@ def test_picking_detections() -> None:
     assert found[1].confidence.tolist() == found[-1].confidence.tolist() == [0.5]
     assert len(found[:1]) == 1
     assert found[[1, 0]].class_id.tolist() == [7, 1]
+    for keep in (1, slice(1, None), [1], np.array([1]), np.array([False, True])):
+        assert found[keep] == found[-1]
+        assert found[keep].as_dict()["detections"] == found.as_dict()["detections"][1:]
     assert found[[]].xyxy.shape == (0, 4)
     with pytest.raises(IndexError):
         found[2]
@@ -166,7 +216,15 @@ def test_results_are_equal_where_the_same_was_found() -> None:
     assert (timed.timing, timed.placement, timed.age_ms) == (seen.timing, seen.placement, 2.0)
     assert (found.timing, found.placement, found.age_ms) == (None, None, None)
     assert found != found[:1]
+    assert found.keypoints is not None
+    assert found.masks is not None
+    assert found.xywhr is not None
     assert found != msgspec.structs.replace(found, keypoints=None)
+    assert found != msgspec.structs.replace(found, keypoints=found.keypoints + 1)
+    assert found != msgspec.structs.replace(found, masks=None)
+    assert found != msgspec.structs.replace(found, masks=found.masks[::-1])
+    assert found != msgspec.structs.replace(found, xywhr=found.xywhr[::-1])
+    assert found == msgspec.structs.replace(found, masks=found.masks[:])
     assert found != msgspec.structs.replace(found, class_id=found.class_id + 1)
     assert found != msgspec.structs.replace(found, names=("nut",))
     assert found != Classification(found.class_id, found.confidence, names=found.names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from edgecv import image_reference
 from edgecv.backends import BACKENDS
 from edgecv.backends.onnxruntime import OnnxRuntimeSession
 from edgecv.errors import BackendUnavailableError, CardError, ChecksumError
+from edgecv.masks import Masks
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
 from edgecv.pipelines.detector import Detector
@@ -250,3 +252,51 @@ def test_of_equals_at_the_end_of_a_full_list_either_may_be_cut_off() -> None:
     assert _compare_found("detections", "a", "b", a, b).status == "ok"
     a, b = found([0.9, 0.5], [first, second]), found([0.9, 0.5], [first, third])
     assert _compare_found("detections", "a", "b", a, b).status == "diverged"
+
+
+BOX = [10.0, 10.0, 30.0, 30.0]
+
+
+def one(**columns: Any) -> _Found:
+    return dataclasses.replace(found([0.9], [BOX]), **columns)
+
+
+def points(x: float = 20, confidence: float = 0.9) -> dict[str, Any]:
+    return {"keypoints": np.array([[[x, 20, confidence], [15, 15, 0.5]]], np.float32)}
+
+
+def masks(*, missing: int, side: int = 20) -> dict[str, Any]:
+    """A square with some pixels less."""
+    crop = np.ones(side * side, bool)
+    crop[:missing] = False
+    corner = np.array([[10, 10]], np.int32)
+    return {"masks": Masks((crop.reshape(side, side),), corner, (64, 64))}
+
+
+def oriented(angle: float, width: float = 20) -> dict[str, Any]:
+    return {"xywhr": np.array([[20, 20, width, 6, angle]], np.float32)}
+
+
+COLUMNS = {
+    "the same point": (points(), points(20.2), True),
+    "another point": (points(), points(21), False),
+    "a point of another confidence": (points(), points(20, 0.8), False),
+    "a point that hardly shows": (points(20, 0.002), points(60, 0.001), True),
+    "the same mask": (masks(missing=0), masks(missing=15), True),
+    "another mask": (masks(missing=0), masks(missing=25), False),
+    "a small mask": (masks(missing=0, side=3), masks(missing=4, side=3), True),
+    "the same direction": (oriented(0.3), oriented(0.302), True),
+    "a width that may drive out another": (oriented(0.3), oriented(0.3, 45), True),
+    "another direction": (oriented(0.3), oriented(1.8), False),
+    "a direction turned by half": (oriented(0.3), oriented(0.3 + np.pi), True),
+    "another width": (oriented(0.3), oriented(0.3, 80), False),
+}
+
+
+@pytest.mark.parametrize(("a", "b", "same"), COLUMNS.values(), ids=COLUMNS.keys())
+def test_every_column_is_compared(a: dict[str, Any], b: dict[str, Any], same: bool) -> None:
+    for left, right in ((a, b), (b, a)):
+        check = _compare_found("detections", "a", "b", one(**left), one(**right))
+        assert check.status == ("ok" if same else "diverged"), check.detail
+        if not same:
+            assert "such as class 0 at (10.0, 10.0, 30.0, 30.0) with 0.900" in check.detail

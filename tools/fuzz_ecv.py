@@ -37,13 +37,16 @@ from typing import Any
 from edgecv.engine.refs import ref_to
 
 ROOT = Path(__file__).resolve().parent.parent
-# Of operators that the detector beside it does not have: lookups, sorting, sums, strided copies.
+# Of operators that the detector beside it does not have: lookups, sorting, sums, strided copies, places that
+# data tell.
 GRAPH = """
-<ir_version: 8, opset_import: ["" : 13]>
-g (float[1, 4, 6, 6] x, int64[2, 3] where) => (float[1, 4, 12, 12] big, float[2, 3, 6] rows,
+<ir_version: 8, opset_import: ["" : 16]>
+g (float[1, 4, 6, 6] x, int64[2, 3] where, float[1, 3, 5, 2] grid, float[2, 4] regions, int64[2] images) =>
+   (float[1, 4, 12, 12] big, float[2, 3, 6] rows,
     float[1, 4, 6, 3] best, int64[1, 4, 6, 3] places, float[1, 4, 6, 6] sums, float[1, 4, 6, 6] soft,
     float[1, 4, 1, 1] mean,
-    float[1, 4, 6, 6] lrn, float[1, 4, 3, 3] pooled, int64[n, 3] kept, float[4, 6, 6] scattered)
+    float[1, 4, 6, 6] lrn, float[1, 4, 3, 3] pooled, int64[n, 3] kept, float[4, 6, 6] scattered,
+    float[1, 4, 3, 5] seen, float[2, 4, 2, 2] aligned)
 <int64[3] flat = {4, 6, 6}, int64[2] table = {24, 6}, int64[1] k = {3}, int64[1] most = {4},
  float[4] scales = {1.0, 1.0, 2.0, 2.0}, int64[3] spread = {1, 36, 4}, int64[3] classes = {1, 1, 36},
  int64[2] one = {1, 2}, int64[2, 1] points = {1, 3}, int64[1] zero = {0}, int64[1] first = {1},
@@ -66,6 +69,8 @@ g (float[1, 4, 6, 6] x, int64[2, 3] where) => (float[1, 4, 12, 12] big, float[2,
   map = Reshape (x, flat)
   pair = Gather <axis = 0> (map, one)
   scattered = ScatterND (map, points, pair)
+  seen = GridSample <mode = "bicubic", padding_mode = "reflection"> (x, grid)
+  aligned = RoiAlign <output_height = 2, output_width = 2> (x, regions, images)
 }
 """
 TRUNK = """

@@ -301,10 +301,7 @@ class SimdSession(Session[_Ready]):
             context.cancel()
 
     def _output_shapes(self, plan: _Ready) -> dict[str, tuple[int | None, ...]]:
-        return {
-            out.name: out.shape if out.rows is None else (None, *out.shape[1:])
-            for out in plan.plan.outputs[: len(self.outputs)]
-        }
+        return {out.name: out.declared for out in plan.plan.outputs[: len(self.outputs)]}
 
     def _execute(
         self, plan: _Ready, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
@@ -318,10 +315,7 @@ class SimdSession(Session[_Ready]):
                 tuple(arrays),
                 deadline_ns,
             )
-        return {
-            o.name: array if o.rows is None else array[: int(arrays[o.rows][0])]
-            for o, array in zip(outputs[: len(self.outputs)], arrays, strict=False)
-        }
+        return {o.name: o.cut(arrays, i) for i, o in enumerate(outputs[: len(self.outputs)])}
 
     def _release(self) -> None:
         self._context = None

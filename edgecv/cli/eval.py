@@ -33,6 +33,7 @@ def command(
 
     DATASET: a COCO instances file or a folder that holds one, or a YOLO folder with images/ and
     labels/. Every class of a cell over --conf is a candidate; the card's thresholds do not count here.
+    Masks and keypoints are measured too where MODEL finds them and a COCO file has them.
     """
     from edgecv import evaluate
     from edgecv.api import load_with
@@ -53,6 +54,8 @@ def command(
         output.write_page(html_path, to_page(report, model=model, command=output.command_line()))
     if json_path != "-":
         output.print_table(evaluate.to_table(report))
+        for table in evaluate.to_other_tables(report):
+            output.print_table(table)
         if per_class:
             output.print_table(evaluate.to_class_table(report))
         click.echo(str(detector.placement), err=True)

@@ -2,12 +2,14 @@
 
 Compilation checks it, the documentation prints it, and the tests of the ONNX project are held against it.
 Opsets from `OLDEST_OPSET` to the newest of the installed onnx: passes write older forms of an operator in its
-newest one, which is the one that is meant here.
+newest one, which is the one that is meant here. Networks of float16 and bfloat16 are computed in float32
+(`engine.fuse.widen`): of the narrow types only the Casts at the border are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,6 +32,10 @@ ANY = (*NUMBERS, *BOOL)
 QUANTIZED = ("uint8", "int8", "uint16", "int16")
 # Numbers of ONNX's element types.
 _FLOAT, _UINT8, _STRING = 1, 2, 8
+# kMostSamples of ext/simd/sampling.h.
+MOST_SAMPLES = 4096
+# Where passes leave their reasons (`graph.rewrite.MISSED`, whose module takes a second to import).
+_MISSED = "missed"
 # Operands of no more elements are told in errors.
 _SHOWN = 8
 
@@ -50,8 +56,8 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 def _rank(least: int, most: int) -> Limit:
-    pixels = f"{least - 2} to {most - 2} axes of pixels"
-    return Limit(pixels, lambda node: least <= len(node.input(0).shape) <= most)
+    axes = f"{least - 2} to {most - 2}" if least < most else f"{least - 2}"
+    return Limit(f"{axes} axes of pixels", lambda node: least <= len(node.input(0).shape) <= most)
 
 
 def _casts(node: Node) -> bool:
@@ -111,13 +117,52 @@ def _has_tiled_rank(node: Node) -> bool:
     return repeats is not None and len(node.input(0).shape) + int((repeats != 1).sum()) <= 8
 
 
+def _has_pixels(node: Node) -> bool:
+    return 0 not in node.input(0).shape[2:]
+
+
+def _takes_few_samples(node: Node) -> bool:
+    return int(node.attribute("sampling_ratio", 0)) <= MOST_SAMPLES
+
+
+def _has_fitting_offsets(node: Node) -> bool:
+    """Whether the shapes of a deformable convolution go together, which shape inference does not look at."""
+    from edgecv.engine.lower.convolution import kernel_of
+
+    x, weights, offsets, mask = node.input(0), node.input(1), node.input(2), node.optional(4)
+    kernel, group = kernel_of(node, weights.shape), node.attribute("offset_group", 1)
+    made = kernel.made(x.shape[2], x.shape[3])
+    taps = group * math.prod(kernel.size)
+    wanted = (x.shape[0], taps, *made)
+    return (
+        x.shape[1] % group == 0
+        and x.shape[1] == weights.shape[1] * node.attribute("group", 1)
+        and offsets.shape == (x.shape[0], 2 * taps, *made)
+        and (mask is None or mask.shape == wanted)
+    )
+
+
+def _typed(index: int, dtype: str) -> Limit:
+    return Limit(f"input {index} of {dtype}", lambda node: node.input(index).dtype.name == dtype)
+
+
+def _one_of(name: str, *values: str) -> Limit:
+    """An attribute that is one of these, the first where it is left out."""
+    return Limit(f"{name} {' or '.join(values)}", lambda node: node.attribute(name, values[0]) in values)
+
+
 _GROUPED = Limit("weights known, where they are in groups or dilated", _knows_grouped_weights)
 _SCALES = Limit("scales and results of float32", _has_float_scale)
 _BLOCKS = Limit("whole blocks", _in_blocks)
+_PIXELS = Limit("maps with pixels", _has_pixels)
 
 
 def _all(operators: str, dtypes: tuple[str, ...], *limits: Limit, operand: int = 0) -> dict[str, Claim]:
     return {operator: Claim(dtypes, operand, limits) for operator in operators.split()}
+
+
+def _names(operators: str) -> list[str]:
+    return operators.split()
 
 
 # Operators that are lowered. Operands that say shapes, axes and counts are known before the run: where they
@@ -157,6 +202,33 @@ CLAIMS: dict[str, Claim] = {
     ),
     **_all("AveragePool", FLOAT32, _rank(3, 5)),
     **_all("MaxUnpool GlobalLpPool Resize", FLOAT32),
+    # Places that data tell
+    **_all(
+        "RoiAlign",
+        FLOAT32,
+        _PIXELS,
+        _typed(2, "int64"),
+        _one_of("mode", "avg", "max"),
+        _one_of("coordinate_transformation_mode", "half_pixel", "output_half_pixel"),
+        Limit(f"sampling_ratio of at most {MOST_SAMPLES}", _takes_few_samples),
+    ),
+    **_all("MaxRoiPool", FLOAT32, _PIXELS),
+    **_all(
+        "GridSample",
+        FLOAT32,
+        _rank(3, 5),
+        _PIXELS,
+        _typed(1, "float32"),
+        _one_of("mode", "linear", "nearest", "cubic"),
+        _one_of("padding_mode", "zeros", "border", "reflection"),
+    ),
+    **_all(
+        "DeformConv",
+        FLOAT32,
+        _rank(4, 4),
+        _PIXELS,
+        Limit("offsets and a mask of the sizes that ONNX says", _has_fitting_offsets),
+    ),
     # Along axes
     **_all("ReduceSum ReduceMean ReduceProd ReduceL1 ReduceL2 ReduceSumSquare", NUMBERS),
     **_all("ReduceLogSum ReduceLogSumExp ArgMax ArgMin TopK", NUMBERS),
@@ -164,7 +236,9 @@ CLAIMS: dict[str, Claim] = {
     **_all("Softmax LogSoftmax Hardmax", FLOAT32),
     **_all("CumSum", ("float32", "float64", "int32", "int64", "uint32", "uint64")),
     # Normalization, quantization, detection
-    **_all("LRN NonMaxSuppression", FLOAT32),
+    **_all("LRN edgecv::NonMaxSuppression", FLOAT32),
+    **_all("edgecv::NonZero", BOOL),
+    **_all("edgecv::Counted", ANY),
     **_all("QuantizeLinear", FLOAT32, Limit(f"to {', '.join(QUANTIZED)}", _quantizes), _SCALES, _BLOCKS),
     **_all("DequantizeLinear", (*QUANTIZED, "int32"), _SCALES, _BLOCKS),
 }
@@ -189,30 +263,96 @@ REWRITTEN: dict[str, str] = {
     "CastLike": "Cast",
     "DynamicQuantizeLinear": "reductions and arithmetic",
     "LpPool": "Abs, Pow, AveragePool",
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul"), "their definition in float32"),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), "exact sums in float32"),
+    "NonMaxSuppression": "edgecv::NonMaxSuppression",
+    "NonZero": "edgecv::NonZero",
+    "Compress": "edgecv::NonZero, Gather",
     "Scatter": "ScatterElements",
     "Upsample": "Resize",
+    **dict.fromkeys(
+        (
+            *(f"com.microsoft::{name}" for name in ("FusedConv", "FusedGemm", "FusedMatMul")),
+            *(f"com.microsoft::{name}" for name in ("Gelu", "BiasGelu", "FastGelu", "QuickGelu")),
+            *("com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization"),
+        ),
+        "the operators that they join",
+    ),
+    **dict.fromkeys(
+        (
+            *(f"com.microsoft::QLinear{op}" for op in ("Add", "Mul", "Sigmoid", "LeakyRelu", "Softmax")),
+            *(f"com.microsoft::QLinear{op}" for op in ("Concat", "AveragePool", "GlobalAveragePool")),
+            *(f"com.microsoft::{op}" for op in ("QGemm", "QuantizeLinear", "DequantizeLinear")),
+            *(f"com.microsoft::{op}" for op in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul")),
+        ),
+        "their definition in float32",
+    ),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "their steps, where their number is known before the run"),
+    **dict.fromkeys(("Loop", "Scan"), "their iterations, where their number is known before the run"),
     "If": "the branch that is taken, where the condition is known before the run",
+}
+
+# Operators that take operands of which data decide the length, and along which axes.
+BY_ELEMENT, BY_IMAGE = "any, of operands of one count", "the first alone"
+_ANY, _OTHERS, _MADE = "any", "those that it does not go along", "any; a count may say where it ends"
+COUNTED: dict[str, str] = {
+    **dict.fromkeys(
+        _names("NonZero Compress NonMaxSuppression Transpose Gather GatherElements GatherND"), _ANY
+    ),
+    **dict.fromkeys(_names("Concat OneHot Shape Size TopK CumSum Softmax LogSoftmax Hardmax"), _ANY),
+    **dict.fromkeys(_names("ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2"), _ANY),
+    **dict.fromkeys(_names("ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin"), _ANY),
+    **dict.fromkeys(_names("Slice Pad Expand Tile ConstantOfShape Range"), _MADE),
+    **dict.fromkeys(_names("Reshape Squeeze Unsqueeze Flatten"), "those before which no other size changes"),
+    **dict.fromkeys(_names("Split MatMul Gemm"), _OTHERS),
+    **dict.fromkeys(_names("Conv ConvTranspose MaxPool AveragePool BatchNormalization"), BY_IMAGE),
+    **dict.fromkeys(
+        _names(
+            "Add Sub Mul Div Max Min Sum Mean Mod Pow Neg Abs Sign PRelu Clip Sqrt Exp Log Reciprocal Erf "
+            "Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN IsInf Relu "
+            "LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Mish Elu Selu Celu Swish Softplus Softsign Gelu "
+            "ThresholdedRelu Not And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual Where Cast "
+            "Identity Dropout"
+        ),
+        BY_ELEMENT,
+    ),
 }
 
 
 def check_operators(nodes: Iterable[onnx_ir.Node]) -> None:
-    """Raise UnsupportedOperatorError for the first operator that is none of the table."""
+    """Raise UnsupportedOperatorError for the first operator that is none of the table, or that a pass which
+    should have written it as others has left, with the reason."""
     for node in nodes:
         name = name_of(node)
-        if name not in CLAIMS and name not in REWRITTEN:
+        if name in CLAIMS:
+            continue
+        if name not in REWRITTEN:
             raise _unknown(node.name or "", name)
+        if _MISSED in node.meta:
+            raise UnsupportedOperatorError(
+                f"node {node.name!r} ({name}): {node.meta[_MISSED]}", "form not claimed"
+            )
 
 
-def name_of(node: onnx_ir.Node) -> str:
+def name_of(node: onnx_ir.Node | onnx.NodeProto) -> str:
     """What an operator is called here: "Conv", or "edgecv::Conv"."""
     return f"{node.domain}::{node.op_type}" if node.domain not in ("", "ai.onnx") else node.op_type
 
 
-def check(node: Node, item: onnx_ir.Node, counted: Collection[str] = ()) -> None:
-    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed.
+def refused(node: onnx_ir.Node, operand: str, why: str = "") -> UnsupportedOperatorError:
+    """The error that names a node which does not take an operand whose length data decide, or not this way.
 
-    counted: names of values whose length is known only at run time, which no operator takes.
+    why: what a plan would have to know.
     """
+    return UnsupportedOperatorError(
+        f"node {node.name!r} ({node.op_type}): the length of its input {operand!r} depends on data: "
+        + (f"a plan cannot tell {why}" if why else "expected a known one"),
+        "data-dependent shape",
+    )
+
+
+def check(node: Node, item: onnx_ir.Node) -> None:
+    """Raise UnsupportedOperatorError, which names node, operator and attribute, for what is not claimed."""
     name = name_of(item)
     claim = CLAIMS.get(name)
     given = _given(node)
@@ -226,12 +366,6 @@ def check(node: Node, item: onnx_ir.Node, counted: Collection[str] = ()) -> None
     for limit in claim.limits:
         if not limit.allows(node):
             raise node.unsupported(f"expected {limit.about}, got {given}", "form not claimed")
-    for value in item.inputs:
-        if value is not None and value.name in counted:
-            raise node.unsupported(
-                f"the length of its input {value.name!r} depends on data: expected a known one",
-                "data-dependent shape",
-            )
 
 
 def check_model(model: OnnxModel) -> None:
@@ -253,7 +387,8 @@ def check_model(model: OnnxModel) -> None:
 
 
 def _is_claimed(node: onnx.NodeProto) -> bool:
-    return node.domain in ("", "ai.onnx") and (node.op_type in CLAIMS or node.op_type in REWRITTEN)
+    name = name_of(node)
+    return "edgecv::" not in name and (name in CLAIMS or name in REWRITTEN)
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
@@ -287,6 +422,11 @@ def table() -> Iterable[tuple[str, str, str]]:
         yield names, ", ".join(claim.dtypes), "; ".join(limit.about for limit in claim.limits)
     for names, becomes in _grouped(REWRITTEN):
         yield names, "", becomes
+
+
+def counted_table() -> Iterable[tuple[str, str]]:
+    """Rows for the documentation: operators that take counted operands, and along which axes."""
+    yield from _grouped(COUNTED)
 
 
 def _grouped(entries: dict[str, Any]) -> Iterable[tuple[str, Any]]:

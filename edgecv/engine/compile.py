@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-# Operators whose result has as many rows as the run finds; a plan has room for the most.
-_COUNTED = ("NonMaxSuppression",)
-
 # Operators of which each result is made of a window of pixels.
 _WINDOWS = ("Conv", "MaxPool", "AveragePool")
 
@@ -93,7 +90,7 @@ def compile_model(
     outputs = _declare_outputs(lowering, graph.graph)
     for item in graph.graph:
         node = _node(lowering, item)
-        claims.check(node, item, lowering.counts)
+        claims.check(node, item)
         _check_pixels(node)
         LOWERINGS[claims.name_of(item)](lowering, node)
     counts = _write_outputs(lowering, outputs)
@@ -146,9 +143,6 @@ def _declare_outputs(lowering: Lowering, graph: onnx_ir.Graph) -> list[tuple[onn
         name = value.name or ""
         storage = lowering.program.output(0, name)
         declared.append((value, storage))
-        producer = value.producer()
-        if producer is not None and producer.op_type in _COUNTED:
-            continue
         shape, dtype = _static(value)
         storage.bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         if name not in lowering.tensors:
@@ -161,7 +155,7 @@ def _declare_outputs(lowering: Lowering, graph: onnx_ir.Graph) -> list[tuple[onn
 
 def _write_outputs(lowering: Lowering, declared: list[tuple[onnx_ir.Value, Storage]]) -> tuple[Output, ...]:
     outputs: list[Output] = []
-    counts: list[Storage] = []
+    counts: dict[Strided, str] = {}
     for value, storage in declared:
         name = value.name or ""
         tensor = lowering.tensors[name]
@@ -170,16 +164,16 @@ def _write_outputs(lowering: Lowering, declared: list[tuple[onnx_ir.Value, Stora
         # What has been written there for others to read is not written again.
         view = tensor.forms.get("strided", tensor.view)
         lowering.write(view if view is not None else lowering.as_strided(tensor), target, f"{name} (output)")
-        rows = None
+        rows, axis = None, 0
         if name in lowering.counts:
-            rows = len(declared) + len(counts)
-            counts.append(lowering.counts[name])
-        outputs.append(Output(name, tensor.shape, tensor.dtype, rows))
-    for count in counts:
-        storage = lowering.program.output(8, count.name)
-        source = Strided.contiguous(count.ref, np.int64, (1,))
-        lowering.write(source, Strided.contiguous(storage.ref, np.int64, (1,)), count.name)
-        outputs.append(Output(count.name, (1,), np.dtype(np.int64)))
+            axis, count = lowering.counts[name]
+            counts.setdefault(count, f"{name} (count)")
+            rows = len(declared) + list(counts).index(count)
+        outputs.append(Output(name, tensor.shape, tensor.dtype, rows, axis))
+    for count, name in counts.items():
+        storage = lowering.program.output(8, name)
+        lowering.write(count, Strided.contiguous(storage.ref, np.int64, (1,)), name)
+        outputs.append(Output(name, (1,), np.dtype(np.int64)))
     return tuple(outputs)
 
 

@@ -13,7 +13,7 @@ from edgecv.graph.model import OnnxModel
 with extras.required("models"):
     import onnx_ir as ir
 
-    from edgecv.engine import fuse
+    from edgecv.engine import counted, fuse
     from edgecv.engine.fuse.fused import DOMAIN
     from edgecv.graph import normal
     from edgecv.graph.ir import to_ir
@@ -22,7 +22,9 @@ with extras.required("models"):
 # Activations are recognized before ONNX's definitions write some of them out, and in what those leave.
 STAGES: tuple[Stage, ...] = (
     normal.NEWEST,
+    fuse.FLOAT32,
     normal.ONE_FORM,
+    counted.COUNTED,
     fuse.ACTIVATIONS,
     normal.WRITTEN_OUT,
     fuse.ACTIVATIONS,

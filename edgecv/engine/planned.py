@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Inputs whose value, not only their shape, must be known before a graph can be planned: they say how large
 # an output is, or along which axis it is made. None: all of them from that position on.
-_PLANNED: dict[str, tuple[int | None, ...]] = {
+PLANNED: dict[str, tuple[int | None, ...]] = {
     "Reshape": (1,),
     "Expand": (1,),
     "Tile": (1, None),
@@ -34,6 +34,7 @@ _PLANNED: dict[str, tuple[int | None, ...]] = {
     "Trilu": (1,),
     "MaxUnpool": (2,),
     "NonMaxSuppression": (2, None),
+    "Loop": (0, 1),
     "Dropout": (2,),
     "CenterCropPad": (1,),
     "Col2Im": (1, 2),
@@ -60,7 +61,7 @@ def shape_operands(model: OnnxModel) -> tuple[str, ...]:
     producers = {name: node for node in nodes for name in node.output}
     waiting: list[tuple[str, bool]] = []
     for node in nodes:
-        positions = _PLANNED.get(node.op_type, ())
+        positions = PLANNED.get(node.op_type, ())
         wanted = {p for p in positions if p is not None}
         if None in positions:
             wanted.update(range(min(wanted), len(node.input)))

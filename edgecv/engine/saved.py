@@ -79,6 +79,7 @@ class _Tensor(_Struct, frozen=True):
     dtype: _Dtype
     shape: tuple[int, ...]
     rows: int | None = None
+    axis: int = 0
 
 
 class _Spec(_Struct, frozen=True):
@@ -301,7 +302,7 @@ def _facts_of(stage: StageToSave) -> bytes:
         stored=stage.stored,  # type: ignore[arg-type]
         results=stage.results,
         inputs=tuple(_Tensor(s.name, s.dtype.name, s.shape) for s in stage.inputs),  # type: ignore[arg-type]
-        outputs=tuple(_Tensor(o.name, o.dtype.name, o.shape, o.rows) for o in stage.outputs),  # type: ignore[arg-type]
+        outputs=tuple(_Tensor(o.name, o.dtype.name, o.shape, o.rows, o.axis) for o in stage.outputs),  # type: ignore[arg-type]
         state_bytes=stage.encoded.state_bytes,
         arena_bytes=stage.encoded.arena_bytes,
         labels=stage.encoded.labels,
@@ -378,20 +379,18 @@ def _stage(found: Container, name: str, plan: _Plan, isa: str, alone: bool) -> S
     steps = found.copied(program, most=MAX_PROGRAM_BYTES)
     if len(steps) % 8:
         raise ModelFileError(f"{found.origin}: {program} of {len(steps)} bytes is not of int64; {_AGAIN}")
+    outputs = tuple(Output(t.name, t.shape, np.dtype(t.dtype), t.rows, t.axis) for t in plan.outputs)
     return SavedStage(
         origin=found.origin if alone else f"{found.origin}: {name}",
         source=plan.source,
         facts=ModelFacts(
             inputs=tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in plan.inputs),
-            outputs=tuple(
-                TensorSpec(t.name, np.dtype(t.dtype), t.shape if t.rows is None else (None, *t.shape[1:]))
-                for t in plan.outputs[: plan.results]
-            ),
+            outputs=tuple(TensorSpec(o.name, o.dtype, o.declared) for o in outputs[: plan.results]),
             image_wh=next(((t.shape[3], t.shape[2]) for t in plan.inputs if len(t.shape) == 4), None),
         ),
         isa=isa,
         threads=plan.threads,
-        outputs=tuple(Output(t.name, t.shape, np.dtype(t.dtype), t.rows) for t in plan.outputs),
+        outputs=outputs,
         labels=plan.labels,
         steps=steps.view(np.int64),
         constants=found.copied(constants),
@@ -430,8 +429,10 @@ def _check_facts(plan: _Plan) -> None:
     for tensor in plan.outputs:
         if tensor.rows is None:
             continue
-        if not plan.results <= tensor.rows < len(plan.outputs) or not tensor.shape:
+        if not plan.results <= tensor.rows < len(plan.outputs):
             raise ValueError(f"`outputs`: {tensor.name[:40]!r}: rows {tensor.rows} is no count of rows")
+        if not 0 <= tensor.axis < len(tensor.shape):
+            raise ValueError(f"`outputs`: {tensor.name[:40]!r}: it has no axis {tensor.axis}")
         count = plan.outputs[tensor.rows]
         if (count.dtype, count.shape, count.rows) != ("int64", (1,), None):
             raise ValueError(f"`outputs`: {count.name[:40]!r} is no count of rows")

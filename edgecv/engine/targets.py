@@ -28,7 +28,11 @@ def share_targets(lowering: Lowering, graph: onnx_ir.Graph) -> None:
     turned: set[str] = set()
     for node in reversed(tuple(graph)):
         value = node.outputs[0] if node.outputs else None
-        if value is None or value.name is None or node.domain not in _ONNX:
+        if value is None or value.name is None:
+            continue
+        if node.op_type == "Counted" and node.inputs[0] is not None:
+            _tell(lowering, node.inputs[0], lowering.targets.get(value.name))
+        if node.domain not in _ONNX:
             continue
         if node.op_type == "Concat" and value.name not in turned:
             _tell_parts(lowering, node, _whole(lowering, value))

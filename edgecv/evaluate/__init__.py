@@ -11,10 +11,12 @@ from edgecv.evaluate.report import (
     Curve,
     EvalReport,
     ImageFailure,
+    KeypointFigures,
+    MaskFigures,
     Thresholds,
 )
 from edgecv.evaluate.scoring import load_scorer
-from edgecv.evaluate.tables import to_class_table, to_table
+from edgecv.evaluate.tables import to_class_table, to_other_tables, to_table
 
 __all__ = [
     "SETTINGS",
@@ -28,6 +30,8 @@ __all__ = [
     "EvalReport",
     "ImageEntry",
     "ImageFailure",
+    "KeypointFigures",
+    "MaskFigures",
     "Progress",
     "Thresholds",
     "evaluate",
@@ -35,5 +39,6 @@ __all__ = [
     "map_classes",
     "open_dataset",
     "to_class_table",
+    "to_other_tables",
     "to_table",
 ]

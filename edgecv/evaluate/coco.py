@@ -1,6 +1,7 @@
 """COCO datasets: one JSON file of instances, and a folder of images.
 
-Format: https://cocodataset.org/#format-data, "Object Detection". Segmentations are not read.
+Format: https://cocodataset.org/#format-data, "Object Detection". Segmentations and keypoints are read only
+once a model has some to compare with them: `shapes` does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 
 from edgecv.errors import DatasetError
 from edgecv.evaluate.dataset import (
+    MAX_COORDINATE,
     MAX_ID,
+    MAX_SIDE,
     Annotations,
     Category,
     Dataset,
@@ -24,10 +27,9 @@ from edgecv.evaluate.dataset import (
 )
 
 MAX_JSON_BYTES = 1 << 30
-MAX_COORDINATE = 1e9
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]
-_Side = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=MAX_SIDE)]
 _Coordinate = Annotated[float, msgspec.Meta(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
 _Length = Annotated[float, msgspec.Meta(ge=0, le=MAX_COORDINATE)]
 
@@ -45,6 +47,8 @@ class _Annotation(msgspec.Struct, frozen=True, gc=False):
     bbox: tuple[_Coordinate, _Coordinate, _Length, _Length]
     area: Annotated[float, msgspec.Meta(ge=0)] | None = None
     iscrowd: bool | Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    segmentation: msgspec.Raw = msgspec.Raw()
+    keypoints: msgspec.Raw = msgspec.Raw()
 
 
 class _Category(msgspec.Struct, frozen=True, gc=False):
@@ -124,6 +128,8 @@ def _annotations(path: Path, content: _File) -> Annotations:
         xywh=xywh,
         area=np.array(area, np.float64),
         is_crowd=np.array([entry.iscrowd for entry in entries], np.bool_),
+        segmentation=tuple(entry.segmentation for entry in entries),
+        keypoints=tuple(entry.keypoints for entry in entries),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,8 @@ from edgecv.errors import DatasetError
 
 # Ids travel through float64 columns, which hold no larger whole number exactly.
 MAX_ID = 1 << 53
+MAX_SIDE = 1 << 20
+MAX_COORDINATE = 1e9
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Annotations:
     image_id, category_id: int64 (n,). xywh: float64 (n, 4), left, top, width, height, in pixels or in
     fractions of the image, see `Dataset.units`. area: float64 (n,), pixels, of the object's outline;
     None where the dataset has boxes only. is_crowd: bool (n,), a box around many objects at once.
+    segmentation, keypoints: of each object its entry as JSON, not yet read, empty where it has none;
+    None where the format has none. `shapes` reads them.
     """
 
     image_id: NDArray[np.int64]
@@ -47,9 +52,21 @@ class Annotations:
     xywh: NDArray[np.float64]
     area: NDArray[np.float64] | None
     is_crowd: NDArray[np.bool_]
+    segmentation: tuple[msgspec.Raw, ...] | None = None
+    keypoints: tuple[msgspec.Raw, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.image_id)
+
+    def take(self, index: NDArray[Any]) -> Annotations:
+        """Some of them, by an index array or a boolean mask, without the entries that are not yet read."""
+        return Annotations(
+            image_id=self.image_id[index],
+            category_id=self.category_id[index],
+            xywh=self.xywh[index],
+            area=None if self.area is None else self.area[index],
+            is_crowd=self.is_crowd[index],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from edgecv import loop
 from edgecv.errors import DatasetError, HeadError, MediaError
 from edgecv.evaluate.classes import ClassMap, map_classes
 from edgecv.evaluate.dataset import Annotations, Dataset, ImageEntry
+from edgecv.evaluate.judges import Judges
 from edgecv.evaluate.report import ClassResult, EvalReport, ImageFailure, Thresholds
 from edgecv.evaluate.scoring import load_scorer, score
 from edgecv.media import Failure, Frame, Item, Picture, Source, read_image
@@ -74,12 +75,16 @@ class _Collector:
         self.sizes_wh: dict[int, tuple[int, int]] = {}
         self.detections: list[NDArray[np.float64]] = []
         self.failures: list[ImageFailure] = []
+        self.judges = Judges(dataset)
 
     def result(self, frame: Frame, found: Detections) -> None:
         """One image's detections."""
         image = self._images[frame.index]
         self.sizes_wh[image.id] = frame.size_wh
-        self.detections.append(_columns(found, image.id, frame.size_wh, self._classes))
+        keep = _best(found, self._classes)
+        rows = _rows(found, keep, image.id, frame.size_wh, self._classes)
+        self.detections.append(rows)
+        self.judges.add(found, keep, rows)
 
     def failure(self, failure: Failure) -> None:
         """One image that cannot count."""
@@ -88,7 +93,8 @@ class _Collector:
 
 
 def evaluate(detector: Detector, dataset: Dataset, *, progress: Progress | None = None) -> EvalReport:
-    """Run a detector over a dataset and score it as COCO does.
+    """Run a detector over a dataset and score it as COCO does: its boxes, and its masks and keypoints
+    where the dataset has them too.
 
     detector: loaded with `SETTINGS`. Its boxes are clipped to the image, and the 100 most confident
     of each image count. An image that cannot be read, or is not of the size that the dataset states,
@@ -112,10 +118,8 @@ def evaluate(detector: Detector, dataset: Dataset, *, progress: Progress | None 
     return _report(detector, dataset, classes, collected, tally.means_ms, seconds)
 
 
-def _columns(
-    found: Detections, image_id: int, size_wh: tuple[int, int], classes: ClassMap
-) -> NDArray[np.float64]:
-    """One image's best detections as rows for `score`."""
+def _best(found: Detections, classes: ClassMap) -> NDArray[np.intp]:
+    """Which of one image's detections count, best first."""
     known = len(classes.category_id)
     if len(found) and not 0 <= found.class_id.min() <= found.class_id.max() < known:
         raise HeadError(
@@ -124,7 +128,17 @@ def _columns(
         )
     category_id = classes.category_id[found.class_id]
     best = np.argsort(-found.confidence, kind="stable")
-    keep = best[category_id[best] >= 0][:MAX_DETECTIONS]
+    return best[category_id[best] >= 0][:MAX_DETECTIONS]
+
+
+def _rows(
+    found: Detections,
+    keep: NDArray[np.intp],
+    image_id: int,
+    size_wh: tuple[int, int],
+    classes: ClassMap,
+) -> NDArray[np.float64]:
+    """One image's best detections as rows for `score`."""
     xyxy = found.xyxy[keep].astype(np.float64)
     np.clip(xyxy, 0, [*size_wh, *size_wh], out=xyxy)
     rows = np.empty((len(keep), 7))
@@ -132,28 +146,26 @@ def _columns(
     rows[:, 1:3] = xyxy[:, :2]
     rows[:, 3:5] = xyxy[:, 2:] - xyxy[:, :2]
     rows[:, 5] = found.confidence[keep]
-    rows[:, 6] = category_id[keep]
+    rows[:, 6] = classes.category_id[found.class_id[keep]]
     return rows
 
 
-def _objects(dataset: Dataset, classes: ClassMap, sizes_wh: dict[int, tuple[int, int]]) -> Annotations:
-    """The objects that count, in pixels: of the images that were read and the categories compared."""
+def _objects(
+    dataset: Dataset, classes: ClassMap, sizes_wh: dict[int, tuple[int, int]]
+) -> tuple[Annotations, NDArray[np.intp]]:
+    """The objects that count, in pixels: of the images that were read and the categories compared. Their
+    indices in the dataset's annotations.
+    """
     every = dataset.annotations
     keep = np.isin(every.image_id, list(sizes_wh))
     keep &= np.isin(every.category_id, [category.id for category in classes.categories])
-    kept = Annotations(
-        image_id=every.image_id[keep],
-        category_id=every.category_id[keep],
-        xywh=every.xywh[keep],
-        area=None if every.area is None else every.area[keep],
-        is_crowd=every.is_crowd[keep],
-    )
+    kept = every.take(keep)
     if dataset.units == "fractions":
         sides = np.array([sizes_wh[number] * 2 for number in kept.image_id.tolist()], np.float64)
         kept = replace(kept, xywh=kept.xywh * sides.reshape(-1, 4))
     if kept.area is None:
         kept = replace(kept, area=kept.xywh[:, 2] * kept.xywh[:, 3])
-    return kept
+    return kept, np.flatnonzero(keep)
 
 
 def _report(
@@ -164,7 +176,7 @@ def _report(
     timing_ms: dict[str, float],
     seconds: float,
 ) -> EvalReport:
-    objects = _objects(dataset, classes, collected.sizes_wh)
+    objects, index = _objects(dataset, classes, collected.sizes_wh)
     rows = np.concatenate(collected.detections)
     scores = score(list(collected.sizes_wh), classes.categories, objects, rows)
     counted = objects.category_id[~objects.is_crowd]
@@ -197,6 +209,8 @@ def _report(
         timing_ms=timing_ms or None,
         scorer=scores.scorer,
         failures=tuple(collected.failures),
+        **collected.judges.figures(collected.sizes_wh, classes.categories, objects, index),
+        not_scored=tuple(collected.judges.not_scored),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecv.evaluate.report import ClassResult, Curve, EvalReport
-from edgecv.evaluate.tables import FIGURES
+from edgecv.evaluate.tables import FIGURES, other_figures
 from edgecv.report import (
     Block,
     Chart,
@@ -33,7 +33,7 @@ def to_page(report: EvalReport, *, model: str, command: str) -> Page:
     model: its name. command: what one types to do it again.
     """
     sections = [
-        Section("Accuracy", [_headline(report), _figures(report)]),
+        Section("Accuracy", [_headline(report), _figures(report), *_other_figures(report)]),
         *_failures(report),
         *_curves(report.curves),
         *_classes(report.per_class),
@@ -73,8 +73,15 @@ def _figures(report: EvalReport) -> Table:
     return Table(
         ["Figure", Column("Value", ".4f"), "Over"],
         [(label, getattr(report, name), meaning) for name, label, meaning in FIGURES],
-        caption="COCO's twelve figures",
+        caption="COCO's twelve figures of boxes",
     )
+
+
+def _other_figures(report: EvalReport) -> Iterator[Table]:
+    for title, found, figures in other_figures(report):
+        rows = [(label, getattr(found, name), meaning) for name, label, meaning in figures]
+        columns: list[str | Column] = ["Figure", Column("Value", ".4f"), "Over"]
+        yield Table(columns, rows, caption=f"COCO's figures of {title}")
 
 
 def _failures(report: EvalReport) -> Iterator[Section]:
@@ -156,6 +163,10 @@ def _conditions(report: EvalReport) -> dict[str, object]:
         "Several labels a box": thresholds.multi_label,
         "Classes paired by": report.class_mapping,
     }
+    scored = ["boxes", *(name for name in ("masks", "keypoints") if getattr(report, name) is not None)]
+    facts["Scored"] = ", ".join(scored)
+    if report.not_scored:
+        facts["Not scored"] = "; ".join(report.not_scored)
     if report.ignored_classes:
         facts["Not in the dataset"] = ", ".join(report.ignored_classes)
     if report.placement is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, TypedDict
@@ -20,6 +20,7 @@ ONE, TEN, HUNDRED = range(3)
 AT_50, AT_75 = 0, 5
 
 MAX_CURVES = 10
+COCO_POINTS = 17
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ClassScore:
 
 
 class Figures(TypedDict):
-    """COCO's twelve figures, as `EvalReport` explains them."""
+    """COCO's twelve figures of boxes and of masks, as `EvalReport` explains them."""
 
     AP: float | None
     AP50: float | None
@@ -44,6 +45,21 @@ class Figures(TypedDict):
     AR10: float | None
     AR100: float | None
     ARs: float | None
+    ARm: float | None
+    ARl: float | None
+
+
+class KeypointScores(TypedDict):
+    """COCO's ten figures of keypoints, as `KeypointFigures` explains them."""
+
+    AP: float | None
+    AP50: float | None
+    AP75: float | None
+    APm: float | None
+    APl: float | None
+    AR: float | None
+    AR50: float | None
+    AR75: float | None
     ARm: float | None
     ARl: float | None
 
@@ -87,27 +103,9 @@ def score(
         area=objects.area,
         iscrowd=objects.is_crowd,
     )
-    evaluation = hotcoco.COCOeval(truth, truth.load_res(detections), "bbox")
-    # Not run(): its summary is printed to stdout.
-    evaluation.evaluate()
-    evaluation.accumulate()
-    precision = evaluation.eval["precision"]
-    recall = evaluation.eval["recall"]
+    precision, recall = _run(hotcoco.COCOeval(truth, truth.load_res(detections), "bbox"))
     return Scores(
-        figures={
-            "AP": _mean(precision[:, :, :, ALL, HUNDRED]),
-            "AP50": _mean(precision[AT_50, :, :, ALL, HUNDRED]),
-            "AP75": _mean(precision[AT_75, :, :, ALL, HUNDRED]),
-            "APs": _mean(precision[:, :, :, SMALL, HUNDRED]),
-            "APm": _mean(precision[:, :, :, MEDIUM, HUNDRED]),
-            "APl": _mean(precision[:, :, :, LARGE, HUNDRED]),
-            "AR1": _mean(recall[:, :, ALL, ONE]),
-            "AR10": _mean(recall[:, :, ALL, TEN]),
-            "AR100": _mean(recall[:, :, ALL, HUNDRED]),
-            "ARs": _mean(recall[:, :, SMALL, HUNDRED]),
-            "ARm": _mean(recall[:, :, MEDIUM, HUNDRED]),
-            "ARl": _mean(recall[:, :, LARGE, HUNDRED]),
-        },
+        figures=_figures(precision, recall),
         per_class=tuple(
             ClassScore(
                 AP=_mean(precision[:, :, k, ALL, HUNDRED]),
@@ -119,6 +117,122 @@ def score(
         curves=tuple(_curves(precision[:, :, :, ALL, HUNDRED], categories)),
         scorer=f"hotcoco {hotcoco.__version__}",
     )
+
+
+def score_masks(
+    sizes_wh: Mapping[int, tuple[int, int]],
+    categories: Sequence[Category],
+    objects: Annotations,
+    outlines: Sequence[Any],
+    detections: NDArray[np.float64],
+    masks: Sequence[dict[str, Any]],
+) -> Figures:
+    """COCO's figures of masks. sizes_wh: of each image, pixels. categories, objects, detections: as for
+    `score`. outlines, masks: of each object and detection its `segmentation`, as COCO has it.
+    """
+    hotcoco = load_scorer()
+    truth = hotcoco.COCO.from_arrays(
+        [{"id": number, "width": width, "height": height} for number, (width, height) in sizes_wh.items()],
+        [{"id": category.id, "name": category.name} for category in categories],
+        objects.image_id,
+        objects.category_id,
+        objects.xywh,
+        area=objects.area,
+        iscrowd=objects.is_crowd,
+        segmentation=list(outlines),
+    )
+    found = truth.load_res(detections, segmentation=list(masks))
+    return _figures(*_run(hotcoco.COCOeval(truth, found, "segm")))
+
+
+def score_keypoints(
+    image_ids: Sequence[int],
+    categories: Sequence[Category],
+    objects: Annotations,
+    keypoints: NDArray[np.float64],
+    detections: Sequence[dict[str, Any]],
+) -> tuple[KeypointScores, list[float]]:
+    """COCO's figures of keypoints, and the sigma of each point that they were computed with.
+
+    categories, objects: as for `score`. keypoints: float64 (n, k, 3), of each object x, y and visibility.
+    detections: as COCO's results have them. Sigmas: those that COCO measured where k is 17; else 1 / k for
+    every point.
+    """
+    hotcoco = load_scorer()
+    assert objects.area is not None
+    annotations = [
+        {
+            "id": i + 1,
+            "image_id": image_id,
+            "category_id": category_id,
+            "bbox": xywh,
+            "area": area,
+            "iscrowd": int(is_crowd),
+            "keypoints": points.ravel().tolist(),
+            "num_keypoints": int(np.count_nonzero(points[:, 2] > 0)),
+        }
+        for i, (image_id, category_id, xywh, area, is_crowd, points) in enumerate(
+            zip(
+                objects.image_id.tolist(),
+                objects.category_id.tolist(),
+                objects.xywh.tolist(),
+                objects.area.tolist(),
+                objects.is_crowd.tolist(),
+                keypoints,
+                strict=True,
+            )
+        )
+    ]
+    truth = hotcoco.COCO(
+        {
+            "images": [{"id": number} for number in image_ids],
+            "categories": [{"id": category.id, "name": category.name} for category in categories],
+            "annotations": annotations,
+        }
+    )
+    evaluation = hotcoco.COCOeval(truth, truth.load_res(list(detections)), "keypoints")
+    points = keypoints.shape[1]
+    if points != COCO_POINTS:
+        evaluation.params.kpt_oks_sigmas = [1 / points] * points
+    precision, recall = _run(evaluation)
+    every, medium, large = range(3)
+    return {
+        "AP": _mean(precision[:, :, :, every]),
+        "AP50": _mean(precision[AT_50, :, :, every]),
+        "AP75": _mean(precision[AT_75, :, :, every]),
+        "APm": _mean(precision[:, :, :, medium]),
+        "APl": _mean(precision[:, :, :, large]),
+        "AR": _mean(recall[:, :, every]),
+        "AR50": _mean(recall[AT_50, :, every]),
+        "AR75": _mean(recall[AT_75, :, every]),
+        "ARm": _mean(recall[:, :, medium]),
+        "ARl": _mean(recall[:, :, large]),
+    }, list(evaluation.params.kpt_oks_sigmas)
+
+
+def _run(evaluation: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Precision (IoU, recall, category, area, detections) and recall (IoU, category, area, detections)."""
+    # Not run(): its summary is printed to stdout.
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return evaluation.eval["precision"], evaluation.eval["recall"]
+
+
+def _figures(precision: NDArray[Any], recall: NDArray[Any]) -> Figures:
+    return {
+        "AP": _mean(precision[:, :, :, ALL, HUNDRED]),
+        "AP50": _mean(precision[AT_50, :, :, ALL, HUNDRED]),
+        "AP75": _mean(precision[AT_75, :, :, ALL, HUNDRED]),
+        "APs": _mean(precision[:, :, :, SMALL, HUNDRED]),
+        "APm": _mean(precision[:, :, :, MEDIUM, HUNDRED]),
+        "APl": _mean(precision[:, :, :, LARGE, HUNDRED]),
+        "AR1": _mean(recall[:, :, ALL, ONE]),
+        "AR10": _mean(recall[:, :, ALL, TEN]),
+        "AR100": _mean(recall[:, :, ALL, HUNDRED]),
+        "ARs": _mean(recall[:, :, SMALL, HUNDRED]),
+        "ARm": _mean(recall[:, :, MEDIUM, HUNDRED]),
+        "ARl": _mean(recall[:, :, LARGE, HUNDRED]),
+    }
 
 
 def _curves(precision: NDArray[Any], categories: Sequence[Category]) -> Iterator[Curve]:

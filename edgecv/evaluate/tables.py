@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgecv.evaluate.report import EvalReport
+from edgecv.evaluate.report import EvalReport, KeypointFigures, MaskFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,9 +25,49 @@ FIGURES = (
     ("ARl", "AR large", "area > 96²"),
 )
 
+KEYPOINT_FIGURES = (
+    ("AP", "AP", "OKS 0.50:0.95"),
+    ("AP50", "AP50", "OKS 0.50"),
+    ("AP75", "AP75", "OKS 0.75"),
+    ("APm", "AP medium", "area 32² to 96²"),
+    ("APl", "AP large", "area > 96²"),
+    ("AR", "AR", "20 detections a class"),
+    ("AR50", "AR50", "OKS 0.50"),
+    ("AR75", "AR75", "OKS 0.75"),
+    ("ARm", "AR medium", "area 32² to 96²"),
+    ("ARl", "AR large", "area > 96²"),
+)
+
+
+def other_figures(
+    report: EvalReport,
+) -> Iterator[tuple[str, MaskFigures | KeypointFigures, tuple[tuple[str, str, str], ...]]]:
+    """What was scored beside boxes: what it is and of how many, its figures, and which these are."""
+    if report.masks is not None:
+        yield f"masks of {_objects(report.masks.objects)}", report.masks, FIGURES
+    if report.keypoints is not None:
+        found = report.keypoints
+        sigmas = "COCO's sigmas" if len(set(found.sigmas)) > 1 else f"sigma {found.sigmas[0]:.3g} for each"
+        title = f"{found.points} keypoints of {_objects(found.objects)}, {sigmas}"
+        yield title, found, KEYPOINT_FIGURES
+
+
+def to_other_tables(report: EvalReport) -> Iterator[Table]:
+    """A table for masks and one for keypoints, where they were scored."""
+    from rich.table import Table
+
+    for title, found, figures in other_figures(report):
+        table = Table(title=title)
+        table.add_column("figure")
+        table.add_column("value", justify="right")
+        table.add_column("over")
+        for name, label, meaning in figures:
+            table.add_row(label, _figure(getattr(found, name)), meaning)
+        yield table
+
 
 def to_table(report: EvalReport) -> Table:
-    """The twelve figures."""
+    """The twelve figures of boxes."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -58,6 +99,10 @@ def to_class_table(report: EvalReport) -> Table:
     return table
 
 
+def _objects(count: int) -> str:
+    return f"{count} object{'' if count == 1 else 's'}"
+
+
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
@@ -66,6 +111,7 @@ def _caption(report: EvalReport) -> str:
     lines = [f"{report.seconds:.1f} s, {report.scorer}, classes paired by {report.class_mapping}"]
     if report.ignored_classes:
         lines.append(f"{len(report.ignored_classes)} classes of the model are not in the dataset")
+    lines += [f"not scored: {reason}" for reason in report.not_scored]
     if report.failures:
         lines.append(f"{len(report.failures)} images could not be evaluated")
     return "\n".join(lines)

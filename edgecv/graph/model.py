@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -74,6 +75,8 @@ class OnnxModel:
         is_self_contained = not any(map(uses_external_data, _tensors(proto.graph)))
         _load_external(proto, origin, folder)
         _keep_real_inputs(proto)
+        for graph in _graphs(proto.graph):
+            _put_in_order(graph)
         return cls(proto, origin, is_self_contained=is_self_contained)
 
     @cached_property
@@ -184,6 +187,46 @@ def _keep_real_inputs(proto: ModelProto) -> None:
         proto.graph.input.extend(real)
         # Before version 4 of the format every initializer had to be an input.
         proto.ir_version = max(proto.ir_version, 4)
+
+
+def _put_in_order(graph: GraphProto) -> None:
+    """Let every node stand behind those that it reads of: ONNX asks for it, and some converters forget it.
+
+    Nodes that read of one another in a ring stay as they are, for shape inference to refuse.
+    """
+    maker = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
+    reads = [{maker[name] for name in _read(node) if name in maker} for node in graph.node]
+    if all(source < i for i, sources in enumerate(reads) for source in sources):
+        return
+    readers: list[list[int]] = [[] for _ in reads]
+    for i, sources in enumerate(reads):
+        for source in sources:
+            readers[source].append(i)
+    missing = [len(sources) for sources in reads]
+    ready = [i for i, count in enumerate(missing) if not count]
+    order: list[int] = []
+    while ready:
+        first = heapq.heappop(ready)
+        order.append(first)
+        for reader in readers[first]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                heapq.heappush(ready, reader)
+    if len(order) == len(reads):
+        nodes = [graph.node[i] for i in order]
+        moved = [type(node).FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(moved)
+
+
+def _read(node: NodeProto) -> Iterable[str]:
+    """Names that a node and the graphs in it read."""
+    yield from node.input
+    for attribute in node.attribute:
+        for part in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            yield from (value.name for value in part.output)
+            for inner in part.node:
+                yield from _read(inner)
 
 
 def _facts(proto: ModelProto) -> ModelFacts:

@@ -31,6 +31,8 @@ _OPERAND_ELEMENTS = 1024
 
 # Marks a value whose name was made up.
 _NEW = "new"
+# Of a node that a pass had to leave: why.
+MISSED = "missed"
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -187,7 +189,7 @@ class Rewrite:
             self.note(what, nodes or ([producer] if producer else []))
         self.changed = True
         if old.is_graph_output():
-            self._hand_over_output(old, new)
+            self.hand_over_output(old, new)
         old.replace_all_uses_with(new, replace_graph_outputs=True)
         if old.type is not None and new.type is None:
             new.type = old.type
@@ -241,12 +243,13 @@ class Rewrite:
         self._report.changes.append(Change(self._pass_name, names, what))
 
     def miss(self, node: ir.Node, why: str) -> None:
-        """Tell the report of what was not possible."""
+        """Tell the report, and the node, of what was not possible."""
+        node.meta[MISSED] = why
         missed = Missed(self._pass_name, node.name or node.op_type, why)
         if missed not in self._report.missed:
             self._report.missed.append(missed)
 
-    def _hand_over_output(self, old: ir.Value, new: ir.Value) -> None:
+    def hand_over_output(self, old: ir.Value, new: ir.Value) -> None:
         """Give `new` the name by which the user knows `old`: by a node between, where it has its own."""
         if new.producer() is None or new.is_graph_output():
             producer = old.producer()

@@ -24,8 +24,7 @@ def _module(type: str) -> Any:
 
 # fmt: off
 _TYPES = (
-    "boxes", "rows", "queries", "grid", "vector", "anchors", "two_stages", "yolox", "nanodet", "fastestdet",
-    "yunet", "classify",
+    "boxes", "rows", "queries", "grid", "vector", "distances", "heatmap", "anchors", "two_stages", "classify",
 )
 # fmt: on
 

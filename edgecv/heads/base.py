@@ -166,7 +166,7 @@ def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], 
             "correct the head's output names in the card"
         )
     array = outputs[name]
-    if array.ndim != len(shape) or not all(map(_fits, shape, array.shape)):
+    if not fits(array.shape, shape):
         expected = ", ".join("any" if n is None else str(n) for n in shape)
         raise HeadError(
             f"{head} head: output {name!r} expected ({expected}), got {array.shape}: "
@@ -180,6 +180,11 @@ def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], 
         return array.astype(np.float32)
 
 
+def fits(shape: tuple[int, ...], wanted: tuple[Axis, ...]) -> bool:
+    """Whether an array of this shape is what is wanted."""
+    return len(shape) == len(wanted) and all(map(_fits, wanted, shape))
+
+
 def _fits(want: Axis, got: int) -> bool:
     if isinstance(want, AtLeast):
         return got >= want.size
@@ -190,9 +195,12 @@ def join(parts: Sequence[tuple[NDArray[Any], ...]], max_candidates: int) -> tupl
     """Candidates that were selected level by level, as one set of columns.
 
     parts: for each level its columns, all of one length; the first column is the confidence. Of more
-    than max_candidates the most confident are kept; ties go to the earlier, and the order stays.
+    than max_candidates the most confident are kept; ties go to the earlier, and the order stays. Of one level
+    they are its own arrays.
     """
-    columns = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+    columns = parts[0]
+    if len(parts) > 1:
+        columns = tuple(np.concatenate(column) for column in zip(*parts, strict=True))
     if len(columns[0]) <= max_candidates:
         return columns
     keep = np.sort(np.argsort(-columns[0], kind="stable")[:max_candidates])
@@ -210,3 +218,10 @@ def softmax(logits: FloatArray) -> FloatArray:
     with np.errstate(over="ignore", invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def logit(confidence: float | FloatArray) -> float | FloatArray:
+    """The number whose sigmoid is the confidence; finite, also for 0 and 1."""
+    p = np.clip(confidence, 1e-30, 1 - 1e-7)
+    x: float | FloatArray = np.log(p) - np.log1p(-p)
+    return x

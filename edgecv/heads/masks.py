@@ -53,6 +53,7 @@ class PrototypeMasks(msgspec.Struct, frozen=True, eq=False):
     def __getitem__(self, keep: NDArray[np.intp]) -> PrototypeMasks:
         return PrototypeMasks(self.coefficients[keep], self.prototypes, self.blob_wh)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def to_frame(self, xyxy: FloatArray, transform: FrameTransform) -> Masks:
         """Masks of all candidates in the frame; see `MaskSource`."""
         _, height, width = self.prototypes.shape
@@ -100,6 +101,7 @@ class RoiMasks(msgspec.Struct, frozen=True, eq=False):
     def __getitem__(self, keep: NDArray[np.intp]) -> RoiMasks:
         return RoiMasks(self.masks[keep])
 
+    @np.errstate(over="ignore", invalid="ignore")
     def to_frame(self, xyxy: FloatArray, transform: FrameTransform) -> Masks:
         """Masks of all candidates in the frame; see `MaskSource`."""
         _, height, width = self.masks.shape

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecv.errors import InputError
+from edgecv.masks import Masks
 from edgecv.media._cv2 import require_cv2
 from edgecv.media.items import Picture
-from edgecv.types import Classification, Detections
+from edgecv.types import Classification, Detections, corners
 
 Color = tuple[int, int, int]
 """Blue, green, red; 0 to 255."""
@@ -22,6 +23,17 @@ _PALETTE_RGB = (
 )  # fmt: skip
 _MASK_OPACITY = 0.45
 _LONGEST_NAME = 120
+# Keypoints of less confidence are left out.
+_LEAST_CONFIDENCE = 0.5
+# Which of the 17 keypoints of COCO's persons are joined: the data set's own skeleton, counted from 0.
+_SKELETON = (
+    (15, 13), (13, 11), (16, 14), (14, 12), (11, 12), (5, 11), (6, 12), (5, 6), (5, 7), (6, 8),
+    (7, 9), (8, 10), (1, 2), (0, 1), (0, 2), (1, 3), (2, 4), (3, 5), (4, 6),
+)  # fmt: skip
+_SKELETON_POINTS = 17
+# Fractions of a pixel that OpenCV draws by, as bits; coordinates under a million pixels fit with them.
+_SHIFT = 4
+_FARTHEST = 1e6
 _DARK: Color = (0, 0, 0)
 _LIGHT: Color = (255, 255, 255)
 
@@ -55,6 +67,9 @@ def draw(
 ) -> Picture:
     """Draws boxes, labels ("person 0.87", with "#7" for a tracker id), keypoints and masks.
 
+    Oriented boxes are drawn in place of the boxes around them. Keypoints of confidence under 0.5 are left
+    out; 17 of them are taken for COCO's persons and joined as limbs, others are dots.
+
     Line width and text grow with the picture. The most confident object lies on top; labels keep
     inside the picture and off one another where there is room. Text other than ASCII becomes its
     nearest ASCII, or "?". What is not finite is left out; what lies outside the picture is cut.
@@ -71,11 +86,16 @@ def draw(
     width = thickness if thickness is not None else max(1, round(1.2 + side / 480))
     worst_first = np.argsort(detections.confidence, kind="stable")
     if detections.masks is not None:
+        _check_masks(frame, detections.masks)
         for i in worst_first:
-            _blend(frame, detections.masks[i], class_color(int(detections.class_id[i])))
+            _blend(frame, detections.masks, i, class_color(int(detections.class_id[i])))
     boxes = {int(i): box for i in worst_first if (box := _pixel_box(detections.xyxy[i], frame)) is not None}
     for i, box in boxes.items():
-        _draw_box(frame, box, class_color(int(detections.class_id[i])), width)
+        color = class_color(int(detections.class_id[i]))
+        if detections.xywhr is None:
+            _draw_box(frame, box, color, width)
+        else:
+            _draw_oriented(frame, detections.xywhr[i : i + 1], color, _line_width(box, width))
     if detections.keypoints is not None:
         for i in worst_first:
             _draw_keypoints(frame, detections.keypoints[i], class_color(int(detections.class_id[i])), width)
@@ -198,28 +218,53 @@ def _edges(frame: Picture, box: _Box, width: int, color: Color | None) -> None:
     _fill(frame, box.x1 - width, box.y0 + width, box.x1, box.y1 - width, color)
 
 
-def _blend(frame: Picture, mask: np.ndarray, color: Color) -> None:
-    if mask.shape != frame.shape[:2]:
-        raise InputError(f"masks: expected {frame.shape[:2]} as the frame, got {mask.shape}")
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
+def _check_masks(frame: Picture, masks: Masks) -> None:
+    height, width = frame.shape[:2]
+    if masks.frame_wh != (width, height):
+        raise InputError(
+            f"masks: expected those of a frame of {(width, height)} pixels, got {masks.frame_wh}"
+        )
+
+
+def _blend(frame: Picture, masks: Masks, i: int, color: Color) -> None:
+    crop, (x, y) = masks.crops[i], masks.corner_xy[i]
+    area = frame[y : y + crop.shape[0], x : x + crop.shape[1]]
+    mixed = area[crop] * (1 - _MASK_OPACITY) + np.array(color) * _MASK_OPACITY
+    area[crop] = np.rint(mixed).astype(np.uint8)
+
+
+def _draw_oriented(frame: Picture, xywhr: np.ndarray, color: Color, width: int) -> None:
+    """Draws the four edges of one oriented box, (1, 5); around them, a thin dark line sets them off."""
+    places = corners(xywhr)[0]
+    if not _is_near(places).all():
         return
-    area = frame[rows[0] : rows[-1] + 1]
-    inside = mask[rows[0] : rows[-1] + 1]
-    mixed = area[inside] * (1 - _MASK_OPACITY) + np.array(color) * _MASK_OPACITY
-    area[inside] = np.rint(mixed).astype(np.uint8)
+    cv2 = require_cv2()
+    # OpenCV counts from the center of the first pixel.
+    points = np.rint((places - 0.5) * (1 << _SHIFT)).astype(np.int32)
+    for line, line_color in ((width + 2, _DARK), (width, color)):
+        cv2.polylines(frame, [points], True, line_color, line, cv2.LINE_AA, _SHIFT)
+
+
+def _is_near(points: np.ndarray) -> np.ndarray:
+    """Of points (..., 2) which have coordinates that OpenCV can draw by."""
+    return np.asarray((np.abs(points) < _FARTHEST).all(axis=-1))
 
 
 def _draw_keypoints(frame: Picture, points: np.ndarray, color: Color, width: int) -> None:
+    """points: (k, 3), pixels and confidence."""
     cv2 = require_cv2()
     height, frame_width = frame.shape[:2]
     radius = width + 1
-    for x, y in points:
-        if not (-radius < x < frame_width + radius and -radius < y < height + radius):
-            continue
-        center = (math.floor(x), math.floor(y))
-        cv2.circle(frame, center, radius + 1, _text_color(color), -1, cv2.LINE_AA)
-        cv2.circle(frame, center, radius, color, -1, cv2.LINE_AA)
+    is_shown = (points[:, 2] >= _LEAST_CONFIDENCE) & _is_near(points[:, :2])
+    centers = np.floor(np.where(is_shown[:, None], points[:, :2], 0)).astype(int).tolist()
+    limbs = _SKELETON if len(points) == _SKELETON_POINTS else ()
+    for a, b in limbs:
+        if is_shown[a] and is_shown[b]:
+            cv2.line(frame, centers[a], centers[b], color, width, cv2.LINE_AA)
+    for (x, y), shown in zip(centers, is_shown, strict=True):
+        if shown and -radius < x < frame_width + radius and -radius < y < height + radius:
+            cv2.circle(frame, (x, y), radius + 1, _text_color(color), -1, cv2.LINE_AA)
+            cv2.circle(frame, (x, y), radius, color, -1, cv2.LINE_AA)
 
 
 def _label(detections: Detections, i: int) -> str:

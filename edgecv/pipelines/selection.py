@@ -46,13 +46,22 @@ def of_classes(found: Candidates, settings: DetectorSettings) -> Candidates:
 
 
 def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]:
-    """The candidates that stay, best first: their indices, int64 (k,). settings: with everything stated."""
+    """The candidates that stay, best first: their indices, int64 (k,). settings: with everything stated.
+
+    Oriented boxes overlap by ProbIoU, as where they were trained so (the YOLO "obb" networks).
+    """
     assert settings.iou is not None
     assert settings.max_det is not None
     if not found.needs_nms:
         return np.argsort(-found.confidence, kind="stable")[: settings.max_det]
     class_id = None if settings.agnostic else found.class_id
-    return boxes.nms(found.xyxy, found.confidence, class_id, iou=settings.iou, max_det=settings.max_det)
+    most, iou = settings.max_det, settings.iou
+    if found.xywhr is not None:
+        # As the networks that find them do it.
+        return boxes.nms_rotated(
+            found.xywhr, found.confidence, class_id, iou=iou, max_det=most, method="probiou"
+        )
+    return boxes.nms(found.xyxy, found.confidence, class_id, iou=iou, max_det=most)
 
 
 def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str, ...]) -> Detections:
@@ -61,13 +70,15 @@ def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str
     # A box in the padding has no area once it is clipped to the frame.
     inside = (xyxy[:, 2] > xyxy[:, 0]) & (xyxy[:, 3] > xyxy[:, 1])
     found = found.take(np.flatnonzero(inside))
-    xyxy = xyxy[inside]
+    masks = None
+    if found.masks is not None:
+        masks = found.masks.to_frame(transform.boxes_to_frame(found.xyxy, clip=False), transform)
     return Detections(
-        xyxy=xyxy,
+        xyxy=xyxy[inside],
         confidence=found.confidence,
         class_id=found.class_id,
         names=names,
         keypoints=None if found.keypoints is None else transform.keypoints_to_frame(found.keypoints),
-        masks=None if found.masks is None else found.masks.to_frame(xyxy, transform),
+        masks=masks,
         xywhr=None if found.xywhr is None else transform.xywhr_to_frame(found.xywhr),
     )

@@ -13,15 +13,19 @@ ECV_SIMD_JOINTS(X)
 #undef X
 
 // X(name in Python, its list)
-#define ECV_CHOICES(X)                 \
-    X(activation, ECV_ACTIVATIONS)     \
-    X(map_op, ECV_MAP_OPS)             \
-    X(dtype, ECV_DTYPES)               \
-    X(pool_kind, ECV_POOL_KINDS)       \
-    X(reduce_kind, ECV_REDUCE_KINDS)   \
-    X(softmax_kind, ECV_SOFTMAX_KINDS) \
-    X(gather_kind, ECV_GATHER_KINDS)   \
-    X(scatter_reduction, ECV_SCATTER_REDUCTIONS)
+#define ECV_CHOICES(X)                           \
+    X(activation, ECV_ACTIVATIONS)               \
+    X(map_op, ECV_MAP_OPS)                       \
+    X(dtype, ECV_DTYPES)                         \
+    X(pool_kind, ECV_POOL_KINDS)                 \
+    X(reduce_kind, ECV_REDUCE_KINDS)             \
+    X(softmax_kind, ECV_SOFTMAX_KINDS)           \
+    X(gather_kind, ECV_GATHER_KINDS)             \
+    X(scatter_reduction, ECV_SCATTER_REDUCTIONS) \
+    X(sample_frame, ECV_SAMPLE_FRAMES)           \
+    X(sample_mode, ECV_SAMPLE_MODES)             \
+    X(sample_padding, ECV_SAMPLE_PADDINGS)       \
+    X(roi_kind, ECV_ROI_KINDS)
 #define X(name, LIST) ECV_LIST(k_choice_##name, LIST)
 ECV_CHOICES(X)
 #undef X

@@ -142,6 +142,19 @@ Examined examine_nms(const void* fields, const Memory& memory, int) {
 
 ECV_NO_ROWS(nms)
 
+Examined examine_nonzero(const void* fields, const Memory& memory, int) {
+    const NonzeroStep& step = *static_cast<const NonzeroStep*>(fields);
+    const int64_t* const shape = shape_of(memory, step.shape, step.rank);
+    if (!shape) return wrong("its shape is not sound");
+    if (!can_read(memory, step.x, count_of(shape, step.rank), 1)) return wrong(kOutsideX);
+    if (!can_write(memory, step.y, times(step.rank, step.capacity), 8) ||
+        !can_write(memory, step.count, 1, 8))
+        return wrong(kOutsideY);
+    return {nullptr, 1, 0};
+}
+
+ECV_NO_ROWS(nonzero)
+
 Examined examine_unpool(const void* fields, const Memory& memory, int) {
     const UnpoolStep& step = *static_cast<const UnpoolStep*>(fields);
     if (!can_read(memory, step.x, step.n, 4) || !can_read(memory, step.indices, step.n, 8))

@@ -35,6 +35,9 @@ struct MapNdKernels {
 struct ReduceNdKernels {
     Kernel reduce_nd, softmax_nd;
 };
+struct SamplingKernels {
+    Kernel sample, roi_pool;
+};
 
 // X(type, table, isa): a kernel file exports `table`_`isa`.
 #define ECV_SIMD_TABLES(X, isa)                 \
@@ -46,21 +49,24 @@ struct ReduceNdKernels {
     X(PlanesKernels, planes_kernels, isa)       \
     X(CopyKernels, copy_kernels, isa)           \
     X(MapNdKernels, map_nd_kernels, isa)        \
-    X(ReduceNdKernels, reduce_nd_kernels, isa)
+    X(ReduceNdKernels, reduce_nd_kernels, isa)  \
+    X(SamplingKernels, sampling_kernels, isa)
 
 // X(op, table, isa): the table that has an op's kernel.
-#define ECV_SIMD_TABLE_OPS(X, isa)       \
-    X(conv, conv_kernels, isa)           \
-    X(depthwise, depthwise_kernels, isa) \
-    X(pool, pool_kernels, isa)           \
-    X(spatial, pool_kernels, isa)        \
-    X(resize, resize_kernels, isa)       \
-    X(map, map_kernels, isa)             \
-    X(planes, planes_kernels, isa)       \
-    X(copy, copy_kernels, isa)           \
-    X(map_nd, map_nd_kernels, isa)       \
-    X(reduce_nd, reduce_nd_kernels, isa) \
-    X(softmax_nd, reduce_nd_kernels, isa)
+#define ECV_SIMD_TABLE_OPS(X, isa)        \
+    X(conv, conv_kernels, isa)            \
+    X(depthwise, depthwise_kernels, isa)  \
+    X(pool, pool_kernels, isa)            \
+    X(spatial, pool_kernels, isa)         \
+    X(resize, resize_kernels, isa)        \
+    X(map, map_kernels, isa)              \
+    X(planes, planes_kernels, isa)        \
+    X(copy, copy_kernels, isa)            \
+    X(map_nd, map_nd_kernels, isa)        \
+    X(reduce_nd, reduce_nd_kernels, isa)  \
+    X(softmax_nd, reduce_nd_kernels, isa) \
+    X(sample, sampling_kernels, isa)      \
+    X(roi_pool, sampling_kernels, isa)
 
 // X(op): ops that baseline code runs on every ISA, as run_`op`.
 #define ECV_SIMD_BASELINE_OPS(X) \
@@ -68,6 +74,7 @@ struct ReduceNdKernels {
     X(scatter_nd)                \
     X(topk)                      \
     X(nms)                       \
+    X(nonzero)                   \
     X(unpool)                    \
     X(lrn)                       \
     X(cumsum)                    \

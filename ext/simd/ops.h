@@ -29,6 +29,8 @@
     X(resize)           \
     X(map)              \
     X(planes)           \
+    X(sample)           \
+    X(roi_pool)         \
     X(copy)             \
     X(map_nd)           \
     X(reduce_nd)        \
@@ -37,6 +39,7 @@
     X(scatter_nd)       \
     X(topk)             \
     X(nms)              \
+    X(nonzero)          \
     X(unpool)           \
     X(lrn)              \
     X(cumsum)           \
@@ -107,6 +110,31 @@
 #define ECV_PLANES_FIELDS(F)                                                                                 \
     F(places) F(n_places) F(h) F(w) F(x_row) F(x_pixel) F(y_row) F(y_pixel) F(chunk_places)
 
+// Blocks looked at in points that data tell: of each block of in_d x in_h x in_w pixels a result of out_h x out_w
+// points. blocks: as for pool. points: floats, of each point a coordinate for each of `axes` (1 to 3): x, then
+// y, then z; `point` floats from point to point, `axis` floats (of any sign) from x to y and to z.
+// frame: SampleFrame, what coordinates count. mode: SampleMode. padding: SamplePadding, what lies outside.
+// mask: 0, or float[out_h out_w] that results are multiplied by.
+//   centers, edges: -1 and 1 are the centers, or the outer edges, of the first and the last pixel; one that is
+//   not finite counts as -1.
+//   pixels: pixels from the point's own place, (i stride_y + top, j stride_x + left) of result (i, j); of one
+//   that is not finite there is nothing.
+// A tap of weight 0 is not read. A chunk: chunk_points points of all blocks.
+#define ECV_SAMPLE_FIELDS(F)                                                                                 \
+    F(blocks) F(n_blocks) F(in_d) F(in_h) F(in_w) F(out_h) F(out_w) F(points) F(point) F(axis) F(axes)       \
+    F(mask) F(frame) F(mode) F(padding) F(top) F(left) F(stride_y) F(stride_x) F(chunk_points)
+
+// Regions that data tell, each as out_h x out_w bins: y float [n_rois][channels][out_h][out_w], contiguous.
+// blocks: Ref[batch][n_blocks], channels in order. kind: RoiKind.
+//   align_average, align_max: ONNX RoiAlign. rois: float[n_rois][4], indices: int64[n_rois]. samples: of a bin
+//   along each axis, 0 for one a pixel; half_pixel: 1 to begin half a pixel before. A coordinate that is not a
+//   number has no samples.
+//   window_max: ONNX MaxRoiPool. rois: float[n_rois][5], the image first; indices, samples, half_pixel: not read.
+// scale: pixels of a unit of rois. An image outside is an error. A chunk: chunk_blocks blocks of a region.
+#define ECV_ROI_POOL_FIELDS(F)                                                                               \
+    F(blocks) F(batch) F(n_blocks) F(channels) F(in_h) F(in_w) F(rois) F(indices) F(n_rois) F(y) F(out_h)    \
+    F(out_w) F(kind) F(scale) F(samples) F(half_pixel) F(chunk_blocks)
+
 // ---- Plain storage. rank <= 8. shape: int64[rank]; strides: int64[operands][rank], in elements, 0 where an
 // operand is repeated, negative where it is walked backwards (its Ref is then of the first element taken).
 
@@ -149,10 +177,14 @@
 #define ECV_TOPK_FIELDS(F) F(x) F(values) F(indices) F(dtype) F(outer) F(n) F(k) F(largest) F(sorted)
 
 // ONNX NonMaxSuppression. boxes float [batches][n][4], scores float [batches][classes][n]; y int64
-// [capacity][3]; count: int64[1], how many rows of y were written.
+// [capacity][3]; count: int64[1], how many rows of y were found; those after them are zeros.
 #define ECV_NMS_FIELDS(F)                                                                                    \
     F(boxes) F(scores) F(y) F(count) F(batches) F(classes) F(n) F(most) F(capacity) F(iou) F(score)          \
     F(has_score) F(center)
+
+// Where the bools x, contiguous of `shape`, are true, in order: y int64 [rank][capacity], a column of coordinates
+// for each; count: int64[1], how many there are; columns after them are zeros.
+#define ECV_NONZERO_FIELDS(F) F(x) F(y) F(count) F(rank) F(shape) F(capacity)
 
 // y zeroed, then y[indices[i]] = x[i], float32, n elements of x, y_n of y; an index outside is an error.
 #define ECV_UNPOOL_FIELDS(F) F(x) F(indices) F(y) F(n) F(y_n)
@@ -188,6 +220,8 @@
     X(resize, ResizeStep, ECV_RESIZE_FIELDS) \
     X(map, MapStep, ECV_MAP_FIELDS) \
     X(planes, PlanesStep, ECV_PLANES_FIELDS) \
+    X(sample, SampleStep, ECV_SAMPLE_FIELDS) \
+    X(roi_pool, RoiPoolStep, ECV_ROI_POOL_FIELDS) \
     X(copy, CopyStep, ECV_COPY_FIELDS) \
     X(map_nd, MapNdStep, ECV_MAP_ND_FIELDS) \
     X(reduce_nd, ReduceNdStep, ECV_REDUCE_ND_FIELDS) \
@@ -196,6 +230,7 @@
     X(scatter_nd, ScatterNdStep, ECV_SCATTER_ND_FIELDS) \
     X(topk, TopkStep, ECV_TOPK_FIELDS) \
     X(nms, NmsStep, ECV_NMS_FIELDS) \
+    X(nonzero, NonzeroStep, ECV_NONZERO_FIELDS) \
     X(unpool, UnpoolStep, ECV_UNPOOL_FIELDS) \
     X(lrn, LrnStep, ECV_LRN_FIELDS) \
     X(cumsum, CumsumStep, ECV_CUMSUM_FIELDS) \
@@ -232,6 +267,10 @@
 #define ECV_SOFTMAX_KINDS(X) X(softmax) X(log_softmax) X(hardmax)
 #define ECV_GATHER_KINDS(X) X(take) X(elements) X(nd)
 #define ECV_SCATTER_REDUCTIONS(X) X(none) X(add) X(mul) X(max) X(min)
+#define ECV_SAMPLE_FRAMES(X) X(pixels) X(centers) X(edges)
+#define ECV_SAMPLE_MODES(X) X(nearest) X(linear) X(cubic)
+#define ECV_SAMPLE_PADDINGS(X) X(zeros) X(border) X(reflection)
+#define ECV_ROI_KINDS(X) X(align_average) X(align_max) X(window_max)
 
 // clang-format on
 
@@ -256,6 +295,10 @@ enum class ReduceKind : int64_t { ECV_REDUCE_KINDS(ECV_ITEM) };
 enum class SoftmaxKind : int64_t { ECV_SOFTMAX_KINDS(ECV_ITEM) };
 enum class GatherKind : int64_t { ECV_GATHER_KINDS(ECV_ITEM) };
 enum class ScatterReduction : int64_t { ECV_SCATTER_REDUCTIONS(ECV_ITEM) };
+enum class SampleFrame : int64_t { ECV_SAMPLE_FRAMES(ECV_ITEM) };
+enum class SampleMode : int64_t { ECV_SAMPLE_MODES(ECV_ITEM) };
+enum class SamplePadding : int64_t { ECV_SAMPLE_PADDINGS(ECV_ITEM) };
+enum class RoiKind : int64_t { ECV_ROI_KINDS(ECV_ITEM) };
 #undef ECV_ITEM
 
 // Where the slots of a run lie. `sizes` is what check functions hold Refs against.

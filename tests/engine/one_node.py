@@ -91,10 +91,7 @@ def run(compiled: Compiled, feeds: Mapping[str, Array], threads: int = 1) -> lis
     finally:
         pool.close()
     wanted = [out for out in compiled.outputs if not out.name.endswith("(count)")]
-    return [
-        array if out.rows is None else array[: int(arrays[out.rows][0])]
-        for out, array in zip(wanted, arrays, strict=False)
-    ]
+    return [out.cut(arrays, i) for i, out in enumerate(wanted)]
 
 
 def check(

@@ -17,6 +17,7 @@ from edgecv.engine.lower.elementwise import ACTIVATIONS, MAPS
 from edgecv.engine.lower.maps import DTYPES, PREDICATES
 from edgecv.errors import UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
+from edgecv.graph.normal import microsoft
 from tests.engine.one_node import ISAS, OPSET
 
 
@@ -31,11 +32,14 @@ def test_what_is_lowered_is_claimed() -> None:
 def test_claimed_names_are_operators_of_onnx() -> None:
     names = {schema.name for schema in onnx.defs.get_all_schemas()}
     own = {name.removeprefix("edgecv::") for name in claims.CLAIMS if name.startswith("edgecv::")}
-    assert own - names == {"Activation", "Affine"}
-    assert {n for n in claims.CLAIMS if "::" not in n} | set(claims.REWRITTEN) <= names | {
-        "Scatter",
-        "Upsample",
-    }
+    assert own - names == {"Activation", "Affine", "Counted"}
+    listed = {name for name in (*claims.CLAIMS, *claims.REWRITTEN) if "::" not in name}
+    assert listed <= names | {"Scatter", "Upsample"}
+
+
+def test_claimed_names_of_com_microsoft_are_written_out() -> None:
+    listed = {name for name in claims.REWRITTEN if "::" in name}
+    assert listed == {f"{microsoft.DOMAIN}::{name}" for name in microsoft.RULES}
 
 
 @pytest.mark.parametrize("operator", [*MAPS, *ACTIVATIONS])
@@ -65,10 +69,11 @@ def small(op: str, dtype: int = 1, domain: str = "", **attributes: Any) -> OnnxM
     [
         (small("Det"), "operator not claimed", r"node 'the_node' \(Det\)"),
         (small("Gizmo", domain="acme"), "operator not claimed", "acme::Gizmo"),
-        (small("Sqrt", 16), "element type", r"the_node.*Sqrt.*bfloat16: expected float32 or"),
+        (small("Sqrt", 6), "element type", r"the_node.*Sqrt.*int32: expected float32 or"),
+        (small("Sqrt", 16), "element type", r"x/wide.*Cast.*bfloat16: expected float32 or"),
         (small("Cast", to=16), "form not claimed", r"Cast.*expected to float32.*to 16"),
     ],
-    ids=["operator", "domain", "element type", "attribute"],
+    ids=["operator", "domain", "element type", "input of bfloat16", "attribute"],
 )
 def test_what_is_refused_is_named(model: OnnxModel, reason: str, message: str) -> None:
     with pytest.raises(UnsupportedOperatorError, match=message) as raised:

@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
 
 from edgecv import _simd
 from edgecv.engine.compile import compile_model
-from edgecv.errors import InputError, UnsupportedOperatorError
-from edgecv.graph.model import OnnxModel
+from edgecv.errors import InputError
 from tests.engine.one_node import ISAS, check, model_of, random, run
 
 
@@ -106,23 +104,20 @@ def test_non_max_suppression(center: int) -> None:
     check("NonMaxSuppression", {"boxes": boxes, "scores": scores}, operands, center_point_box=center)
 
 
-def test_what_has_no_length_before_the_run_feeds_no_other_operator() -> None:
-    graph = helper.make_graph(
-        [
-            helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["kept"]),
-            helper.make_node("Cast", ["kept"], ["y"], "cast", to=1),
-        ],
-        "counted",
-        [
-            helper.make_tensor_value_info("boxes", 1, (1, 4, 4)),
-            helper.make_tensor_value_info("scores", 1, (1, 1, 4)),
-        ],
-        [helper.make_tensor_value_info("y", 1, ("n", 3))],
-        [numpy_helper.from_array(np.array([2]), "most")],
-    )
-    model = OnnxModel.from_bytes(helper.make_model(graph).SerializeToString(), origin="counted")
-    with pytest.raises(UnsupportedOperatorError, match="depends on data"):
-        compile_model(model, {"boxes": (1, 4, 4), "scores": (1, 1, 4)}, isa=ISAS[0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8, np.uint64, np.bool_])
+def test_nonzero(dtype: Any) -> None:
+    x = np.array([[0, 1, 0, 2], [-0.0, 0, 3, 0]]).astype(dtype)
+    if x.dtype.kind == "f":
+        x[1, 3] = np.nan
+        x[1, 1] = np.finfo(dtype).tiny
+    check("NonZero", {"x": x})
+    check("NonZero", {"x": np.zeros((3, 2), dtype)})
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_compress(axis: int | None) -> None:
+    flags = np.array([False, True, True])
+    check("Compress", {"x": random(4, 5), "flags": flags}, **({} if axis is None else {"axis": axis}))
 
 
 def test_every_kind_of_gather_and_scatter_has_a_test() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from edgecv.graph import normal
@@ -50,3 +51,29 @@ def test_normal_forms_are_standard_onnx(name: str) -> None:
     feeds = feeds_of(model)
     for was, found in zip(computed(model, feeds), computed(made, feeds), strict=True):
         np.testing.assert_allclose(found, was, rtol=0, atol=1e-5 * float(np.abs(was).max()))
+
+
+def test_nodes_are_put_in_order() -> None:
+    # Converters to float16 append the Casts that they add.
+    then = helper.make_graph(
+        [helper.make_node("Neg", ["late"], ["chosen"])],
+        "then",
+        [],
+        [helper.make_tensor_value_info("chosen", 1, None)],
+    )
+    nodes = [
+        helper.make_node("If", ["yes"], ["z"], "if", then_branch=then, else_branch=then),
+        helper.make_node("Add", ["late", "x"], ["y"], "add"),
+        helper.make_node("Abs", ["x"], ["alone"], "abs"),
+        helper.make_node("Exp", ["x"], ["late"], "exp"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "turned",
+        [helper.make_tensor_value_info("x", 1, [2]), helper.make_tensor_value_info("yes", 9, [])],
+        [helper.make_tensor_value_info(name, 1, [2]) for name in ("y", "z", "alone")],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model = OnnxModel.from_bytes(proto.SerializeToString(), origin="turned")
+    assert [node.name for node in model.proto.graph.node] == ["abs", "exp", "if", "add"]
+    to_ir(model)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecv import heads
-from edgecv.heads import anchors, boxes, fastestdet, nanodet, yolox, yunet
+from edgecv.heads import anchors, boxes
 from edgecv.heads.base import HeadParams
 from edgecv.heads.priors import ULTRAFACE
 from edgecv.types import ModelFacts, TensorSpec
@@ -64,13 +64,6 @@ NANODET = {
 }
 
 ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
-    "yolox": (facts({"output": (1, 3549, 85)}, (416, 416)), yolox.Params()),
-    "yolox-one-class": (facts({"output": (1, 8400, 6)}), yolox.Params()),
-    "yolox-not-square": (facts({"output": ("batch", 5040, 85)}, (640, 384)), yolox.Params()),
-    "yolox-decoded": (
-        facts({"output": (1, 8400, 85)}, operators=("Conv", "Exp")),
-        yolox.Params(decoded=True),
-    ),
     "yolov5": (
         facts({"output0": (1, 25200, 85)}, metadata=yolov5_file(80)),
         brand("yolov5", output="output0"),
@@ -120,31 +113,6 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
     "e2e-as-many-rows-as-cells": (
         facts({"output0": (1, 8400, 6)}, metadata=ultralytics(80, end2end="True")),
         brand("yolo_e2e"),
-    ),
-    "nanodet": (
-        facts(NANODET, (416, 416), "input.1"),
-        nanodet.Params(cls=("792", "814", "836"), reg=("795", "817", "839")),
-    ),
-    "nanodet-any-order": (
-        facts(dict(reversed(NANODET.items())), (416, 416), "input.1"),
-        nanodet.Params(cls=("792", "814", "836"), reg=("795", "817", "839")),
-    ),
-    "nanodet-plus": (
-        facts({"output": (1, 2125, 112)}, (320, 320), "data"),
-        nanodet.Params(output="output", strides=(8, 16, 32, 64), cell_offset=0.0),
-    ),
-    "nanodet-plus-dynamic": (
-        facts({"output": (1, "N", 112)}, None, "data"),
-        nanodet.Params(output="output", strides=(8, 16, 32, 64), cell_offset=0.0),
-    ),
-    "fastestdet": (
-        facts({"758": (1, 85, 22, 22)}, (352, 352), "input.1"),
-        fastestdet.Params(output="758"),
-    ),
-    "yunet": (facts(YUNET, image="input"), yunet.Params()),
-    "yunet-dynamic": (
-        facts({name: (1, None, shape[2]) for name, shape in YUNET.items()}, None),
-        yunet.Params(),
     ),
     "ultraface-320": (
         facts(

@@ -138,6 +138,47 @@ WRONG_CARDS: dict[str, tuple[dict[str, Any], str]] = {
         r"Invalid enum value 5 - at `head\.coords`",
     ),
     "yunet-uneven": ({"type": "yunet", "kps": ["a"]}, r"`kps` has 1 names for 3 strides"),
+    "distances-neither": ({"type": "distances"}, r"expected either `output`, or `scores` and `boxes`"),
+    "distances-both": (
+        {"type": "distances", "output": ["a"], "boxes": ["b"]},
+        r"expected either `output`, or `scores` and `boxes`",
+    ),
+    "distances-uneven": (
+        {"type": "distances", "scores": ["a", "b", "c"], "boxes": ["d"]},
+        r"`scores`, `boxes`: 3, 1 names: expected of each one, or one for each of 3 strides",
+    ),
+    "distances-no-scores": (
+        {"type": "distances", "output": ["a"], "columns": ["box"]},
+        r"`columns`: expected `classes` or `objectness`",
+    ),
+    "distances-no-box": (
+        {"type": "distances", "output": ["a"], "columns": ["classes"]},
+        r"`columns`: expected each role once, `box` among them",
+    ),
+    "distances-unknown-points": (
+        {"type": "distances", "output": ["a"], "columns": ["box", "classes", "keypoints"]},
+        r"`columns` and `keypoint_count`: expected keypoints in both or in neither",
+    ),
+    "distances-columns-apart": (
+        {"type": "distances", "output": ["a"], "objectness": ["b"]},
+        r"`objectness` is a column of `output`: name it in `columns`",
+    ),
+    "distances-two-strides": (
+        {"type": "distances", "output": ["a"], "code": "center-sigmoid"},
+        r"`strides` has 3 entries: code center-sigmoid has one",
+    ),
+    "distances-bins": (
+        {"type": "distances", "output": ["a"], "code": "center", "bins": 8},
+        r"`bins`: a distribution is of code ltrb, not of center",
+    ),
+    "distances-power": (
+        {"type": "distances", "output": ["a"], "powers": [0, 1]},
+        r"> 0\.0 - at `head\.powers\[0\]`",
+    ),
+    "heatmap-even-peak": (
+        {"type": "heatmap", "heatmap": "a", "sizes": "b", "peak": 2},
+        r"`peak` is 2: expected an odd number, with the cell in the middle",
+    ),
 }
 
 
@@ -148,7 +189,7 @@ def test_wrong_cards_name_the_field(card: dict[str, Any], message: str) -> None:
 
 
 def test_get_names_the_known_heads() -> None:
-    assert heads.get("yolox") is heads.HEADS["yolox"]
+    assert heads.get("distances") is heads.HEADS["distances"]
     with pytest.raises(CardError, match=r"unknown head 'x'; known: boxes, "):
         heads.get("x")
 

@@ -35,6 +35,9 @@ CHOICE_OF_FIELD = {
     "y_dtype": "dtype",
     "index_dtype": "dtype",
     "reduction": "scatter_reduction",
+    "frame": "sample_frame",
+    "mode": "sample_mode",
+    "padding": "sample_padding",
 }
 KIND_OF_OP = {
     "pool": "pool_kind",
@@ -43,6 +46,7 @@ KIND_OF_OP = {
     "softmax_nd": "softmax_kind",
     "gather_nd": "gather_kind",
     "scatter_nd": "gather_kind",
+    "roi_pool": "roi_kind",
 }
 
 

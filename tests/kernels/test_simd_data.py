@@ -306,6 +306,7 @@ def nms(
     fields |= {"iou": iou, "score": score or 0.0, "has_score": int(score is not None), "center": center}
     outputs = {"y": np.zeros((capacity, 3), np.int64), "count": np.zeros(1, np.int64)}
     y, count = run("nms", {"boxes": boxes, "scores": scores}, outputs, **fields)
+    assert not y[count[0] :].any()
     return y[: count[0]]
 
 
@@ -347,6 +348,34 @@ def test_nms_never_takes_a_score_that_is_nan() -> None:
     scores = np.array([[[np.nan, 0.6, np.inf]]], np.float32)
     for score in (None, 0.1):
         np.testing.assert_array_equal(nms(boxes, scores, 3, 0.5, score, 0, 3), [[0, 0, 2], [0, 0, 1]])
+
+
+# ---- NonZero
+
+
+def nonzero(x: Array, capacity: int) -> Array:
+    fields: dict[str, Any] = {"rank": x.ndim, "shape": np.array(x.shape), "capacity": capacity}
+    outputs = {"y": np.zeros((x.ndim, capacity), np.int64), "count": np.zeros(1, np.int64)}
+    y, count = run("nonzero", {"x": x}, outputs, **fields)
+    assert not y[:, count[0] :].any()
+    return y[:, : count[0]]
+
+
+@pytest.mark.parametrize(
+    "shape", [(1,), (7,), (8,), (9,), (41,), (3, 0), (4, 5), (3, 8, 7), (2, 1, 3, 5, 2)], ids=str
+)
+def test_nonzero(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(8)
+    for share in (0.0, 0.1, 0.5, 1.0):
+        x = rng.random(shape) < share
+        expected = np.array(np.nonzero(x))
+        for capacity in (expected.shape[1], x.size):
+            np.testing.assert_array_equal(nonzero(x, capacity), expected)
+
+
+def test_nonzero_without_room_is_an_error() -> None:
+    with pytest.raises(BackendError, match="room"):
+        nonzero(np.array([True, False, True]), 1)
 
 
 # ---- Unpooling, normalization, sums
@@ -404,6 +433,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "scatter_nd": {"kind": "nd", "dtype": "f32", "index_dtype": "i64", "n": 8, "depth": 1, "rank": 1},
     "topk": {"dtype": "f32", "outer": 1, "n": 8, "k": 4, "largest": 1},
     "nms": {"batches": 1, "classes": 1, "n": 2, "most": 1, "capacity": 1},
+    "nonzero": {"rank": 1, "shape": np.array([32]), "capacity": 8},
     "unpool": {"n": 8, "y_n": 8},
     "lrn": {"outer": 2, "channels": 2, "inner": 2, "size": 3},
     "cumsum": {"dtype": "f32", "outer": 2, "n": 2, "inner": 2},
@@ -449,6 +479,14 @@ UNSOUND: list[tuple[str, dict[str, Any]]] = [
     ("nms", {"capacity": 9}),
     ("nms", {"batches": HUGE}),
     ("nms", {"classes": -1}),
+    ("nonzero", {"rank": 0}),
+    ("nonzero", {"rank": 9}),
+    ("nonzero", {"shape": np.array([33])}),
+    ("nonzero", {"shape": np.array([-1])}),
+    ("nonzero", {"rank": 3, "shape": np.array([2**40, 2**40, 0])}),
+    ("nonzero", {"capacity": 9}),
+    ("nonzero", {"capacity": -1}),
+    ("nonzero", {"capacity": HUGE}),
     ("unpool", {"n": 9}),
     ("unpool", {"y_n": 9}),
     ("unpool", {"y_n": -1}),
@@ -471,6 +509,8 @@ def unsound_program(op: str, change: dict[str, Any]) -> Program:
         fields = {"x": x, "values": y, "indices": wide}
     elif op == "nms":
         fields = {"boxes": x, "scores": x, "y": wide, "count": wide}
+    elif op == "nonzero":
+        fields = {"x": x, "y": wide, "count": wide}
     elif op in ("lrn", "cumsum"):
         fields = {"x": x, "y": y}
     elif op == "unpool":

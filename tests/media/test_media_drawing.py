@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import InputError
+from edgecv.masks import Masks
 from edgecv.media import class_color, draw, draw_classes
 from edgecv.media.drawing import _ascii, _text_color
 from edgecv.types import Classification, Detections
@@ -29,6 +30,12 @@ def detections(*boxes: tuple[float, float, float, float], **columns: Any) -> Det
         **columns,
     }
     return Detections(xyxy=np.array(boxes, np.float32).reshape(n, 4), **values)
+
+
+def masks(*objects: np.ndarray, corner_xy: Any = (0, 0), frame_wh: tuple[int, int] = (320, 240)) -> Masks:
+    """Crops that begin at one place."""
+    corners = np.tile(np.array(corner_xy, np.int32), (len(objects), 1))
+    return Masks(tuple(np.asarray(crop, bool) for crop in objects), corners, frame_wh)
 
 
 def changed(drawn: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
@@ -114,13 +121,17 @@ ODD = [float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 0.0, 1.0, 4.9, 5.
 
 @given(
     box=st.tuples(*[st.sampled_from(ODD)] * 4),
-    point=st.tuples(*[st.sampled_from(ODD)] * 2),
+    point=st.tuples(*[st.sampled_from(ODD)] * 3),
+    oriented=st.none() | st.tuples(*[st.sampled_from(ODD)] * 5),
+    points=st.sampled_from([1, 17]),
     size_wh=st.sampled_from([(1, 1), (5, 1), (1, 5), (5, 5), (40, 20), (320, 240)]),
     confidence=st.sampled_from([0.5, float("nan")]),
 )
 def test_odd_boxes_and_points_never_crash(
     box: tuple[float, float, float, float],
-    point: tuple[float, float],
+    point: tuple[float, float, float],
+    oriented: tuple[float, ...] | None,
+    points: int,
     size_wh: tuple[int, int],
     confidence: float,
 ) -> None:
@@ -128,10 +139,11 @@ def test_odd_boxes_and_points_never_crash(
         box,
         (1, 1, 3, 3),
         confidence=np.array([confidence, 0.4], np.float32),
-        keypoints=np.array([[point], [point]], np.float32),
+        keypoints=np.array([[point] * points, [(2, 3, 0.9)] * points], np.float32),
         tracker_id=np.array([3, 4], np.int32),
         class_id=np.array([-1, 10**6], np.int32),
-        masks=np.zeros((2, size_wh[1], size_wh[0]), bool),
+        masks=masks(np.ones(size_wh[::-1]), np.ones((0, 1)), frame_wh=size_wh),
+        xywhr=None if oriented is None else np.array([oriented, (2, 2, 4, 2, 1)], np.float32),
     )
     drawn = draw(canvas(*size_wh), found)
     assert drawn.shape == (size_wh[1], size_wh[0], 3)
@@ -233,20 +245,54 @@ def test_a_label_that_is_too_long_is_cut() -> None:
 
 
 def test_keypoints() -> None:
-    points = np.array([[[60, 70], [80.5, 90.5], [np.nan, 5], [-500, 5], [319, 239]]], np.float32)
+    sure = [[60, 70], [80.5, 90.5], [np.nan, 5], [-500, 5], [319, 239]]
+    points = np.array([[[*xy, 0.5] for xy in sure] + [[150, 150, 0.49], [150, 150, np.nan]]], np.float32)
     drawn = draw(canvas(), detections((50, 60, 51, 61), keypoints=points), labels=False)
     for x, y in ((60, 70), (80, 90), (319, 239)):
         np.testing.assert_array_equal(drawn[y, x], class_color(0))
     assert not changed(drawn)[100:200].any()
 
 
+def test_limbs_of_persons() -> None:
+    """COCO's wrists hang on the elbows, and these on the shoulders; what is unsure takes its limb along."""
+    points = np.zeros((1, 17, 3), np.float32)
+    shoulder, elbow, wrist = 5, 7, 9
+    points[0, [shoulder, elbow, wrist]] = [[100, 50, 0.9], [200, 50, 0.9], [200, 150, 0.9]]
+    drawn = draw(canvas(), detections((0, 0, 1, 1), keypoints=points), labels=False)
+    for x, y in ((150, 50), (200, 100)):
+        np.testing.assert_array_equal(drawn[y, x], class_color(0))
+    points[0, wrist, 2] = 0.2
+    drawn = draw(canvas(), detections((0, 0, 1, 1), keypoints=points), labels=False)
+    np.testing.assert_array_equal(drawn[50, 150], class_color(0))
+    assert not changed(drawn)[90:].any()
+    drawn = draw(canvas(), detections((0, 0, 1, 1), keypoints=points[:, 5:10]), labels=False)
+    assert not changed(drawn)[30:70, 110:190].any(), "five points of a face are dots"
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, -2.0])
+def test_oriented_boxes_are_their_edges(angle: float) -> None:
+    xywhr = np.array([[160, 120, 120, 40, angle]], np.float32)
+    drawn = draw(canvas(), detections((90, 50, 230, 190), xywhr=xywhr), labels=False, thickness=3)
+    y, x = np.mgrid[0:240, 0:320] + 0.5
+    along = np.abs((x - 160) * np.cos(angle) + (y - 120) * np.sin(angle))
+    across = np.abs((y - 120) * np.cos(angle) - (x - 160) * np.sin(angle))
+    distance = np.maximum(along - 60, across - 20)
+    np.testing.assert_array_equal(
+        drawn[np.abs(distance) < 0.5], np.broadcast_to(class_color(0), ((np.abs(distance) < 0.5).sum(), 3))
+    )
+    assert not changed(drawn)[np.abs(distance) > 5].any(), "and nothing of the box around it"
+
+
 def test_masks_are_blended_inside_only() -> None:
-    mask = np.zeros((1, 240, 320), bool)
-    mask[0, 100:120, 200:230] = True
-    drawn = draw(canvas(), detections((0, 0, 0, 0), masks=mask), labels=False)
+    crop = np.ones((20, 30), bool)
+    crop[5:10, 8:20] = False
+    where = np.zeros((240, 320), bool)
+    where[100:120, 200:230] = crop
+    found = detections((0, 0, 0, 0), masks=masks(crop, corner_xy=(200, 100)))
+    drawn = draw(canvas(), found, labels=False)
     expected = np.rint(GRAY * 0.55 + np.array(class_color(0)) * 0.45)
-    np.testing.assert_array_equal(drawn[100:120, 200:230], np.broadcast_to(expected, (20, 30, 3)))
-    changed_outside = changed(drawn) & ~mask[0]
+    np.testing.assert_array_equal(drawn[where], np.broadcast_to(expected, (where.sum(), 3)))
+    changed_outside = changed(drawn) & ~where
     assert not changed_outside[5:].any()
 
 
@@ -259,11 +305,11 @@ def test_masks_are_blended_inside_only() -> None:
         pytest.param(
             canvas(), {"thickness": 0}, "thickness: expected at least 1 pixel, got 0", id="thickness"
         ),
-        pytest.param(canvas(64, 48), {}, r"masks: expected \(48, 64\) as the frame, got", id="masks"),
+        pytest.param(canvas(64, 48), {}, r"masks: expected those of a frame of \(64, 48\)", id="masks"),
     ],
 )
 def test_wrong_arguments(frame: np.ndarray, options: dict[str, Any], message: str) -> None:
-    found = detections((1, 1, 9, 9), masks=np.ones((1, 240, 320), bool))
+    found = detections((1, 1, 9, 9), masks=masks(np.ones((240, 320))))
     with pytest.raises(InputError, match=message):
         draw(frame, found, **options)
 

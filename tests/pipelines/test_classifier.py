@@ -135,7 +135,7 @@ def test_a_closed_or_busy_classifier_says_so(tmp_path: Path) -> None:
 
 def test_a_head_of_another_task_is_a_card_error(tmp_path: Path) -> None:
     path = put(tmp_path, card={**CARD, "head": {"type": "yolov8"}})
-    with pytest.raises(CardError, match="`head` yolov8 does not classify, which `task` says"):
+    with pytest.raises(CardError, match="`head` boxes does not classify, which `task` says"):
         edgecv.load(path)
 
 

@@ -285,7 +285,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "batch": ({"trunk": tiny_trunk(batch=2)}, "trunk takes 2 frames at once, expected one"),
     "head": (
         {"head": {"type": "yolov8", "output": "conv5"}},
-        "with head yolov8, which RegionProposal does not run",
+        "with head boxes, which RegionProposal does not run",
     ),
     "input": ({"inputs": [{**INPUT, "name": "image"}]}, "names 'image'"),
 }

@@ -9,10 +9,11 @@ from edgecv import extras
 
 # Every pass is imported behind this door.
 with extras.required("models"):
-    from edgecv.engine.fuse import affine, focus, fused, recognize, siblings
+    from edgecv.engine.fuse import affine, focus, fused, recognize, siblings, widen
     from edgecv.graph.normal import TIDY
     from edgecv.graph.rewrite import Stage
 
+FLOAT32: Stage = (widen.WIDEN,)
 ACTIVATIONS: Stage = (recognize.PARTS, recognize.OPERATORS, recognize.PRODUCTS)
 INTO_WEIGHTS: Stage = (
     focus.FOCUS,

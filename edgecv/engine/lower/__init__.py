@@ -12,6 +12,7 @@ from edgecv.engine.lower import (
     quantize,
     reduction,
     resizing,
+    sampling,
 )
 from edgecv.engine.lower.base import LOWERINGS, Lowering, Node, Tensor
 
@@ -31,4 +32,5 @@ __all__ = [
     "quantize",
     "reduction",
     "resizing",
+    "sampling",
 ]

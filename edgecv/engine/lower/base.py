@@ -123,10 +123,10 @@ class Lowering:
         self.lanes = program.lanes
         self.tensors: dict[str, Tensor] = {}
         # Where values are wanted: outputs of the graph, parts of what is joined. Outputs that nothing in the
-        # graph reads. How many rows of an output are data, where data tell.
+        # graph reads. Of outputs that are counted, the axis, and how many of its entries are results.
         self.targets: dict[str, Strided] = {}
         self.leaving: set[str] = set()
-        self.counts: dict[str, Storage] = {}
+        self.counts: dict[str, tuple[int, Strided]] = {}
         self._copies: dict[tuple[bytes, int, int], Planes] = {}
 
     # ---- results

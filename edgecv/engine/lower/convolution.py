@@ -43,6 +43,16 @@ class Kernel(msgspec.Struct, frozen=True):
     begin: tuple[int, int]
     end: tuple[int, int]
 
+    def made(self, h: int, w: int) -> tuple[int, int]:
+        """How many windows there are along both axes of an image of h x w pixels."""
+        rows, columns = (
+            (n + b + e - (k - 1) * d - 1) // s + 1
+            for n, b, e, k, d, s in zip(
+                (h, w), self.begin, self.end, self.size, self.dilations, self.strides, strict=True
+            )
+        )
+        return rows, columns
+
 
 def kernel_of(node: Node, weights: tuple[int, ...]) -> Kernel:
     """The geometry that a node's attributes tell, one axis of pixels as (1, w)."""
@@ -77,22 +87,11 @@ def conv(lowering: Lowering, node: Node) -> None:
     image = _image_of(lowering, node, x)
     kernel = kernel_of(node, weights.shape)
     group, epilogue = node.attribute("group", 1), epilogue_of(node)
-    out = [
-        (n + b + e - (k - 1) * d - 1) // s + 1
-        for n, b, e, k, d, s in zip(
-            (image.h, image.w),
-            kernel.begin,
-            kernel.end,
-            kernel.size,
-            kernel.dilations,
-            kernel.strides,
-            strict=True,
-        )
-    ]
+    out = kernel.made(image.h, image.w)
     channels, outputs = image.refs.shape[1], weights.shape[0]
     is_known = weights.constant is not None and (bias is None or bias.constant is not None)
     if 1 < group == channels == outputs and is_known and epilogue.residual is None:
-        result = _depthwise(lowering, node, x, kernel, (out[0], out[1]), epilogue)
+        result = _depthwise(lowering, node, x, kernel, out, epilogue)
     else:
         grid = Grid(
             out[0],
@@ -104,7 +103,7 @@ def conv(lowering: Lowering, node: Node) -> None:
         )
         image = _readable(lowering, x, image, grid)
         image, packed = _packed(lowering, node, image, grid, (weights, bias), group)
-        rows = _wanted_rows(lowering, node, packed, epilogue, (out[0], out[1])) if is_known else None
+        rows = _wanted_rows(lowering, node, packed, epilogue, out) if is_known else None
         if rows is not None:
             view, targets = rows
             for refs, target in zip(image.refs, targets, strict=True):

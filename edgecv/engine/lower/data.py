@@ -252,37 +252,65 @@ def constant_of_shape(lowering: Lowering, node: Node) -> None:
     set_view(lowering, node, one.broadcast(tuple(node.numbers(0).tolist())), array.dtype)
 
 
-@lowers("NonMaxSuppression")
+@lowers("edgecv::NonMaxSuppression")
 def non_max_suppression(lowering: Lowering, node: Node) -> None:
-    """(image, class, box) of the boxes that are kept; how many tells `Lowering.counts`."""
+    """(image, class, box) of the boxes that are kept, and how many there are."""
     boxes, scores = node.input(0), node.input(1)
     batches, classes, n = scores.shape
     most = int(node.numbers(2)[0]) if node.optional(2) is not None else 0
     most = min(max(most, 0), n)
     iou, score = _threshold(node, 3), _threshold(node, 4)
-    capacity = batches * classes * most
-    name = node.outputs[0]
-    target = lowering.new_strided(name, (capacity, 3), np.dtype(np.int64))
-    count = lowering.program.arena(8, f"{name} (count)")
+    rows, count = _rows_and_count(lowering, node)
     lowering.program.add(
         "nms",
         node.name,
         boxes=ref_of(lowering.as_contiguous(boxes)),
         scores=ref_of(lowering.as_contiguous(scores)),
-        y=ref_of(target),
-        count=count,
+        y=ref_of(rows),
+        count=ref_of(count),
         batches=batches,
         classes=classes,
         n=n,
         most=most,
-        capacity=capacity,
+        capacity=rows.shape[0],
         iou=0.0 if iou is None else iou,
         score=0.0 if score is None else score,
         has_score=int(score is not None),
         center=node.attribute("center_point_box", 0),
     )
-    lowering.set(name, target, np.int64)
-    lowering.counts[name] = count
+
+
+@lowers("edgecv::NonZero")
+def nonzero(lowering: Lowering, node: Node) -> None:
+    """The coordinates of what is true, and how many there are."""
+    x = node.input(0)
+    places, count = _rows_and_count(lowering, node)
+    lowering.program.add(
+        "nonzero",
+        node.name,
+        x=ref_of(lowering.as_contiguous(x)),
+        y=ref_of(places),
+        count=ref_of(count),
+        rank=len(x.shape),
+        shape=lowering.integers(x.shape),
+        capacity=places.shape[1],
+    )
+
+
+def _rows_and_count(lowering: Lowering, node: Node) -> tuple[Strided, Strided]:
+    """Storage for int64 that is found, of the room that the graph gives it, and for how much is found."""
+    made = [lowering.new_strided(node.outputs[i], node.shape(i), np.dtype(np.int64)) for i in range(2)]
+    for name, target in zip(node.outputs, made, strict=True):
+        lowering.set(name, target, np.int64)
+    return made[0], made[1]
+
+
+@lowers("edgecv::Counted")
+def counted(lowering: Lowering, node: Node) -> None:
+    """What comes in; of an output of the graph, where its results end."""
+    x, name = node.input(0), node.outputs[0]
+    set_view(lowering, node, x.view if x.view is not None else lowering.as_strided(x), x.dtype)
+    lowering.counts[name] = (node.attribute("axis"), lowering.as_contiguous(node.input(1)))
 
 
 def _threshold(node: Node, index: int) -> float | None:

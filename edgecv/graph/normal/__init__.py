@@ -7,7 +7,7 @@ from edgecv import extras
 
 # Every pass is imported behind this door.
 with extras.required("models"):
-    from edgecv.graph.normal import constants, functions, normalize, opsets
+    from edgecv.graph.normal import constants, functions, loops, normalize, opsets, recurrent
     from edgecv.graph.rewrite import Stage
 
 TIDY: Stage = (constants.FOLD, constants.NOOPS, constants.DEAD)
@@ -16,6 +16,8 @@ NEWEST: Stage = (opsets.UPGRADE,)
 ONE_FORM: Stage = (
     constants.FOLD,
     functions.BRANCHES,
+    loops.LOOPS,
+    recurrent.RECURRENT,
     constants.NOOPS,
     normalize.NORMALIZE,
     constants.EQUAL,

@@ -34,7 +34,7 @@ _TOTAL_GROWTH = 256 << 20
 # Products of weights with weights are left to the run above this many multiplications.
 _WORK = 1 << 28
 
-_RANDOM = frozenset(
+RANDOM = frozenset(
     (
         "RandomNormal",
         "RandomNormalLike",
@@ -55,7 +55,7 @@ def fold(rewrite: Rewrite) -> None:
     grown = 0
     for node in rewrite.nodes():
         if node.op_type == "Constant" and not node.domain:
-            array = _constant_node(node)
+            array = constant_node(node)
             if array is not None:
                 _settle(rewrite, node, [array])
             continue
@@ -80,7 +80,8 @@ def fold(rewrite: Rewrite) -> None:
         _settle(rewrite, node, results)
 
 
-def _constant_node(node: ir.Node) -> Array | None:
+def constant_node(node: ir.Node) -> Array | None:
+    """What a Constant holds; None for strings and sparse tensors."""
     kind = next(iter(node.attributes), None)
     value = attribute(node, kind) if kind else None
     if kind == "value":
@@ -99,7 +100,7 @@ def _sizes(node: ir.Node, sizes: tuple[int, ...]) -> Array:
 
 
 def _is_foldable(node: ir.Node) -> bool:
-    if node.domain or node.op_type in _RANDOM or not node.outputs:
+    if node.domain or node.op_type in RANDOM or not node.outputs:
         return False
     if node.op_type == "Identity":
         # `remove_noops` takes it, but where it stands between a constant and an output.
@@ -243,7 +244,7 @@ def merge_equal(rewrite: Rewrite) -> None:
     seen: dict[tuple[Any, ...], ir.Node] = {}
     small: dict[tuple[Any, ...], ir.Value] = {}
     for node in rewrite.nodes():
-        if node.op_type in _RANDOM:
+        if node.op_type in RANDOM:
             continue
         key = _key(node, small)
         if key is None:

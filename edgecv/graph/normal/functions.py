@@ -99,23 +99,29 @@ def take_branches(rewrite: Rewrite) -> None:
         if condition is None:
             rewrite.miss(node, "the condition is known only at run time")
             continue
-        name = "then_branch" if condition else "else_branch"
-        branch: ir.Graph = node.attributes[name].as_graph()
-        for value in list(branch.initializers.values()):
-            branch.initializers.pop(value.name or "")
-            value.name = rewrite.name(value.name or "constant")
-            rewrite.graph.register_initializer(value)
-        results = list(branch.outputs)
-        branch.outputs.clear()
-        inner = list(branch)
-        branch.remove(inner)
-        rewrite.graph.insert_before(node, inner)
-        rewrite.note(f"the condition is known: {name}", [node])
-        for old, new in zip(list(node.outputs), results, strict=True):
-            if new.shape is None:
-                copy_type(old, new)
-            rewrite.replace(old, new)
-        rewrite.drop(node)
+        take_branch(rewrite, node, bool(condition))
+
+
+def take_branch(rewrite: Rewrite, node: ir.Node, condition: bool) -> list[ir.Node]:
+    """Put a branch in the place of an If; returns the branch's nodes."""
+    name = "then_branch" if condition else "else_branch"
+    branch: ir.Graph = node.attributes[name].as_graph()
+    for value in list(branch.initializers.values()):
+        branch.initializers.pop(value.name or "")
+        value.name = rewrite.name(value.name or "constant")
+        rewrite.graph.register_initializer(value)
+    results = list(branch.outputs)
+    branch.outputs.clear()
+    inner = list(branch)
+    branch.remove(inner)
+    rewrite.graph.insert_before(node, inner)
+    rewrite.note(f"the condition is known: {name}", [node])
+    for old, new in zip(list(node.outputs), results, strict=True):
+        if new.shape is None:
+            copy_type(old, new)
+        rewrite.replace(old, new)
+    rewrite.drop(node)
+    return inner
 
 
 FUNCTIONS = Pass("functions", expand_functions)

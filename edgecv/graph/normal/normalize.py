@@ -7,7 +7,7 @@ report says why.
 Constants
     Constant, Shape, Size, and what is made of constants: initializers.
     Identity: gone, but between an input (or a constant, or another output) and an output.
-    If of a constant: the branch.
+    If of a constant: the branch. Loop, Scan, LSTM, GRU and RNN of a known number of steps: these.
 Elements moved
     Reshape, Flatten, Squeeze, Unsqueeze: Reshape to a constant shape without 0 and -1 (`allowzero` 1 only
     where a size is 0), no two in a row.
@@ -30,7 +30,8 @@ Windows
     pixels.
     MaxUnpool: `kernel_shape`, `strides`, `pads`.
     Resize, Upsample: Resize with every attribute; x, roi (only for tf_crop_and_resize), scales or sizes, of
-    all axes; `windows.resize_scales` tells the scales, whatever the policy of aspect ratio.
+    all axes; `windows.resize_scales` tells the scales, whatever the policy of aspect ratio. Of 8 bits:
+    between Casts.
 Reductions
     Reduce...: x, axes (all named, ascending); `keepdims` 1, and a Reshape after it where axes go.
     ArgMax, ArgMin: `axis`, `select_last_index`; `keepdims` 1, and a Reshape after it where the axis goes.
@@ -43,7 +44,8 @@ Arithmetic
     MatMul: of stacks of matrices; with one matrix it is a Gemm between Reshapes.
     InstanceNormalization, LpNormalization, LayerNormalization, GroupNormalization and all else that ONNX
     defines by other operators, unless `definitions.KEEP` names it: written out.
-    QuantizeLinear, DequantizeLinear: Div, Round, Add, Clip, Cast; Cast, Add, Mul.
+    QuantizeLinear, DequantizeLinear: Div, Round, Add, Clip, Cast; Cast, Add, Mul. QLinearConv,
+    QLinearMatMul: these around Conv, MatMul. ConvInteger, MatMulInteger: Conv, MatMul between Casts.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgecv.graph.normal import arithmetic, reindex, windows
+from edgecv.graph.normal import arithmetic, integers, reindex, windows
 from edgecv.graph.rewrite import Pass, Rewrite, infer, shape
 
 _Rule = Callable[[Rewrite, ir.Node], None]
@@ -87,7 +89,7 @@ RULES: dict[str, _Rule] = {
     "GlobalLpPool": windows.global_pool,
     "ArgMax": windows.arg_reduce,
     "ArgMin": windows.arg_reduce,
-    "Resize": windows.resize,
+    "Resize": integers.resize,
     "Sum": arithmetic.variadic,
     "Mean": arithmetic.variadic,
     "Max": arithmetic.variadic,
@@ -101,8 +103,12 @@ RULES: dict[str, _Rule] = {
     "MatMul": arithmetic.matmul,
     "InstanceNormalization": arithmetic.instance_normalization,
     "LpNormalization": arithmetic.lp_normalization,
-    "QuantizeLinear": arithmetic.quantize,
-    "DequantizeLinear": arithmetic.quantize,
+    "QuantizeLinear": integers.quantize,
+    "DequantizeLinear": integers.quantize,
+    "QLinearConv": integers.qlinear_conv,
+    "QLinearMatMul": integers.qlinear_matmul,
+    "ConvInteger": integers.conv_integer,
+    "MatMulInteger": integers.matmul_integer,
     **{
         f"Reduce{kind}": windows.reduce
         for kind in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp")

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.errors import ModelFileError
+from edgecv.graph.normal import microsoft
 from edgecv.graph.rewrite import (
     NEWEST_OPSET,
     Pass,
@@ -21,6 +22,7 @@ from edgecv.graph.rewrite import (
     attributes,
     constant,
     given,
+    infer,
     rank,
     shape,
 )
@@ -29,15 +31,29 @@ _Rule = Callable[[Rewrite, ir.Node], None]
 
 
 def upgrade(rewrite: Rewrite) -> None:
-    """Operators of older opsets are written in their newest form."""
+    """Operators of older opsets, and of com.microsoft, are written in the newest form of ONNX's."""
     imports = rewrite.graph.opset_imports
     opset = imports.get("", imports.pop("ai.onnx", NEWEST_OPSET))
-    if opset < NEWEST_OPSET:
-        for node in list(rewrite.graph.all_nodes()):
+    nodes = list(rewrite.graph.all_nodes())
+    is_mixed = any(node.domain == microsoft.DOMAIN for node in nodes)
+    if opset < NEWEST_OPSET or is_mixed:
+        for node in nodes:
+            if node.domain == microsoft.DOMAIN:
+                microsoft.expand(rewrite, node)
+                continue
             changed_in, rule = _RULES.get(node.op_type, (0, None))
             if rule is not None and not node.domain and opset < changed_in:
                 rule(rewrite, node)
+            # Inference of the file has stopped where such an operator stood.
+            if is_mixed and node.graph is not None and any(_is_unknown(y) for y in node.outputs):
+                infer(node)
+        if all(node.domain != microsoft.DOMAIN for node in rewrite.graph.all_nodes()):
+            imports.pop(microsoft.DOMAIN, None)
     imports[""] = NEWEST_OPSET
+
+
+def _is_unknown(value: ir.Value) -> bool:
+    return value.type is None or shape(value) is None
 
 
 def _float_type(node: ir.Node) -> Any:
@@ -210,6 +226,35 @@ def _scatter(rewrite: Rewrite, node: ir.Node) -> None:
     rewrite.replace(node.outputs[0], new)
 
 
+def _scan(rewrite: Rewrite, node: ir.Node) -> None:
+    """In opset 8 a Scan goes over each entry of a batch by itself, and may be told how far."""
+    lengths, *values = node.inputs
+    sizes = shape(values[-1]) if values else None
+    if lengths is not None or sizes is None:
+        raise ModelFileError(
+            f"{node.name}: Scan of opset 8 with lengths of its own, or over an unknown batch: "
+            "convert the model to opset 9 with onnx.version_converter"
+        )
+    scans = attribute(node, "num_scan_inputs")
+    body = node.attributes["body"].as_graph()
+    zero = rewrite.operand([0], f"{node.name}/axis")
+    entries: list[list[ir.Value]] = []
+    for b in range(sizes[0]):
+        at = rewrite.constant(np.array(b, np.int64), f"{node.name}/entry")
+        parts = [rewrite.value(node, "Gather", [value, at], {"axis": 0}) for value in values]
+        own = {
+            "body": ir.AttrGraph("body", body.clone(allow_outer_scope_values=True)),
+            "num_scan_inputs": scans,
+            "scan_input_directions": attribute(node, "directions", [0] * scans),
+        }
+        one = rewrite.node(node, "Scan", parts, own, outputs=len(node.outputs))
+        for made, output in zip(one.outputs, node.outputs, strict=True):
+            made.type = output.type
+        entries.append([rewrite.value(node, "Unsqueeze", [made, zero]) for made in one.outputs])
+    for output, lines in zip(list(node.outputs), zip(*entries, strict=True), strict=True):
+        rewrite.replace(output, rewrite.value(node, "Concat", lines, {"axis": 0}, like=output))
+
+
 # Operator -> the opset from which the newest form holds, and what brings an older one there.
 _RULES: dict[str, tuple[int, _Rule]] = {
     "BatchNormalization": (14, _batch_normalization),
@@ -232,6 +277,7 @@ _RULES: dict[str, tuple[int, _Rule]] = {
     "ReduceSumSquare": (18, _axes_to_input),
     "Resize": (11, _resize),
     "RoiAlign": (16, _roi_align),
+    "Scan": (9, _scan),
     "Scatter": (11, _scatter),
     "Slice": (10, _slice),
     "Softmax": (13, _softmax),

@@ -53,8 +53,9 @@ StepStatus run_nms(const void* fields, const Memory& memory, int64_t, char* scra
     int64_t* y = at<int64_t>(memory, step.y);
     int64_t& count = *at<int64_t>(memory, step.count);
     count = 0;
-    if (step.n == 0) return StepStatus::ok;  // of how many batches and classes, nothing bounds
-    for (int64_t batch = 0; batch < step.batches; ++batch) {
+    // How many batches and classes there are of no boxes, nothing bounds.
+    const int64_t batches = step.n == 0 ? 0 : step.batches;
+    for (int64_t batch = 0; batch < batches; ++batch) {
         const float* const boxes = at<const float>(memory, step.boxes) + batch * step.n * 4;
         for (int64_t id = 0; id < step.classes; ++id) {
             const float* const scores =
@@ -80,6 +81,7 @@ StepStatus run_nms(const void* fields, const Memory& memory, int64_t, char* scra
             }
         }
     }
+    std::fill(y, at<int64_t>(memory, step.y) + step.capacity * 3, 0);
     return StepStatus::ok;
 }
 

@@ -1,0 +1,41 @@
+"""PicoDet exported without its post-processing: scores and distributions of sides, two outputs a stride.
+
+Strides 8 to 64, 8 bins a side, scores that are probabilities or logits. `PicoHead` and the reader of
+`picodet_*.yml` of PaddlePaddle/PaddleDetection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgecv.heads import distances, levels
+from edgecv.heads.base import Reading
+from edgecv.heads.recognition import P6
+from edgecv.types import ModelFacts
+
+NAME = "picodet"
+
+INPUT: Mapping[str, Any] = {
+    "color": "rgb",
+    "resize": "stretch",
+    "mean": (123.675, 116.28, 103.53),
+    "std": (58.395, 57.12, 57.375),
+}
+
+_BINS = 32
+
+
+def recognize(facts: ModelFacts) -> Reading | None:
+    """Tables, or maps, of classes and of 32 columns for each of four strides, and nothing beside them."""
+    pair = levels.beside(levels.by_width(facts, P6), _BINS)
+    if pair is None:
+        return None
+    params = distances.Params(
+        scores=pair.scores,
+        boxes=pair.boxes,
+        strides=P6,
+        bins=_BINS // 4,
+        logits=levels.are_logits(facts, pair.scores),
+    )
+    return Reading(NAME, distances.TYPE, params, INPUT)

@@ -1,0 +1,69 @@
+"""YOLOv8 to YOLO12, cut before their tail, as for NPUs: distributions of sides, and class logits.
+
+16 bins a side; in one map of 64 + classes channels a stride, or apart, in maps or in one table of all
+strides. `Detect` of the ultralytics package.
+"""
+
+from __future__ import annotations
+
+from edgecv.heads import distances, levels
+from edgecv.heads.base import Reading
+from edgecv.heads.recognition import P2, P5, P6
+from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, parse_metadata
+from edgecv.types import ModelFacts
+
+NAME = "yolov8_raw"
+
+_BINS = 64
+_STRIDE_SETS = (P5, P6, P2)
+# A map of YOLOX with COCO's classes, which ends alike.
+_YOLOX_CHANNELS = 5 + 80
+
+
+def recognize(facts: ModelFacts) -> Reading | None:
+    """By 64 channels beside others; of one map a stride metadata's classes, or its last Concat, say so."""
+    about = parse_metadata(facts.metadata)
+    if about is not None and about.task not in (None, "detect"):
+        return None
+    for strides in _STRIDE_SETS:
+        widths = levels.by_width(facts, strides, maps=True)
+        if widths is not None:
+            return _of_maps(facts, widths, strides, about)
+        pair = levels.beside(dict(levels.joined(facts, strides) or ()), _BINS)
+        if pair is not None and len(facts.outputs) == 2 and _has_classes(about, pair.classes):
+            return _reading(facts, pair, strides)
+    return None
+
+
+def _of_maps(
+    facts: ModelFacts,
+    widths: dict[int, tuple[str, ...]],
+    strides: tuple[int, ...],
+    about: UltralyticsFacts | None,
+) -> Reading | None:
+    pair = levels.beside(widths, _BINS)
+    if pair is not None and _has_classes(about, pair.classes):
+        return _reading(facts, pair, strides)
+    ((width, names), *others) = widths.items()
+    if others or width <= _BINS or not _has_classes(about, width - _BINS):
+        return None
+    is_joined = all(facts.ends.get(name) == "Concat" for name in names) and width != _YOLOX_CHANNELS
+    if about is None and not is_joined:
+        return None
+    params = distances.Params(output=names, strides=strides, bins=_BINS // 4, logits=True)
+    return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT)
+
+
+def _has_classes(about: UltralyticsFacts | None, classes: int) -> bool:
+    return about is None or len(about.names) == classes
+
+
+def _reading(facts: ModelFacts, pair: levels.Pair, strides: tuple[int, ...]) -> Reading:
+    params = distances.Params(
+        scores=pair.scores,
+        boxes=pair.boxes,
+        strides=strides,
+        bins=_BINS // 4,
+        logits=levels.are_logits(facts, pair.scores),
+    )
+    return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT)
