@@ -34,6 +34,8 @@ TASK = "detect"
 
 # One output of all maps joined, or one a map.
 Names = str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+# Numbers of COCO's categories, as TensorFlow's models count them; RetinaNet has as many priors.
+_EFFICIENTDET_CLASSES = 90
 _NEVER = np.float32(-np.inf)
 
 Code = Literal["center-size", "linear", "corner", "corner-size", "corner-pixels", "sides"]
@@ -110,6 +112,8 @@ def draft(facts: ModelFacts) -> Params:
     wh, rows = facts.image_wh, box.shape[1]
     fitting = {} if wh is None else {name: make(wh) for name, make in known.FAMILIES.items()}
     fitting = {name: maps for name, maps in fitting.items() if wh and known.count(maps, wh) == rows}
+    if scores.shape[2] == _EFFICIENTDET_CLASSES and "efficientdet" in fitting:
+        fitting.pop("retinanet", None)
     family, maps = next(iter(fitting.items()), ("retinanet", known.retinanet(wh or (640, 640))))
     end = facts.ends.get(scores.name)
     is_single = family in ("retinanet", "efficientdet", "face_mask") or scores.shape[2] == 1

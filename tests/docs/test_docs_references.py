@@ -17,6 +17,7 @@ from edgecv import backends, errors, heads, options, pipelines, settings
 from edgecv import card as cards
 from edgecv.backends import onnxruntime, opencv
 from edgecv.cli import VERBS, cli
+from edgecv.heads.priors import PriorMap
 from tests.docs.markdown import Page, parse, read
 from tests.docs.places import BOOK, PAGES, ROOT, name_of
 
@@ -31,7 +32,13 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
     "Thresholds": cards.Thresholds,
     "Golden": cards.Golden,
     **{kind: head.Params for kind, head in heads.HEADS.items()},
-    **{kind: brand.Params for kind, brand in heads.BRANDS.items() if hasattr(brand, "Params")},
+    **{
+        kind: brand.Params
+        for kind, brand in heads.BRANDS.items()
+        # Another name of a head has its fields.
+        if hasattr(brand, "Params") and brand.Params not in [head.Params for head in heads.HEADS.values()]
+    },
+    "priors": PriorMap,
 }
 # Read by the build and by the tests, which have no settings.
 OTHER_VARIABLES = {"EDGECV_DEBUG", "EDGECV_TARGET_MACHINE", "EDGECV_SHARED"}

@@ -190,14 +190,19 @@ DRAFTS: dict[str, tuple[str, ModelFacts, dict[str, Any]]] = {
         facts({"a": (1, 3234, 91), "b": (1, 3234, 4)}, (320, 320), ends={"a": "Gemm", "b": "Gemm"}),
         {"boxes": "b", "scores": "a", "logits": "softmax", "background": "first"},
     ),
-    "efficientdet-or-retinanet": (
+    "efficientdet": (
         "anchors",
         facts(
             {"regression": (1, 49104, 4), "classification": (1, 49104, 90)},
             (512, 512),
             ends={"classification": "Sigmoid", "regression": "Conv"},
         ),
-        {"background": None, "logits": False, "variances": (1.0, 1.0)},
+        {"background": None, "logits": False, "variances": (1.0, 1.0), "axes": "yx"},
+    ),
+    "retinanet": (
+        "anchors",
+        facts({"b": (1, 49104, 4), "s": (1, 49104, 80)}, (512, 512), ends={"s": "Conv", "b": "Conv"}),
+        {"logits": True, "axes": "xy", "variances": (1.0, 1.0)},
     ),
     "blazeface": (
         "anchors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgecv.heads import vector
 from edgecv.heads.base import Reading
-from edgecv.heads.brands.yolo import DARKNET_INPUT
+from edgecv.heads.brands.yolo import INPUT
 from edgecv.types import ModelFacts
 
 NAME = "detection"
@@ -18,4 +18,4 @@ def recognize(facts: ModelFacts) -> Reading | None:
 
 def reading(params: vector.Params) -> Reading:
     """The vector as it is."""
-    return Reading(NAME, vector.TYPE, params, DARKNET_INPUT)
+    return Reading(NAME, vector.TYPE, params, INPUT)

@@ -11,7 +11,7 @@ import msgspec
 
 from edgecv.heads import grid
 from edgecv.heads.base import HeadParams, PositiveInt, Reading
-from edgecv.heads.brands.yolo import DARKNET_INPUT
+from edgecv.heads.brands.yolo import INPUT
 from edgecv.heads.grid import Anchors
 from edgecv.types import ModelFacts
 
@@ -52,5 +52,5 @@ def reading(params: Params) -> Reading:
             softmax=params.softmax,
             background=params.background,
         ),
-        DARKNET_INPUT,
+        INPUT,
     )

@@ -19,7 +19,7 @@ from edgecv.types import ModelFacts
 NAME = "yolo"
 
 # As `detector` of AlexeyAB/darknet does unless it is told to keep the aspect ratio.
-DARKNET_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
+INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
 
 
 class Layer(HeadParams, frozen=True):
@@ -55,4 +55,4 @@ def reading(params: Params) -> Reading:
         raise CardError(f"head ({NAME}): `new_coords` of some layers: expected the same in all")
     layers = tuple(grid.Layer(one.output, one.anchors, one.scale_x_y) for one in params.layers)
     code: dict[str, Any] = {"size": "square", "activated": True} if is_new == {True} else {}
-    return Reading(NAME, grid.TYPE, grid.Params(layers=layers, classes=params.classes, **code), DARKNET_INPUT)
+    return Reading(NAME, grid.TYPE, grid.Params(layers=layers, classes=params.classes, **code), INPUT)
