@@ -5,6 +5,7 @@ A head is a module with the members of `DetectionHead` or `ClassificationHead`; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -223,6 +224,10 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 def logit(confidence: float | FloatArray) -> float | FloatArray:
     """The number whose sigmoid is the confidence; finite, also for 0 and 1."""
+    if not isinstance(confidence, np.ndarray):
+        # NumPy takes ten times as long for one number.
+        chance = min(max(confidence, 1e-30), 1 - 1e-7)
+        return math.log(chance) - math.log1p(-chance)
     p = np.clip(confidence, 1e-30, 1 - 1e-7)
     x: float | FloatArray = np.log(p) - np.log1p(-p)
     return x
