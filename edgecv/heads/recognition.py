@@ -12,6 +12,7 @@ from edgecv.heads.cells import cell_count
 from edgecv.types import ModelFacts, TensorSpec
 
 Size = int | str | None
+MaskSpace = Literal["box", "blob"]
 
 P5 = (8, 16, 32)
 P2 = (4, 8, 16, 32)
@@ -69,6 +70,15 @@ def prototypes(facts: ModelFacts) -> TensorSpec | None:
         return None
     maps = facts.outputs[1]
     return maps if isinstance(maps.shape[1], int) else None
+
+
+def mask_space(masks: TensorSpec, facts: ModelFacts) -> MaskSpace:
+    """What masks (n, h, w) or (n, 1, h, w) lie over: their boxes, where all have one size, not the image's."""
+    size = masks.shape[-2:]
+    is_box = all(isinstance(n, int) for n in size) and (
+        facts.image_wh is None or size != facts.image_wh[::-1]
+    )
+    return "box" if is_box else "blob"
 
 
 # Landmarks of a face, joints of a person and of a hand, with or without a confidence of each.

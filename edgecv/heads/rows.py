@@ -20,8 +20,8 @@ from edgecv.errors import HeadError
 from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, Query, take
 from edgecv.heads.geometry import Format, Unit
-from edgecv.heads.masks import PrototypeMasks, RoiMasks
-from edgecv.heads.recognition import listed
+from edgecv.heads.masks import BlobMasks, PrototypeMasks, RoiMasks
+from edgecv.heads.recognition import MaskSpace, listed, mask_space
 from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts
 
 TYPE = "rows"
@@ -71,8 +71,9 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     are left; skip, a column that is not read.
     boxes, scores, labels, keypoints: names of the outputs (n, 4), (n,), (n,) and (n, k, 2 or 3); without
     labels or a class there is one class. count: of the output that says how many rows count, one number.
-    masks: name of the output (n, h, w) or (n, 1, h, w), each over its box; prototypes: of (masks, h, w)
-    over the whole blob, for which a row has coefficients.
+    masks: name of the output (n, h, w) or (n, 1, h, w), probabilities; mask_space: what each of them lies
+    over: its "box", or the whole "blob". prototypes: of (masks, h, w) over the whole blob, for which a row
+    has coefficients.
     format: of `boxes`. unit: of boxes and keypoints: "pixels" of the blob, or "fractions" of its size.
     first_class: the number of the first class; lower ones are dropped. keypoint_values: 2, x and y, or 3,
     with a confidence. needs_nms: whether duplicates are left.
@@ -93,6 +94,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     count: str | None = None
     keypoints: str | None = None
     masks: str | None = None
+    mask_space: MaskSpace = "box"
     prototypes: str | None = None
     format: Format = "xyxy"
     unit: Unit = "pixels"
@@ -310,7 +312,8 @@ def _masks(
     given = outputs.get(params.masks)
     inner = (1,) if given is not None and given.ndim == 4 else ()
     maps = take(outputs, params.masks, (count, *inner, AtLeast(1), AtLeast(1)), TYPE)
-    return RoiMasks(maps.reshape(len(maps), *maps.shape[-2:])[index])
+    maps = maps.reshape(len(maps), *maps.shape[-2:])
+    return RoiMasks(maps[index]) if params.mask_space == "box" else BlobMasks(maps, index, blob_wh)
 
 
 def _numbers(outputs: Mapping[str, FloatArray], name: str, rows: int) -> NDArray[Any]:
@@ -366,13 +369,18 @@ def draft(facts: ModelFacts) -> Params:
     # One row is a vector, such as a classifier's.
     tables = {name: shape for name, shape in shapes.items() if len(shape) in (2, 3) and shape[-2] != 1}
     roles: dict[str, Any] = {**by_name(facts)}
+    if "masks" in roles:
+        roles["mask_space"] = mask_space(next(s for s in facts.outputs if s.name == roles["masks"]), facts)
     if "boxes" in roles and "scores" in roles:
         return Params(**roles, unit="fractions" if "detection_boxes" in roles["boxes"] else "pixels")
     labels = next((name for name in shapes if "label" in name.lower()), None)
     for name, shape in tables.items():
         columns = named_columns(name) or _USUAL.get(shape[-1] if isinstance(shape[-1], int) else 0)
         if columns is not None:
-            return Params(output=name, columns=columns, labels=None if "class" in columns else labels)
+            beside = {role: roles[role] for role in ("masks", "mask_space") if role in roles}
+            return Params(
+                output=name, columns=columns, labels=None if "class" in columns else labels, **beside
+            )
     wide = [name for name, shape in tables.items() if isinstance(shape[-1], int) and shape[-1] > 7]
     if wide:
         return Params(output=wide[0], columns=(*_USUAL[6], "keypoints"))
