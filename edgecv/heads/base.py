@@ -124,7 +124,10 @@ class Head(Protocol[P_co]):
 
 
 class DetectionHead(Head[P], Protocol[P]):
-    """The shape of a head that finds boxes."""
+    """The shape of a head that finds boxes.
+
+    One whose outputs may lack a batch axis also has `takes_one` and `of_image`, as `rows` has.
+    """
 
     def decode(self, outputs: Mapping[str, FloatArray], params: P, query: Query) -> Candidates:
         """outputs: of one image, without the batch axis, by the model's names; may be read-only.

@@ -73,12 +73,10 @@ def prototypes(facts: ModelFacts) -> TensorSpec | None:
 
 
 def mask_space(masks: TensorSpec, facts: ModelFacts) -> MaskSpace:
-    """What masks (n, h, w) or (n, 1, h, w) lie over: their boxes, where all have one size, not the image's."""
-    size = masks.shape[-2:]
-    is_box = all(isinstance(n, int) for n in size) and (
-        facts.image_wh is None or size != facts.image_wh[::-1]
-    )
-    return "box" if is_box else "blob"
+    """What masks (…, h, w) lie over: their boxes, where their size is known and not the image's."""
+    size, wh = masks.shape[-2:], facts.image_wh
+    is_of_box = all(isinstance(n, int) for n in size) and (wh is None or size != wh[::-1])
+    return "box" if is_of_box else "blob"
 
 
 # Landmarks of a face, joints of a person and of a hand, with or without a confidence of each.

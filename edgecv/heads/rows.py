@@ -7,7 +7,7 @@ torchvision's detectors, TensorFlow's object detection, TensorRT's EfficientNMS,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ from edgecv.heads.base import AtLeast, HeadParams, Query, take
 from edgecv.heads.geometry import Format, Unit
 from edgecv.heads.masks import BlobMasks, PrototypeMasks, RoiMasks
 from edgecv.heads.recognition import MaskSpace, listed, mask_space
-from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts
+from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts, TensorSpec
 
 TYPE = "rows"
 TASK = "detect"
@@ -218,6 +218,56 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
         keypoints=_keypoints(outputs, index, rows, len(table), params, query.blob_wh),
         masks=_masks(outputs, index, rows, len(table), params, query.blob_wh),
     )
+
+
+def takes_one(outputs: Sequence[TensorSpec], params: Params) -> bool:
+    """Whether rows are of one image, since nothing would say which of several they are of."""
+    ranks = {spec.name: len(spec.shape) for spec in outputs}
+    is_flat = ranks.get(params.output or params.boxes or "") == 2
+    return is_flat and params.count is None and params.table.batch is None
+
+
+def of_image(
+    outputs: Mapping[str, NDArray[Any]], params: Params, number: int, images: int
+) -> Mapping[str, NDArray[Any]] | None:
+    """What is one image's of the outputs of a batch; None: each output has a batch axis.
+
+    Tables (n, columns) and boxes (n, 4) have the rows of all images: a column tells whose each is, or there
+    are as many counts as images, whose rows follow one another. Prototypes always have a batch axis. Raises
+    HeadError where nothing tells.
+    """
+    name = params.output or params.boxes
+    table = outputs.get(name or "")
+    if table is None or table.ndim != 2:
+        return None
+    found = {
+        key: array[number] if key == params.prototypes and array.ndim == 4 else array
+        for key, array in outputs.items()
+    }
+    if images == 1:
+        return found
+    batch = params.table.batch
+    counts = outputs.get(params.count or "")
+    if batch is not None:
+        mine: slice | NDArray[Any] = table[:, batch] == number
+    elif counts is not None and counts.size == images:
+        ends = np.cumsum(counts.reshape(-1))
+        mine = slice(int(ends[number] - counts.reshape(-1)[number]), int(ends[number]))
+        found[params.count or ""] = counts.reshape(-1)[number : number + 1]
+    else:
+        raise HeadError(
+            f"{TYPE} head: output {name!r} has no batch axis, no column `batch` and no count for each of "
+            f"{images} frames: give this network one frame at a time"
+        )
+    of_rows = (params.output, params.boxes, params.scores, params.labels, params.keypoints, params.masks)
+    for key in of_rows:
+        if key is not None and key in found:
+            found[key] = found[key][mine]
+    if batch is not None:
+        rows = found[name or ""].copy()
+        rows[:, batch] = 0
+        found[name or ""] = rows
+    return found
 
 
 def _best(confidence: FloatArray, valid: NDArray[np.bool_], most: int) -> NDArray[np.intp] | None:
