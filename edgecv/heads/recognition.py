@@ -59,9 +59,34 @@ def is_nanodet_export(facts: ModelFacts) -> bool:
     return named(facts, "data", "output")
 
 
-def is_yolov6_export(facts: ModelFacts) -> bool:
+def has_yolov6_names(facts: ModelFacts) -> bool:
     """Whether the names are those of YOLOv6's export script."""
     return named(facts, "images", "outputs")
+
+
+def is_yolov6_export(facts: ModelFacts) -> bool:
+    """Whether the graph, under these names, makes boxes of distances, as no YOLOX does.
+
+    It subtracts them from the cells' centers, and has no exponential.
+    """
+    return has_yolov6_names(facts) and "Sub" in facts.operators and "Exp" not in facts.operators
+
+
+def paddle_pair(facts: ModelFacts, *stride_sets: tuple[int, ...]) -> tuple[str, str] | None:
+    """Boxes (1, N, 4) and scores (1, classes, N) of all cells of some strides, as PaddleDetection has them.
+
+    No other is known to have boxes by rows, scores by columns, and an input called `image`.
+    """
+    if len(facts.outputs) != 2 or "image" not in [spec.name for spec in facts.inputs]:
+        return None
+    boxes = [spec for spec in facts.outputs if len(spec.shape) == 3 and spec.shape[2] == 4]
+    scores = [spec for spec in facts.outputs if len(spec.shape) == 3 and spec not in boxes]
+    if len(boxes) != 1 or len(scores) != 1:
+        return None
+    rows = boxes[0].shape[1]
+    if not isinstance(rows, int) or scores[0].shape[2] != rows or not is_cells(rows, facts, *stride_sets):
+        return None
+    return boxes[0].name, scores[0].name
 
 
 def prototypes(facts: ModelFacts) -> TensorSpec | None:

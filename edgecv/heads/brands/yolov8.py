@@ -18,6 +18,7 @@ from edgecv.heads.recognition import (
     Size,
     is_cells,
     is_nanodet_export,
+    is_yolov6_export,
     is_yolox_export,
     prototypes,
     sole_output,
@@ -44,7 +45,7 @@ def recognize(facts: ModelFacts) -> Reading | None:
     """By metadata, whose columns the output has; without it by one column a cell.
 
     Without metadata the transpose is also the shape of a YOLOX and a NanoDet, whose export scripts' names
-    rule it out, and a second output of prototypes says that it segments.
+    rule it out, as the graph of a YOLOv6 does, and a second output of prototypes says that it segments.
     """
     about = parse_metadata(facts.metadata)
     maps = prototypes(facts)
@@ -101,7 +102,8 @@ def _bare(
         masks = maps.shape[1]
     straight = _fits(first, last, masks, facts)
     transposed = _fits(last, first, masks, facts) and (
-        may_be_transposed or not (is_yolox_export(facts) or is_nanodet_export(facts))
+        may_be_transposed
+        or not (is_yolox_export(facts) or is_nanodet_export(facts) or is_yolov6_export(facts))
     )
     if straight == transposed:
         return None
