@@ -35,7 +35,7 @@ from edgecv.heads.cells import grid as cells_of
 from edgecv.heads.levels import without_prototypes
 from edgecv.heads.masks import PrototypeMasks
 from edgecv.heads.scores import least_logit, of_logit_pairs
-from edgecv.types import Candidates, FloatArray, ModelFacts, TensorSpec
+from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts, TensorSpec
 
 TYPE = "grid"
 TASK = "detect"
@@ -364,7 +364,7 @@ class _Map:
             return self.values.reshape(anchors * cells, columns).take(place, axis=0)
         return self.values[self.places(place)]
 
-    def places(self, place: Places) -> tuple[Places, Places]:
+    def places(self, place: Places | IntArray) -> tuple[Places, Places]:
         """Anchor and cell of some places."""
         return np.divmod(place, self.values.shape[1])
 
