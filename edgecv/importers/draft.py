@@ -27,6 +27,7 @@ CARD_KEY = "edgecv.card"
 # Outputs that a message lists.
 _SHOWN = 8
 
+_NMS = frozenset(("NonMaxSuppression", "EfficientNMS_TRT", "BatchedNMS_TRT"))
 # Heads of networks that suppress duplicates themselves.
 _FINAL = (rows.TYPE,)
 
@@ -185,6 +186,8 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
         found, type = f"it could be {brands}", readings[0].type
     else:
         near = nearest(facts)
+        if _NMS & facts.operators:
+            near = [(boxes.TYPE, "of what enters its own NMS, which is cut off"), near[0]]
         found, type = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}", near[0][0]
     return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {_remedy(model, type)}"
 

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 import edgecv
 from edgecv.drafts import draft
 from edgecv.errors import CardError
+from edgecv.explain import explain_model
 from edgecv.graph.model import OnnxModel
 from tests.graph import tail_structures as tails
 
@@ -177,3 +178,11 @@ def test_what_cannot_be_cut_runs_whole(tmp_path: Path) -> None:
         found = detector(FRAME)
         assert detector.placement.tail == ""
     np.testing.assert_allclose(found.confidence, sorted((r[4] for r in whole(data)), reverse=True), rtol=1e-5)
+
+
+def test_what_was_cut_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    (told,) = explain_model(str(path)).values()
+    assert any("NonMaxSuppression is replaced by edgecv's: IoU 0.45" in line for line in told.remarks)
+    assert told.as_dict()["remarks"] == list(told.remarks)
