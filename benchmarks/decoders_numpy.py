@@ -1,7 +1,7 @@
 """Heads as post-processing is mostly written: NumPy on every row, and the threshold last.
 
-Of each kind one case of tests/heads/literal_decode.py, by its name. Each gives xyxy, confidence and class_id of
-the rows over a threshold. What does not change from frame to frame, cells and priors, is made beforehand.
+Of each kind one case of tests/heads/literal_decode.py, by its name. Each gives xyxy, confidence and class_id
+of the rows over a threshold. What does not change from frame to frame, cells and priors, is made beforehand.
 """
 
 from __future__ import annotations
