@@ -26,6 +26,7 @@ __all__ = [
     "Mean",
     "ModelFiles",
     "can_be_weights",
+    "cut_tail",
     "draft",
     "import_model",
     "locate",
@@ -93,6 +94,18 @@ def import_model(
         card, assumed = find_labels(card, imported.networks, files.source)
         assumptions = (*assumptions, assumed) if assumed else assumptions
     return replace(imported, card=card, assumptions=assumptions)
+
+
+def cut_tail(card: ModelCard, networks: Mapping[str, OnnxModel]) -> Mapping[str, OnnxModel]:
+    """The networks of a card, without the NMS that its head stands for; see `importers.tails.cut`.
+
+    Raises CardError where the network's own cannot be cut.
+    """
+    if not getattr(card.head.params if card.head else None, "tail", ""):
+        return networks
+    from edgecv.importers import tails
+
+    return tails.cut(card, networks)
 
 
 def draft(files: ModelFiles, head: str | None, asked: Asked) -> Imported:
