@@ -82,7 +82,9 @@ def expected(
     return on_frame, confidence[keep], class_id[keep], points if points and points[0] else None
 
 
-def compare(got: Detections, wanted: tuple[Any, Any, Any, list[Any] | None], size_wh: tuple[int, int]) -> None:
+def compare(
+    got: Detections, wanted: tuple[Any, Any, Any, list[Any] | None], size_wh: tuple[int, int]
+) -> None:
     xyxy, confidence, class_id, _ = wanted
     assert got.class_id.tolist() == class_id.tolist()
     np.testing.assert_allclose(got.confidence, confidence, atol=1e-4)
@@ -115,7 +117,9 @@ def test_finds_what_onnxruntime_and_the_formula_find(
             if wanted[3] is not None:
                 assert got.keypoints is not None
                 points = transform.points_to_frame(np.array(wanted[3], np.float32)[..., :2])
-                np.testing.assert_allclose(got.keypoints[..., :2], points, atol=1e-3 * max(transform.frame_wh))
+                np.testing.assert_allclose(
+                    got.keypoints[..., :2], points, atol=1e-3 * max(transform.frame_wh)
+                )
             count += len(got)
     assert count >= 2
 
