@@ -14,7 +14,7 @@ from edgecv.clock import Stopwatch
 from edgecv.errors import CardError, InputError
 from edgecv.image import Preprocessor
 from edgecv.pipelines.base import Frame, Pipeline
-from edgecv.types import FloatArray, FrameTransform, R
+from edgecv.types import FloatArray, FrameTransform, R, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv.backends.session import Session
@@ -82,7 +82,7 @@ class SingleShot(Pipeline[R]):
     def infer(self, blob: Array, deadline_ns: int = 0) -> Mapping[str, Array]:
         """Raw outputs by name, the batch first, of a blob of a prepared shape; valid until the next call."""
         out = self._out if blob.shape == self.eye.blob.shape else None
-        return self.session.run({self.eye.name: blob}, out=out, deadline_ns=deadline_ns)
+        return self.session.run({self.eye.name: self.eye.as_taken(blob)}, out=out, deadline_ns=deadline_ns)
 
     @abstractmethod
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> R:
@@ -135,8 +135,10 @@ class Eye:
         spec = self._entry.blob_spec(imgsz)
         self.name = self._entry.name
         self.blob_wh: tuple[int, int] = spec.size_wh
-        self.batch = _input_batch(session, card)
+        taken = _taken(session, card)
+        self.batch = taken.shape[0] if isinstance(taken.shape[0], int) else None
         self.blob = self.new_blob()
+        self._half = np.empty(self.blob.shape, np.float16) if taken.dtype == np.float16 else None
         self._preprocess = Preprocessor(spec)
         session.prepare({self.name: self.blob.shape})
 
@@ -149,6 +151,15 @@ class Eye:
         width, height = self.blob_wh
         return np.zeros((batch or self.batch or 1, self._entry.channels, height, width), self._entry.dtype)
 
+    def as_taken(self, blob: Array) -> Array:
+        """A blob in the type that the network takes: as it is, or float32 rounded to float16."""
+        if self._half is None:
+            return blob
+        if blob.shape != self._half.shape:
+            return blob.astype(np.float16)
+        self._half[:] = blob
+        return self._half
+
 
 def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
     """Buffers for every frame's raw outputs; None where a size depends on the data."""
@@ -158,8 +169,11 @@ def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
         return None
 
 
-def _input_batch(session: Session[Any], card: ModelCard) -> int | None:
-    """The batch size that the model was exported with; None where it is dynamic."""
+def _taken(session: Session[Any], card: ModelCard) -> TensorSpec:
+    """The network's input. Raises CardError where it is not the one that the card states.
+
+    A network of halves takes what the card states as float32, rounded.
+    """
     entry = card.image_input
     spec = next((s for s in session.inputs if s.name == entry.name), None)
     if spec is None:
@@ -169,9 +183,10 @@ def _input_batch(session: Session[Any], card: ModelCard) -> int | None:
         )
     if len(session.inputs) != 1:
         raise CardError(f"{card.name}: a frame makes one input, and the model has {len(session.inputs)}")
-    if len(spec.shape) != 4 or spec.dtype != np.dtype(entry.dtype):
+    taken = ("float32", "float16") if entry.dtype == "float32" else (entry.dtype,)
+    if len(spec.shape) != 4 or spec.dtype.name not in taken:
         raise CardError(
             f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "
             f"(batch, {entry.channels}, height, width)"
         )
-    return spec.shape[0] if isinstance(spec.shape[0], int) else None
+    return spec
