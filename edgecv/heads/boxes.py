@@ -51,6 +51,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     logits: whether scores and objectness still need a sigmoid, or the scores a "softmax".
     background: which of the scores is the background's; it is dropped. classes: how many there are without
     it, where the columns do not say.
+    max_candidates: the most confident ones that NMS sees. tail: what of the network's own suppression the
+    head stands for, in words; the network is cut before it.
     keypoints: how many; keypoint_values: 2, x and y, or 3, with a confidence; keypoint_logits: whether it
     still needs a sigmoid. masks: coefficients of a row; prototypes: name of the output (masks, H, W).
     """
@@ -77,6 +79,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     keypoint_logits: bool = False
     masks: PositiveInt | None = None
     prototypes: str | None = None
+    max_candidates: PositiveInt | None = None
+    tail: str = ""
 
     def __post_init__(self) -> None:
         apart = {
@@ -132,6 +136,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
             and {*self.columns} <= {"box", "objectness", "classes"}
             and not self.logits
             and self.background is None
+            and self.max_candidates is None
         )
 
     @cached_property
@@ -169,6 +174,8 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     if params.is_plain:
         return _of_plain_table(outputs, params, query)
     parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
+    if params.max_candidates is not None:
+        query = replace(query, max_candidates=min(params.max_candidates, query.max_candidates))
     index, class_id, confidence = _select(parts, params, query)
     if "angle" in parts:
         box = geometry.to_pixels(parts["box"][index], params.unit, query.blob_wh)

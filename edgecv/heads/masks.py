@@ -60,8 +60,8 @@ class PrototypeMasks(msgspec.Struct, frozen=True, eq=False):
 
         def cells(number: int, rows: slice, columns: slice) -> FloatArray:
             part = self.prototypes[:, rows, columns]
-            sums: FloatArray = np.einsum("m,mhw->hw", self.coefficients[number], part)
-            return sums
+            found: FloatArray = np.einsum("m,mhw->hw", self.coefficients[number], part)
+            return found
 
         return _from_blob(cells, self.prototypes.shape[1:], self.blob_wh, 0.0, xyxy, transform)
 

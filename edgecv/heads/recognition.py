@@ -17,6 +17,12 @@ MaskSpace = Literal["box", "blob"]
 P5 = (8, 16, 32)
 P2 = (4, 8, 16, 32)
 P6 = (8, 16, 32, 64)
+TINY = (16, 32)
+FINE = (8, 16)
+# Of YOLO networks; some that are retrained have less strides, or finer ones.
+YOLO_STRIDES = (P5, P2, P6, TINY, FINE)
+# No network leaves more rows, or has more queries, unless it was told to.
+MOST_FINAL = 1000
 
 
 def listed(facts: ModelFacts) -> str:
@@ -65,11 +71,11 @@ def has_yolov6_names(facts: ModelFacts) -> bool:
 
 
 def is_yolov6_export(facts: ModelFacts) -> bool:
-    """Whether the graph, under these names, makes boxes of distances, as no YOLOX does.
-
-    It subtracts them from the cells' centers, and has no exponential.
+    """Whether the graph, under these names, is YOLOv6's: it grows maps by transposed convolutions or
+    subtracts distances from the cells' centers, and has no exponential; with a YOLOX it is the other way.
     """
-    return has_yolov6_names(facts) and "Sub" in facts.operators and "Exp" not in facts.operators
+    operators = facts.operators
+    return has_yolov6_names(facts) and bool({"Sub", "ConvTranspose"} & operators) and "Exp" not in operators
 
 
 def paddle_pair(facts: ModelFacts, *stride_sets: tuple[int, ...]) -> tuple[str, str] | None:
@@ -90,11 +96,18 @@ def paddle_pair(facts: ModelFacts, *stride_sets: tuple[int, ...]) -> tuple[str, 
 
 
 def prototypes(facts: ModelFacts) -> TensorSpec | None:
-    """The second of two outputs, where it is a map (1, m, H, W) of the prototypes of masks."""
-    if [len(spec.shape) for spec in facts.outputs] != [3, 4]:
+    """Of two outputs, a table and a map (1, m, H, W), the map: the prototypes of masks."""
+    if sorted(len(spec.shape) for spec in facts.outputs) != [3, 4]:
         return None
-    maps = facts.outputs[1]
+    maps = next(spec for spec in facts.outputs if len(spec.shape) == 4)
     return maps if isinstance(maps.shape[1], int) else None
+
+
+def table_of(facts: ModelFacts) -> TensorSpec | None:
+    """The one output of three axes, alone or beside prototypes; else None."""
+    if prototypes(facts) is None:
+        return sole_output(facts, rank=3)
+    return next(spec for spec in facts.outputs if len(spec.shape) == 3)
 
 
 def mask_space(masks: TensorSpec, facts: ModelFacts) -> MaskSpace:

@@ -14,7 +14,7 @@ from edgecv.clock import Stopwatch
 from edgecv.errors import CardError, InputError
 from edgecv.image import Preprocessor
 from edgecv.pipelines.base import Frame, Pipeline
-from edgecv.types import FloatArray, FrameTransform, R
+from edgecv.types import FloatArray, FrameTransform, R, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv.backends.session import Session
@@ -83,7 +83,7 @@ class SingleShot(Pipeline[R]):
     def infer(self, blob: Array, deadline_ns: int = 0) -> Mapping[str, Array]:
         """Raw outputs by name, the batch first, of a blob of a prepared shape; valid until the next call."""
         out = self._out if blob.shape == self.eye.blob.shape else None
-        return self.session.run({self.eye.name: blob}, out=out, deadline_ns=deadline_ns)
+        return self.session.run({self.eye.name: self.eye.fed(blob)}, out=out, deadline_ns=deadline_ns)
 
     @abstractmethod
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> R:
@@ -138,8 +138,8 @@ class SingleShot(Pipeline[R]):
 class Eye:
     """How frames become the input of a network, into a buffer that is made once.
 
-    name: of the input. blob: (batch, channels, height, width). blob_wh: pixels. batch: frames that the
-    network takes at once, None where any number will do.
+    name: of the input. blob: (batch, channels, height, width), float32 for a network that takes float16 too.
+    blob_wh: pixels. batch: frames that the network takes at once, None where any number will do.
     """
 
     def __init__(self, session: Session[Any], card: ModelCard, imgsz: tuple[int, int] | None) -> None:
@@ -147,14 +147,25 @@ class Eye:
         spec = self._entry.blob_spec(imgsz)
         self.name = self._entry.name
         self.blob_wh: tuple[int, int] = spec.size_wh
-        self.batch = _input_batch(session, card)
+        taken = _input_of(session, card)
+        self.batch = taken.shape[0] if isinstance(taken.shape[0], int) else None
         self.blob = self.new_blob()
+        self._fed = self.blob if taken.dtype == self.blob.dtype else self.blob.astype(taken.dtype)
         self._preprocess = Preprocessor(spec)
         session.prepare({self.name: self.blob.shape})
 
     def preprocess(self, frame: Frame, blob: FloatArray | None = None) -> FrameTransform:
         """Make the frame into `blob`, (channels, height, width); None: the first of the own buffer."""
         return self._preprocess(frame, self.blob[0] if blob is None else blob)
+
+    def fed(self, blob: Array) -> Array:
+        """The blob in the type that the network takes; what is rounded is valid until the next call."""
+        if blob.dtype == self._fed.dtype:
+            return blob
+        if blob.shape != self._fed.shape:
+            return blob.astype(self._fed.dtype)
+        np.copyto(self._fed, blob, casting="same_kind")
+        return self._fed
 
     def new_blob(self, batch: int | None = None) -> FloatArray:
         """A zeroed blob, (batch, channels, height, width); None: the batch of a single call."""
@@ -170,8 +181,8 @@ def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
         return None
 
 
-def _input_batch(session: Session[Any], card: ModelCard) -> int | None:
-    """The batch size that the model was exported with; None where it is dynamic."""
+def _input_of(session: Session[Any], card: ModelCard) -> TensorSpec:
+    """The input that takes the frame. Raises CardError where it is not the one that the card states."""
     entry = card.image_input
     spec = next((s for s in session.inputs if s.name == entry.name), None)
     if spec is None:
@@ -181,9 +192,10 @@ def _input_batch(session: Session[Any], card: ModelCard) -> int | None:
         )
     if len(session.inputs) != 1:
         raise CardError(f"{card.name}: a frame makes one input, and the model has {len(session.inputs)}")
-    if len(spec.shape) != 4 or spec.dtype != np.dtype(entry.dtype):
+    taken = [np.dtype(entry.dtype), *([np.dtype(np.float16)] if entry.dtype == "float32" else [])]
+    if len(spec.shape) != 4 or spec.dtype not in taken:
         raise CardError(
             f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "
             f"(batch, {entry.channels}, height, width)"
         )
-    return spec.shape[0] if isinstance(spec.shape[0], int) else None
+    return spec
