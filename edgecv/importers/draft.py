@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import msgspec
+
 from edgecv import card as cards
 from edgecv import heads
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
@@ -83,6 +85,8 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
     usual = known[0].input if known else None
     card = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
     assumed = [f"head {type}: its parameters, guessed from names and shapes of the outputs"] * (not known)
+    if len(known) > 1:
+        assumed.append(f"head {type}: {known[0].brand}'s parameters; {_others(known)}")
     if not usual:
         assumed.append("input: rgb from 0 to 1 in a letterbox, as is most usual")
     return Imported(card, {NETWORK: model}, assumptions=tuple(assumed))
@@ -136,8 +140,31 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
         found, type = f"it could be {brands}", readings[0].type
     else:
         near = nearest(facts)
-        found, type = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}", near[0][0]
+        types = [each for each, _ in near]
+        type = next((each for each in (*types, classify.TYPE) if _can_draft(each, facts)), types[0])
+        found = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}"
     return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {_remedy(model, type)}"
+
+
+def _can_draft(type: str, facts: ModelFacts) -> bool:
+    try:
+        heads.get(type).draft(facts)
+    except HeadError:
+        return False
+    return True
+
+
+def _others(known: list[Reading]) -> str:
+    """What the other ways to read the outputs have in place of the first one's parameters."""
+    told = []
+    for reading in known[1:]:
+        pairs = (
+            (name, getattr(reading.params, name), getattr(known[0].params, name))
+            for name in reading.params.__struct_fields__
+        )
+        differing = [f"{name} {msgspec.json.encode(a).decode()}" for name, a, b in pairs if a != b]
+        told.append(f"those of {reading.brand} have {', '.join(differing) or 'another input'}")
+    return "; ".join(told)
 
 
 def _remedy(model: OnnxModel, type: str) -> str:
