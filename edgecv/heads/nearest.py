@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgecv.heads.cells import cell_count, cells_wh
 from edgecv.heads.recognition import MOST_FINAL, YOLO_STRIDES
+from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import ModelFacts
 
 _STRIDES = (4, 8, 16, 32, 64, 128)
@@ -24,13 +25,16 @@ def nearest(facts: ModelFacts) -> list[tuple[str, str]]:
     found = [(why(outputs), type) for type, why in _WHY_NOT.items()]
     found.sort(key=lambda one: len(one[0]))
     unsaid = "nothing says what its columns are"
-    return [(type, "; ".join(reasons) or unsaid) for reasons, type in found[:2]]
+    # What the exporter says of its table does not bring another decoding nearer.
+    said = {"boxes": _against(outputs)}
+    return [(type, "; ".join(reasons + said.get(type, [])) or unsaid) for reasons, type in found[:2]]
 
 
 class _Outputs:
     """Shapes of a network's outputs, without the batch."""
 
     def __init__(self, facts: ModelFacts) -> None:
+        self.about = parse_metadata(facts.metadata)
         self.image_wh = facts.image_wh
         self.shapes = [spec.shape[1:] for spec in facts.outputs]
 
@@ -90,6 +94,25 @@ def _boxes(o: _Outputs) -> list[str]:
     if len(o.shapes) > 3:
         why.append(f"{len(o.shapes)} outputs are more than boxes and scores")
     return why
+
+
+def _against(o: _Outputs) -> list[str]:
+    """What speaks against a table of boxes and scores in what Ultralytics' exporter says."""
+    about = o.about
+    if about is None or not about.names or not o.tables:
+        return []
+    names, width = len(about.names), o.tables[0][1]
+    if about.task not in (None, "detect", "segment", "pose", "obb"):
+        return [f"that task is not of boxes: {about.task}"]
+    if about.task == "pose" and about.kpt_shape is None:
+        return ["the metadata has no kpt_shape, how many keypoints of how many values"]
+    if about.task == "segment" and not o.has_masks:
+        return ["no second output has prototypes of masks"]
+    points, values = about.kpt_shape or (0, 0)
+    more = {"pose": points * values, "obb": 1, "segment": width}.get(about.task or "", 0)
+    wanted = 4 + names + more
+    fits = width in (wanted, wanted + (about.task is None)) or about.task == "segment"
+    return [] if fits else [f"{names} names in the metadata make {wanted} columns, and there are {width}"]
 
 
 def _could_be_row(columns: int | str | None, *, has_points: bool) -> bool:

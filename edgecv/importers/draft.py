@@ -105,6 +105,11 @@ def _card(
     if image is None:
         given = "; ".join(map(str, facts.inputs))
         raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
+    if usual.get("dtype") != "uint8" and isinstance(image.shape[1], int) and image.shape[1] not in (1, 3):
+        raise HeadError(
+            f"{model.origin}: input {image}: expected 1 or 3 channels, gray or a picture, got "
+            f"{image.shape[1]}: what they are has to stand in a card, under inputs"
+        )
     size_wh = facts.image_wh or (about.imgsz_wh if about else None)
     if size_wh is None:
         raise HeadError(

@@ -166,14 +166,22 @@ def test_draft_writes_a_card_that_is_read_from_then_on(tmp_path: Path) -> None:
 
 
 def of_shapes(
-    outputs: Mapping[str, tuple[int, ...]], image_wh: tuple[int, int] | None = (640, 640), **ends: str
+    outputs: Mapping[str, tuple[int, ...]],
+    image_wh: tuple[int, int] | None = (640, 640),
+    metadata: Mapping[str, str] | None = None,
+    **ends: str,
 ) -> ModelFacts:
     return ModelFacts(
         (TensorSpec("image", np.dtype(np.float32), (1, 3, *(image_wh or (None, None))[::-1])),),
         tuple(TensorSpec(name, np.dtype(np.float32), shape) for name, shape in outputs.items()),
-        image_wh=image_wh,
+        metadata or {},
+        image_wh,
         ends=ends,
     )
+
+
+def said(task: str, names: int) -> dict[str, str]:
+    return {"names": str({i: f"class{i}" for i in range(names)}), "stride": "32", "task": task}
 
 
 MAPS = {f"p{stride}": (640 // stride, 640 // stride) for stride in (8, 16, 32)}
@@ -202,6 +210,22 @@ NEAREST: dict[str, tuple[ModelFacts, list[tuple[str, str]]]] = {
     "a-table-of-cells": (
         of_shapes({"o": (1, 2100, 112)}, (320, 320)),
         [("boxes", "nothing says"), ("distances", "nothing says")],
+    ),
+    "names-of-another-number": (
+        of_shapes({"o": (1, 7, 8400)}, metadata=said("detect", 4)),
+        [("boxes", "4 names in the metadata make 8 columns, and there are 7"), ("distances", "nothing says")],
+    ),
+    "pose-without-its-shape": (
+        of_shapes({"o": (1, 56, 8400)}, metadata=said("pose", 1)),
+        [("boxes", "the metadata has no kpt_shape"), ("distances", "nothing says")],
+    ),
+    "segments-without-prototypes": (
+        of_shapes({"o": (1, 39, 8400)}, metadata=said("segment", 3)),
+        [("boxes", "no second output has prototypes"), ("distances", "nothing says")],
+    ),
+    "another-task": (
+        of_shapes({"o": (1, 7, 8400)}, metadata=said("depth", 3)),
+        [("boxes", "that task is not of boxes: depth"), ("distances", "nothing says")],
     ),
     "a-vector": (
         of_shapes({"o": (1, 12)}),
