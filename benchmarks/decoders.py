@@ -6,8 +6,10 @@
 The outputs are those of the tests' table of heads (tests/heads/literal_decode.py) for 640 x 640 and at most
 80 classes: random, with the threshold that leaves 300 candidates, as many as a picture of a street has. Each
 case is decoded and suppressed by this checkout, and with --against by another one whose native modules are
-built, in processes that take turns of a few calls each; what the other one cannot read is left out there.
-Writes a table, and benchmarks/results/decoders.json: microseconds, and the ratios of medians.
+built, in processes that take turns of a few calls each; what the other one cannot read is left out there. Of
+each kind one case stands beside NumPy on every row (decoders_numpy.py), followed by the same NMS, in the
+process of this checkout; both must keep the same boxes. Writes a table, and
+benchmarks/results/decoders.json: microseconds, and the ratios of medians.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from decoders_numpy import DECODERS
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,8 +56,8 @@ def main() -> None:
         known = {name: json.loads(read(worker)) for name, worker in workers.items()}
         rows = []
         for case in known["here"]:
-            asked = [name for name in workers if case in known[name]]
-            rows.append(compare(case, {name: workers[name] for name in asked}, arguments.turns))
+            asked = {name: worker for name, worker in workers.items() if case in known[name]}
+            rows.append(compare(case, asked, arguments.turns))
             print(line(rows[-1]), flush=True)
         for worker in workers.values():
             worker.kill()
@@ -96,10 +99,10 @@ def decode(module: Any, params: Any, outputs: Mapping[str, Any], threshold: floa
 
 def work(folder: Path) -> None:
     """Tells which cases it can read, then for each that is asked for the microseconds of some calls."""
-    from edgecv import boxes, heads
+    from edgecv import heads
     from edgecv.errors import EdgeCVError
 
-    cases = {}
+    contenders: dict[str, dict[str, Callable[[], Any]]] = {}
     for path in sorted(folder.glob("*.json")):
         about = json.loads(path.read_text())
         with np.load(path.with_suffix(".npz")) as file:
@@ -109,19 +112,53 @@ def work(folder: Path) -> None:
             decode(module, params, outputs, about["threshold"])
         except EdgeCVError:
             continue
-        cases[about["case"]] = (module, params, outputs, about["threshold"])
-    print(json.dumps(list(cases)), flush=True)
+        contenders[about["case"]] = beside(about["case"], module, params, outputs, about["threshold"])
+    print(json.dumps({case: list(each) for case, each in contenders.items()}), flush=True)
     for asked in sys.stdin:
-        module, params, outputs, threshold = cases[asked.strip()]
-        took = []
-        for _ in range(CALLS):
-            started = time.perf_counter_ns()
-            found = decode(module, params, outputs, threshold)
-            if found.needs_nms:
-                boxes.nms(found.xyxy, found.confidence, found.class_id, iou=IOU)
-            took.append((time.perf_counter_ns() - started) / 1e3)
-        # The first call finds the outputs of another case in the caches.
-        print(json.dumps(took[1:]), flush=True)
+        took: dict[str, list[float]] = {}
+        for name, run in contenders[asked.strip()].items():
+            times = []
+            for _ in range(CALLS):
+                started = time.perf_counter_ns()
+                run()
+                times.append((time.perf_counter_ns() - started) / 1e3)
+            # The first call finds the outputs of another case in the caches.
+            took[name] = times[1:]
+        print(json.dumps(took), flush=True)
+
+
+def beside(
+    case: str, module: Any, params: Any, outputs: Outputs, threshold: float
+) -> dict[str, Callable[[], Any]]:
+    """The head and, where there is one, NumPy; each gives the confidences of what it keeps."""
+    from edgecv import boxes
+
+    def head() -> Any:
+        found = decode(module, params, outputs, threshold)
+        if not found.needs_nms:
+            return np.sort(found.confidence)
+        kept = boxes.nms(found.xyxy, found.confidence, found.class_id, iou=IOU)
+        return found.confidence[kept]
+
+    contenders: dict[str, Callable[[], Any]] = {"edgecv": head}
+    plain = DECODERS.get(case)
+    if plain is None:
+        return contenders
+    suppresses = decode(module, params, outputs, threshold).needs_nms
+
+    def numpy() -> Any:
+        xyxy, confidence, class_id = plain(outputs, threshold)
+        if not suppresses:
+            return np.sort(confidence)
+        kept = boxes.nms(
+            xyxy.astype(np.float32), confidence.astype(np.float32), class_id.astype(np.int32), iou=IOU
+        )
+        return confidence[kept]
+
+    ours, theirs = head(), numpy()
+    if len(ours) != len(theirs) or not np.allclose(ours, theirs, rtol=1e-4):
+        sys.exit(f"decoders: {case}: edgecv keeps {len(ours)} boxes and NumPy {len(theirs)}, or others")
+    return {**contenders, "numpy": numpy}
 
 
 def start(root: Path, folder: str) -> subprocess.Popen[str]:
@@ -141,29 +178,30 @@ def read(worker: subprocess.Popen[str]) -> str:
 
 
 def compare(case: str, workers: Mapping[str, subprocess.Popen[str]], turns: int) -> dict[str, Any]:
-    took: dict[str, list[float]] = {name: [] for name in workers}
+    took: dict[str, list[float]] = {}
     for turn in range(turns):
         for name in list(workers) if turn % 2 else list(workers)[::-1]:
             stdin = workers[name].stdin
             assert stdin is not None
             stdin.write(case + "\n")
             stdin.flush()
-            took[name] += json.loads(read(workers[name]))
+            for contender, times in json.loads(read(workers[name])).items():
+                if contender == "edgecv" or name == "here":
+                    took.setdefault(name if contender == "edgecv" else contender, []).extend(times)
     row: dict[str, Any] = {"case": case, "n": len(took["here"])}
     for name, values in took.items():
         row[name] = {"min_us": round(min(values), 1), "median_us": round(float(np.median(values)), 1)}
-    if "against" in row:
-        row["ratio_of_medians"] = round(row["here"]["median_us"] / row["against"]["median_us"], 3)
+    for name in took.keys() - {"here"}:
+        row[f"of_{name}"] = round(row["here"]["median_us"] / row[name]["median_us"], 3)
     return row
 
 
 def line(row: dict[str, Any]) -> str:
     text = f"{row['case']:34} here {row['here']['min_us']:8.1f} {row['here']['median_us']:8.1f} us"
-    if "against" in row:
-        before = row["against"]
-        text += (
-            f"  against {before['min_us']:8.1f} {before['median_us']:8.1f} us  {row['ratio_of_medians']:.3f}"
-        )
+    for name in ("against", "numpy"):
+        if name in row:
+            other = row[name]
+            text += f"  {name} {other['min_us']:8.1f} {other['median_us']:8.1f} us {row[f'of_{name}']:.3f}"
     return text
 
 

@@ -101,13 +101,17 @@ class InputEntry(_Struct, frozen=True):
 
 
 class Thresholds(_Struct, frozen=True):
-    """Defaults of a model. conf: one number, or one per class. agnostic: whether overlapping boxes of other
-    classes are duplicates too."""
+    """Defaults of a model; see `pipelines.detector.DetectorSettings`. conf: one number, or one per class.
+
+    max_per_class: the most detections of one class, None for any number.
+    """
 
     conf: Fraction | tuple[Fraction, ...] = 0.25
     iou: Fraction = 0.45
     max_det: PositiveInt = 300
     agnostic: bool = False
+    multi_label: bool = False
+    max_per_class: PositiveInt | None = None
 
 
 class Golden(_Struct, frozen=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from edgecv import _isa, api, backends, container, importers, machine
 from edgecv import card as cards
@@ -64,7 +65,8 @@ def explain_model(
         # A frame goes into the first stage.
         shapes = _shapes(network, wanted, found.card) if i == 0 else _shapes(network, None, None, found.batch)
         compiled = _compile(network, shapes, asked, target)
-        explanations[stage] = explain(network, compiled, shapes, count, repeats)
+        told = explain(network, compiled, shapes, count, repeats)
+        explanations[stage] = replace(told, remarks=found.told.remarks)
         if out is not None:
             stages[stage] = _to_save(network, compiled, shapes, count)
     if out is not None:

@@ -35,8 +35,8 @@ class Fallback(_Record):
     reason: str
 
 
-class PlacementRecord(_Record):
-    """What ran where; see `edgecv.Placement`."""
+class PlacementRecord(_Record, omit_defaults=True):
+    """What ran where; see `edgecv.Placement`. tail: of networks with an NMS of their own that edgecv does."""
 
     backend: str
     version: str
@@ -46,6 +46,7 @@ class PlacementRecord(_Record):
     threads: Index
     engine: str
     fallbacks: tuple[Fallback, ...]
+    tail: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Line(_Record):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import msgspec
 import numpy as np
 
-from edgecv.masks import Masks
-
 if TYPE_CHECKING:
     import supervision
     from numpy.typing import NDArray
+
+    from edgecv.masks import Masks
 
 # Text, since numpy.typing is long to import for what annotations alone use.
 FloatArray: TypeAlias = "NDArray[np.float32]"
@@ -217,7 +217,7 @@ class Placement(msgspec.Struct, frozen=True):
     multiplied in. threads: those that one run uses, the caller included; 0 where the device does not count in
     threads. engine: the part of the backend that executes (execution provider, DNN engine and target).
     fallbacks: the backends that were asked for first, each with the reason why it does not run; empty when
-    the first choice runs.
+    the first choice runs. tail: what of the network's file edgecv does in its place, in words, or "".
     """
 
     backend: str
@@ -228,9 +228,10 @@ class Placement(msgspec.Struct, frozen=True):
     threads: int
     engine: str
     fallbacks: tuple[tuple[str, str], ...] = ()
+    tail: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types, for JSON."""
+        """Plain types, for JSON; `tail` where there is one."""
         return {
             "backend": self.backend,
             "version": self.version,
@@ -240,6 +241,7 @@ class Placement(msgspec.Struct, frozen=True):
             "threads": self.threads,
             "engine": self.engine,
             "fallbacks": [{"backend": name, "reason": why} for name, why in self.fallbacks],
+            **({"tail": self.tail} if self.tail else {}),
         }
 
     def __str__(self) -> str:
@@ -249,7 +251,7 @@ class Placement(msgspec.Struct, frozen=True):
         text = f"{where}, {self.precision}{stored}{threads}"
         for name, why in self.fallbacks:
             text += f"; fell back from {name}: {why}"
-        return text
+        return f"{text}; {self.tail}" if self.tail else text
 
 
 class Memory(msgspec.Struct, frozen=True):

@@ -99,6 +99,7 @@ def _summary(explanation: Explanation) -> list[str]:
     runs = f"{explanation.threads} thread" + ("s" if explanation.threads > 1 else "")
     lines = [
         ("network", " -> ".join(shapes)),
+        *(("remark", line) for line in explanation.remarks),
         ("engine", f"{explanation.isa}, {explanation.lanes} floats a vector, {runs}"),
         ("work", f"{_giga(explanation.flops)}FLOP, {_mega(explanation.moved_bytes)} read and written"),
         ("operators", f"{n_before} in the file, {n_after} after the passes"),

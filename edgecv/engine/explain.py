@@ -70,7 +70,7 @@ class Explanation(msgspec.Struct, frozen=True):
     after_text: its nodes, one a line. changes: pass, nodes, what was done. missed: pass, node, why it was
     not. views: operators of the graph after the passes that need no step, since they only say where their
     results lie. values_bytes: of the values that share the arena, were they side by side. scratch_bytes: of
-    all threads, None where this machine cannot run the plan.
+    all threads, None where this machine cannot run the plan. remarks: what was done to the file before.
     """
 
     origin: str
@@ -91,6 +91,7 @@ class Explanation(msgspec.Struct, frozen=True):
     arena_bytes: int
     values_bytes: int
     scratch_bytes: int | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def flops(self) -> float:
@@ -117,6 +118,7 @@ class Explanation(msgspec.Struct, frozen=True):
         """Plain types, for JSON."""
         return {
             "file": self.origin,
+            "remarks": list(self.remarks),
             "isa": self.isa,
             "lanes": self.lanes,
             "threads": self.threads,

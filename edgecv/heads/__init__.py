@@ -1,6 +1,7 @@
-"""Output heads: the raw tensors of a network to what they mean, one module a head.
+"""Output heads: the raw tensors of a network to what they mean, one module a decoding.
 
-`HEADS` lists them by the type that a card states; a new head is a new module and a name in the list.
+`HEADS` lists them by the type that a card states; a new one is a new module and a name in the list. Which
+networks are read by which, `brands` says.
 """
 
 from __future__ import annotations
@@ -78,12 +79,9 @@ def recognize(facts: ModelFacts) -> list[Reading]:
 
     Brands that read and feed it alike are one way.
     """
-    found = [brand.recognize(facts) for brand in BRANDS.values()]
-    for type, head in HEADS.items():
-        if (params := getattr(head, "recognize", lambda _: None)(facts)) is not None:
-            found.append(Reading(type, type, params, getattr(head, "CONVENTIONAL_INPUT", None)))
     alike: list[Reading] = []
-    for reading in found:
+    for brand in BRANDS.values():
+        reading = brand.recognize(facts)
         if reading is not None and not any(_is_alike(reading, known) for known in alike):
             alike.append(reading)
     return alike

@@ -51,6 +51,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     logits: whether scores and objectness still need a sigmoid, or the scores a "softmax".
     background: which of the scores is the background's; it is dropped. classes: how many there are without
     it, where the columns do not say.
+    max_candidates: the most confident ones that NMS sees. tail: what of the network's own suppression the
+    head stands for, in words; the network is cut before it.
     keypoints: how many; keypoint_values: 2, x and y, or 3, with a confidence; keypoint_logits: whether it
     still needs a sigmoid. masks: coefficients of a row; prototypes: name of the output (masks, H, W).
     """
@@ -77,6 +79,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     keypoint_logits: bool = False
     masks: PositiveInt | None = None
     prototypes: str | None = None
+    max_candidates: PositiveInt | None = None
+    tail: str = ""
 
     def __post_init__(self) -> None:
         apart = {
@@ -132,6 +136,24 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
             and {*self.columns} <= {"box", "objectness", "classes"}
             and not self.logits
             and self.background is None
+            and self.max_candidates is None
+        )
+
+    @cached_property
+    def beside(self) -> tuple[tuple[str, str, int | AtLeast, Layout], ...]:
+        """Of outputs beside `boxes` the role, the name, the columns and the layout."""
+        least = {"classes": AtLeast(2 if self.background else 1)}
+        outputs = (
+            ("classes", self.scores, self.scores_layout or self.layout),
+            ("objectness", self.objectness, self.layout),
+            ("keypoints", self.landmarks, self.layout),
+            ("angle", self.angle, self.layout),
+            ("masks", self.coefficients, self.layout),
+        )
+        return tuple(
+            (role, name, self.sizes[role] or least.get(role, AtLeast(1)), layout)
+            for role, name, layout in outputs
+            if name is not None
         )
 
     @cached_property
@@ -152,6 +174,8 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     if params.is_plain:
         return _of_plain_table(outputs, params, query)
     parts = _apart(outputs, params) if params.output is None else _of_table(outputs, params)
+    if params.max_candidates is not None:
+        query = replace(query, max_candidates=min(params.max_candidates, query.max_candidates))
     index, class_id, confidence = _select(parts, params, query)
     if "angle" in parts:
         box = geometry.to_pixels(parts["box"][index], params.unit, query.blob_wh)
@@ -223,26 +247,14 @@ def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, Fl
 def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
     """Of each role its output, float32 (N, size), objectness (N,), boxes of classes (N, classes, 4)."""
     assert params.boxes is not None
-    assert params.scores is not None
     given = outputs.get(params.boxes)
     if given is not None and given.ndim == 3:
         box = take(outputs, params.boxes, (None, AtLeast(1), 4), TYPE)
     else:
         box = _rows(outputs, params.boxes, None, 4, params.layout)
-    width = params.sizes["classes"] or AtLeast(2 if params.background else 1)
-    parts = {
-        "box": box,
-        "classes": _rows(outputs, params.scores, len(box), width, params.scores_layout or params.layout),
-    }
-    others = (
-        ("objectness", params.objectness),
-        ("keypoints", params.landmarks),
-        ("angle", params.angle),
-        ("masks", params.coefficients),
-    )
-    for role, name in others:
-        if name is not None:
-            parts[role] = _rows(outputs, name, len(box), params.sizes[role] or AtLeast(1), params.layout)
+    parts = {"box": box}
+    for role, name, width, layout in params.beside:
+        parts[role] = _rows(outputs, name, len(box), width, layout)
     if "objectness" in parts:
         parts["objectness"] = parts["objectness"][:, 0]
     if box.ndim == 3 and box.shape[1] not in (1, parts["classes"].shape[1]):

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from edgecv import card as cards
 from edgecv import heads
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
 from edgecv.errors import CardError, HeadError
 from edgecv.graph.model import OnnxModel
-from edgecv.heads import classify
+from edgecv.heads import boxes, classify, rows
 from edgecv.heads.base import Reading
 from edgecv.heads.brands import classifier
 from edgecv.heads.nearest import nearest
@@ -27,6 +28,11 @@ CARD_KEY = "edgecv.card"
 # Outputs that a message lists.
 _SHOWN = 8
 
+_NMS = frozenset(("NonMaxSuppression", "EfficientNMS_TRT", "BatchedNMS_TRT"))
+# Heads of networks that suppress duplicates themselves.
+_FINAL = (rows.TYPE,)
+
+_USUAL = "input: rgb from 0 to 1 in a letterbox, as is most usual"
 _USUAL_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "letterbox", "std": (255.0,) * 3}
 
 
@@ -66,11 +72,51 @@ def draft_card(model: OnnxModel, stem: str, asked: Asked) -> Imported:
         raise HeadError(_in_doubt(model, facts, readings))
     (reading,) = readings
     about = parse_metadata(facts.metadata)
+    tail = _without_tail(model, stem, facts, reading) if reading.type in _FINAL else None
+    if isinstance(tail, Imported):
+        return tail
     assumed = (
         f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
     )
     card = _card(model, stem, facts, HeadSpec(reading.type, reading.params), reading.input)
-    return Imported(card, {NETWORK: model}, assumptions=() if about else (assumed,))
+    remarks = () if tail is None else (f"its own NMS stays in the network: {tail}",)
+    return Imported(card, {NETWORK: model}, remarks, () if about else (assumed,))
+
+
+def _without_tail(
+    model: OnnxModel, stem: str, facts: ModelFacts, reading: Reading | None
+) -> Imported | str | None:
+    """The network cut before its own NMS, and its card; None: it has none; a line: why it stays.
+
+    reading: how the whole network is read, where that is known.
+    """
+    # Long to import, and few networks bring one.
+    from edgecv.graph.tails import Found
+    from edgecv.importers import tails
+
+    found = tails.find(model, _open_shapes(facts), reading)
+    if not isinstance(found, Found):
+        return found
+    usual = None if reading is None else reading.input
+    card = _card(model, stem, facts, tails.head_of(found, reading), usual or _USUAL_INPUT)
+    card = replace(card, thresholds=tails.thresholds_of(found.tail))
+    assumed = [_USUAL] * (not usual)
+    if found.tail.coordinates is None:
+        unit = getattr(card.head.params if card.head else None, "unit", "pixels")
+        assumed.append(f"boxes before its NMS are in {unit}")
+    return Imported(card, {NETWORK: found.model}, (str(found.tail),), tuple(assumed))
+
+
+def _open_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]] | None:
+    """Of the input that takes a picture of any size, the shape for the size that is known."""
+    if facts.image_wh is None:
+        return None
+    width, height = facts.image_wh
+    return {
+        spec.name: (1, spec.shape[1], height, width)
+        for spec in facts.inputs
+        if len(spec.shape) == 4 and isinstance(spec.shape[1], int) and not spec.is_static
+    }
 
 
 def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
@@ -81,6 +127,9 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
     facts = known_facts(model, asked)
     known = [one for one in heads.recognize(facts) if one.type == type]
     head = heads.get(type)
+    tail = _without_tail(model, stem, facts, None) if type == boxes.TYPE and not known else None
+    if isinstance(tail, Imported):
+        return tail
     params = known[0].params if known else head.draft(facts)
     usual = known[0].input if known else None
     card = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
@@ -88,7 +137,7 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
     if len(known) > 1:
         assumed.append(f"head {type}: {known[0].brand}'s parameters; {_others(known)}")
     if not usual:
-        assumed.append("input: rgb from 0 to 1 in a letterbox, as is most usual")
+        assumed.append(_USUAL)
     return Imported(card, {NETWORK: model}, assumptions=tuple(assumed))
 
 
@@ -147,6 +196,9 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
         near = nearest(facts)
         types = [each for each, _ in near]
         type = next((each for each in (*types, classify.TYPE) if _can_draft(each, facts)), types[0])
+        if _NMS & facts.operators:
+            near = [(boxes.TYPE, "of what enters its own NMS, which is cut off"), near[0]]
+            type = boxes.TYPE
         found = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}"
     return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {_remedy(model, type)}"
 

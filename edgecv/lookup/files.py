@@ -64,7 +64,7 @@ def draft_card(path: Path, head: str | None, imgsz: tuple[int, int] | None = Non
         raise InputError(
             f"{path}: a draft is made of an ONNX file; of a {files.format} one by edgecv convert"
         )
-    return importers.draft(files, head, Asked(None, imgsz, _run))
+    return importers.drafted(files, head, Asked(None, imgsz, _run))
 
 
 def _of_card(path: Path, weights: Path | None) -> Loaded:
@@ -77,7 +77,8 @@ def _of_entry(entry: zoo.ZooEntry, weights: Path | None, *paths: Path) -> Loaded
     for stage, files in _files(entry, weights).items():
         networks |= _networks(files, stage)
         paths += files.paths
-    return Loaded(entry.card.for_networks(networks), networks, entry.folder, paths)
+    card = entry.card.for_networks(networks)
+    return Loaded(card, importers.cut_tail(card, networks), entry.folder, paths)
 
 
 def _files(entry: zoo.ZooEntry, weights: Path | None) -> dict[str, ModelFiles]:
@@ -123,7 +124,8 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
     if beside.is_file():
         card = cards.read(beside)
         networks = _networks(files, *card.stages)
-        loaded = Loaded(card.for_networks(networks), networks, path.parent, (beside, *files.paths))
+        card = card.for_networks(networks)
+        loaded = Loaded(card, importers.cut_tail(card, networks), path.parent, (beside, *files.paths))
         return _changed(loaded, labels, mean)
     if stages_card.is_file() and _is_stage(path, cards.read(stages_card)):
         raise InputError(f"{path}: one of several networks of a model, and none alone: name {stages_card}")

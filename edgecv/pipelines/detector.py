@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv.backends.base import Array
 from edgecv.errors import InputError
@@ -13,7 +14,7 @@ from edgecv.heads.base import HeadParams, Query
 from edgecv.pipelines import selection
 from edgecv.pipelines.base import Frame, Inspection, Settings, is_whole
 from edgecv.pipelines.single_shot import SingleShot
-from edgecv.types import Candidates, Detections, FloatArray, FrameTransform
+from edgecv.types import Candidates, Detections, FloatArray, FrameTransform, Placement
 
 if TYPE_CHECKING:
     from edgecv.backends.session import Session
@@ -26,15 +27,17 @@ class DetectorSettings(Settings, frozen=True):
     conf: candidates lie over it; a number, or one for each class. iou: boxes of one class that overlap a
     better one by more are duplicates. max_det: most detections a frame. classes: ids or names to keep, None
     for all. multi_label: every class of a cell over the threshold counts, not only its best, as evaluation
-    counts. agnostic: overlapping boxes of other classes are duplicates too.
+    counts. agnostic: overlapping boxes of other classes are duplicates too. max_per_class: most detections
+    of one class.
     """
 
     conf: float | tuple[float, ...] | None = None
     iou: float | None = None
     max_det: int | None = None
     classes: tuple[int | str, ...] | None = None
-    multi_label: bool = False
+    multi_label: bool | None = None
     agnostic: bool | None = None
+    max_per_class: int | None = None
 
     def for_card(self, card: ModelCard) -> DetectorSettings:
         """The settings with everything stated, classes by id. Raises InputError for what does not fit."""
@@ -45,8 +48,9 @@ class DetectorSettings(Settings, frozen=True):
                 values = np.full(1, np.nan)
             if values.ndim != 1 or isinstance(value, bool) or not np.all((values >= 0) & (values <= 1)):
                 raise InputError(f"{name}: expected 0 to 1, got {value}")
-        if self.max_det is not None and (not is_whole(self.max_det) or self.max_det < 1):
-            raise InputError(f"max_det: expected at least 1, got {self.max_det!r}")
+        for name, most in (("max_det", self.max_det), ("max_per_class", self.max_per_class)):
+            if most is not None and (not is_whole(most) or most < 1):
+                raise InputError(f"{name}: expected at least 1, got {most!r}")
         if self.classes is not None and (
             isinstance(self.classes, str) or not hasattr(self.classes, "__iter__")
         ):
@@ -57,8 +61,9 @@ class DetectorSettings(Settings, frozen=True):
             iou=float(defaults.iou if self.iou is None else self.iou),
             max_det=defaults.max_det if self.max_det is None else self.max_det,
             classes=None if self.classes is None else tuple(_class_id(card, c) for c in self.classes),
-            multi_label=bool(self.multi_label),
+            multi_label=bool(defaults.multi_label if self.multi_label is None else self.multi_label),
             agnostic=bool(defaults.agnostic if self.agnostic is None else self.agnostic),
+            max_per_class=defaults.max_per_class if self.max_per_class is None else self.max_per_class,
         )
 
     @classmethod
@@ -102,8 +107,16 @@ class Detector(SingleShot[Detections]):
         self._head: Any = card.head.module
         self._params: HeadParams = card.head.params
         self._query = Query(
-            blob_wh=self.blob_wh, confidence=self.settings.threshold, multi_label=self.settings.multi_label
+            blob_wh=self.blob_wh,
+            confidence=self.settings.threshold,
+            multi_label=bool(self.settings.multi_label),
         )
+
+    @property
+    def placement(self) -> Placement:
+        """What runs where, at which precision, and what of the network's file runs here in its place."""
+        tail = getattr(self._params, "tail", "")
+        return replace(super().placement, tail=tail) if tail else super().placement
 
     @property
     def class_count(self) -> int | None:
@@ -125,11 +138,20 @@ class Detector(SingleShot[Detections]):
         kept = found.take(selection.suppress(found, self.settings))
         return selection.to_detections(kept, transform, self.names)
 
+    def _of_image(self, outputs: Mapping[str, Array], number: int, images: int) -> Mapping[str, Array]:
+        apart = getattr(self._head, "of_image", lambda *_: None)(outputs, self._params, number, images)
+        return super()._of_image(outputs, number, images) if apart is None else apart
+
+    @property
+    def _takes_one(self) -> bool:
+        is_single = getattr(self._head, "takes_one", lambda *_: False)
+        return bool(is_single(self.session.outputs, self._params))
+
     def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs, candidates and detections."""
         transform = self.preprocess(frame)
         outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}
-        first = {name: array[0] for name, array in outputs.items()}
+        first = self._of_image(outputs, 0, len(self.eye.blob))
         candidates, detections = self.candidates(first), self.postprocess(first, transform)
         return Inspection(outputs, {"candidates": candidates, "detections": detections})
 

@@ -162,7 +162,7 @@ class RegionProposal(Pipeline[Detections]):
         return found
 
     def _infer(self, deadline_ns: int) -> dict[str, Array]:
-        return self.trunk.run({self.eye.name: self.eye.as_taken(self.eye.blob)}, deadline_ns=deadline_ns)
+        return self.trunk.run({self.eye.name: self.eye.fed(self.eye.blob)}, deadline_ns=deadline_ns)
 
     def _look_at(
         self, outputs: Mapping[str, Array], proposals: FloatArray, deadline_ns: int

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecv import boxes
 from edgecv.errors import HeadError
-from edgecv.types import Candidates, Detections, FrameTransform
+from edgecv.types import Candidates, Detections, FrameTransform, IntArray
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,13 +58,26 @@ def suppress(found: Candidates, settings: DetectorSettings) -> NDArray[np.int64]
     if not found.needs_nms:
         return np.argsort(-found.confidence, kind="stable")[: settings.max_det]
     class_id = None if settings.agnostic else found.class_id
-    most, iou = settings.max_det, settings.iou
+    of_class = settings.max_per_class
+    most = settings.max_det if of_class is None else None
     if found.xywhr is not None:
         # As the networks that find them do it.
-        return boxes.nms_rotated(
-            found.xywhr, found.confidence, class_id, iou=iou, max_det=most, method="probiou"
+        kept = boxes.nms_rotated(
+            found.xywhr, found.confidence, class_id, iou=settings.iou, max_det=most, method="probiou"
         )
-    return boxes.nms(found.xyxy, found.confidence, class_id, iou=iou, max_det=most)
+    else:
+        kept = boxes.nms(found.xyxy, found.confidence, class_id, iou=settings.iou, max_det=most)
+    return kept if of_class is None else _first_of_class(kept, found.class_id, of_class)[: settings.max_det]
+
+
+def _first_of_class(kept: NDArray[np.int64], class_id: IntArray, most: int) -> NDArray[np.int64]:
+    """Those that have fewer than `most` of their class before them."""
+    classes = class_id[kept]
+    order = np.argsort(classes, kind="stable")
+    ordered = classes[order]
+    rank = np.empty(len(kept), np.int64)
+    rank[order] = np.arange(len(kept)) - np.searchsorted(ordered, ordered)
+    return kept[rank < most]
 
 
 def to_detections(found: Candidates, transform: FrameTransform, names: tuple[str, ...]) -> Detections:

@@ -54,10 +54,11 @@ class SingleShot(Pipeline[R]):
         """Look at several frames; the same as single calls, in their order. deadline_ns: of all of them.
 
         A model with a static batch takes them in groups of that size, the last one padded; one with a
-        dynamic batch takes all at once. Each result's timing is its share of its group's.
+        dynamic batch takes all at once, or one by one where its outputs would not tell them apart. Each
+        result's timing is its share of its group's.
         """
         captures = self._captures(frames, captured_ns)
-        size = self.eye.batch or max(len(frames), 1)
+        size = self.eye.batch or (1 if self._takes_one else max(len(frames), 1))
         results: list[R] = []
         with self._exclusive:
             for captured in captures:
@@ -82,7 +83,7 @@ class SingleShot(Pipeline[R]):
     def infer(self, blob: Array, deadline_ns: int = 0) -> Mapping[str, Array]:
         """Raw outputs by name, the batch first, of a blob of a prepared shape; valid until the next call."""
         out = self._out if blob.shape == self.eye.blob.shape else None
-        return self.session.run({self.eye.name: self.eye.as_taken(blob)}, out=out, deadline_ns=deadline_ns)
+        return self.session.run({self.eye.name: self.eye.fed(blob)}, out=out, deadline_ns=deadline_ns)
 
     @abstractmethod
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> R:
@@ -94,9 +95,20 @@ class SingleShot(Pipeline[R]):
         self._check_cancelled()
         outputs = self.infer(self.eye.blob, deadline_ns)
         watch.lap("inference")
-        found = self.postprocess({name: array[0] for name, array in outputs.items()}, transform)
+        found = self.postprocess(self._of_image(outputs, 0, len(self.eye.blob)), transform)
         watch.lap("postprocess")
         return found
+
+    def _of_image(self, outputs: Mapping[str, Array], number: int, images: int) -> Mapping[str, Array]:
+        """Of raw outputs those of one of the images; what has no batch axis is of all of them."""
+        return {
+            name: array[number] if array.shape[:1] == (images,) else array for name, array in outputs.items()
+        }
+
+    @property
+    def _takes_one(self) -> bool:
+        """Whether outputs do not tell the frames of a batch apart, however many the input takes."""
+        return False
 
     def _look_at_group(
         self, frames: Sequence[Frame], captures: Sequence[int | None], size: int, deadline_ns: int
@@ -113,7 +125,7 @@ class SingleShot(Pipeline[R]):
         outputs = self.infer(blob, deadline_ns)
         watch.lap("inference")
         found = [
-            self.postprocess({name: array[i] for name, array in outputs.items()}, transform)
+            self.postprocess(self._of_image(outputs, i, size), transform)
             for i, transform in enumerate(transforms)
         ]
         watch.lap("postprocess")
@@ -126,8 +138,8 @@ class SingleShot(Pipeline[R]):
 class Eye:
     """How frames become the input of a network, into a buffer that is made once.
 
-    name: of the input. blob: (batch, channels, height, width). blob_wh: pixels. batch: frames that the
-    network takes at once, None where any number will do.
+    name: of the input. blob: (batch, channels, height, width), float32 for a network that takes float16 too.
+    blob_wh: pixels. batch: frames that the network takes at once, None where any number will do.
     """
 
     def __init__(self, session: Session[Any], card: ModelCard, imgsz: tuple[int, int] | None) -> None:
@@ -135,10 +147,10 @@ class Eye:
         spec = self._entry.blob_spec(imgsz)
         self.name = self._entry.name
         self.blob_wh: tuple[int, int] = spec.size_wh
-        taken = _taken(session, card)
+        taken = _input_of(session, card)
         self.batch = taken.shape[0] if isinstance(taken.shape[0], int) else None
         self.blob = self.new_blob()
-        self._half = np.empty(self.blob.shape, np.float16) if taken.dtype == np.float16 else None
+        self._fed = self.blob if taken.dtype == self.blob.dtype else self.blob.astype(taken.dtype)
         self._preprocess = Preprocessor(spec)
         session.prepare({self.name: self.blob.shape})
 
@@ -146,19 +158,19 @@ class Eye:
         """Make the frame into `blob`, (channels, height, width); None: the first of the own buffer."""
         return self._preprocess(frame, self.blob[0] if blob is None else blob)
 
+    def fed(self, blob: Array) -> Array:
+        """The blob in the type that the network takes; what is rounded is valid until the next call."""
+        if blob.dtype == self._fed.dtype:
+            return blob
+        if blob.shape != self._fed.shape:
+            return blob.astype(self._fed.dtype)
+        np.copyto(self._fed, blob, casting="same_kind")
+        return self._fed
+
     def new_blob(self, batch: int | None = None) -> FloatArray:
         """A zeroed blob, (batch, channels, height, width); None: the batch of a single call."""
         width, height = self.blob_wh
         return np.zeros((batch or self.batch or 1, self._entry.channels, height, width), self._entry.dtype)
-
-    def as_taken(self, blob: Array) -> Array:
-        """A blob in the type that the network takes: as it is, or float32 rounded to float16."""
-        if self._half is None:
-            return blob
-        if blob.shape != self._half.shape:
-            return blob.astype(np.float16)
-        self._half[:] = blob
-        return self._half
 
 
 def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
@@ -169,11 +181,8 @@ def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
         return None
 
 
-def _taken(session: Session[Any], card: ModelCard) -> TensorSpec:
-    """The network's input. Raises CardError where it is not the one that the card states.
-
-    A network of halves takes what the card states as float32, rounded.
-    """
+def _input_of(session: Session[Any], card: ModelCard) -> TensorSpec:
+    """The input that takes the frame. Raises CardError where it is not the one that the card states."""
     entry = card.image_input
     spec = next((s for s in session.inputs if s.name == entry.name), None)
     if spec is None:
@@ -183,8 +192,8 @@ def _taken(session: Session[Any], card: ModelCard) -> TensorSpec:
         )
     if len(session.inputs) != 1:
         raise CardError(f"{card.name}: a frame makes one input, and the model has {len(session.inputs)}")
-    taken = ("float32", "float16") if entry.dtype == "float32" else (entry.dtype,)
-    if len(spec.shape) != 4 or spec.dtype.name not in taken:
+    taken = [np.dtype(entry.dtype), *([np.dtype(np.float16)] if entry.dtype == "float32" else [])]
+    if len(spec.shape) != 4 or spec.dtype not in taken:
         raise CardError(
             f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "
             f"(batch, {entry.channels}, height, width)"

@@ -99,6 +99,29 @@ def ssdlite(blob_wh: tuple[int, int]) -> list[list[Prior]]:
     return maps
 
 
+# Cells of a side, and two sizes as parts of the picture, of each map of AIZOO's networks.
+FACE_MASK = ((33, 0.04, 0.056), (17, 0.08, 0.11), (9, 0.16, 0.22), (5, 0.32, 0.45), (3, 0.64, 0.72))
+
+
+def face_mask(blob_wh: tuple[int, int], kinds: tuple[tuple[int, float, float], ...]) -> list[list[Prior]]:
+    """`generate_anchors` of AIZOOTech/FaceMaskDetection: squares of both sizes, two shapes of the first."""
+    w, h = blob_wh
+    maps = []
+    for side, size, larger in kinds:
+        shapes = [(size, size), (larger, larger)]
+        for ratio in (0.62, 0.42):
+            shapes.append((size * math.sqrt(ratio), size / math.sqrt(ratio)))
+        maps.append(
+            [
+                ((j + 0.5) / side * w, (i + 0.5) / side * h, wide * w, high * h)
+                for i in range(side)
+                for j in range(side)
+                for wide, high in shapes
+            ]
+        )
+    return maps
+
+
 def points_of_cells(blob_wh: tuple[int, int]) -> list[list[Prior]]:
     """Where TAO's clustering counts from: half a pixel in a cell of 16."""
     return [[(x * 16 + 0.5, y * 16 + 0.5, 0, 0) for x, y in ceil_cells(blob_wh, 16)]]

@@ -1,4 +1,5 @@
-"""Networks shaped as Ultralytics exports them, run on `simd` from their bare files, against plain loops.
+"""Networks shaped as Ultralytics exports them, from their bare files on `simd`: what they find is what plain
+loops find in ONNX Runtime's outputs.
 
 The weights are random and the layers few: what is real are the names, the shapes and the metadata.
 """
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import TensorProto, helper, numpy_helper
 
 import edgecv
 from tests.networks import model_bytes
@@ -212,27 +214,99 @@ def mask(coefficients: list[float], prototypes: Array, x: int, y: int) -> float:
     return total
 
 
-@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def half(model: onnx.ModelProto) -> None:
+    """All of it float16, the picture too, as `half=True` leaves it."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).astype(np.float16)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+
+
+def unsimplified(model: onnx.ModelProto) -> None:
+    """Constants in nodes, and sizes worked out from shapes in the graph, as `simplify=False` leaves it."""
+    graph = model.graph
+    width = next(int(numpy_helper.to_array(one)[1]) for one in graph.initializer if one.name == "shape")
+    nodes = [
+        helper.make_node("Constant", [], [one.name], value=one)
+        for one in graph.initializer
+        if one.name != "shape"
+    ]
+    for name, number in (("n0", 0), ("n1", 1), ("wide", width), ("rest", -1)):
+        value = numpy_helper.from_array(np.array([number], np.int64))
+        nodes.append(helper.make_node("Constant", [], [name], value=value))
+    nodes += [
+        helper.make_node("Shape", ["images"], ["sizes"]),
+        helper.make_node("Slice", ["sizes", "n0", "n1"], ["batch"]),
+        helper.make_node("Concat", ["batch", "wide", "rest"], ["shape"], axis=0),
+        *graph.node,
+    ]
+    del graph.node[:]
+    del graph.initializer[:]
+    graph.node.extend(nodes)
+
+
+def of_opset(version: int) -> Any:
+    def change(model: onnx.ModelProto) -> None:
+        model.opset_import[0].version = version
+
+    return change
+
+
+# How a file is exported: whether it takes any size, and what else is done to it.
+FORMS: dict[str, tuple[bool, Any]] = {
+    "static": (False, None),
+    "dynamic": (True, None),
+    "half": (False, half),
+    "unsimplified": (False, unsimplified),
+    "dynamic-unsimplified": (True, unsimplified),
+    "opset-11": (False, of_opset(11)),
+    "opset-22": (False, of_opset(22)),
+}
+
+
+def outputs_of(path: Path, blob: Array) -> dict[str, Array]:
+    """ONNX Runtime's."""
+    ort = pytest.importorskip("onnxruntime", reason="the reference runs on ONNX Runtime")
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+    return {name: array[0] for name, array in zip(names, session.run(names, {"images": blob}), strict=True)}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", EXPORTS)
-def test_bare_exports_are_read(name: str, dynamic: bool, tmp_path: Path) -> None:
+def test_bare_exports_are_read(name: str, form: str, tmp_path: Path) -> None:
     export = EXPORTS[name]
-    path = write(tmp_path / "net.onnx", export, dynamic=dynamic)
+    is_dynamic, change = FORMS[form]
+    path = write(tmp_path / "net.onnx", export, dynamic=is_dynamic)
+    if change is not None:
+        model = onnx.load(path)
+        change(model)
+        onnx.save(model, path)
     frame = np.random.default_rng(1).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     # Oriented boxes overlap in another way than upright ones: none is suppressed.
     iou = 1.0 if export.task == "obb" else IOU
     with edgecv.load(path, backend="simd", threads=1, task="detect", conf=CONF, iou=iou) as detector:
         detector.preprocess(frame)
-        raw: Mapping[str, Array] = {
-            name: np.array(array[0]) for name, array in detector.infer(detector.eye.blob).items()
-        }
+        blob = detector.eye.blob
+        raw: Mapping[str, Array] = outputs_of(path, detector.eye.fed(blob))
+        if form == "half":
+            # ONNX Runtime computes it in float16, which moves a place over or under the threshold.
+            ran = {key: np.array(array[0], np.float32) for key, array in detector.infer(blob).items()}
+            for key, array in raw.items():
+                np.testing.assert_allclose(ran[key], array, atol=2e-2 * float(np.abs(array).max()))
+            raw = ran
         got = detector(frame)
+        placement = detector.placement
+    assert (placement.stored, placement.precision) == ("fp16" if form == "half" else "fp32", "fp32")
     expected = objects(export, raw["output0"])
     expected = [one for one in expected if clipped(one.xyxy)[0] < clipped(one.xyxy)[2]]
     expected = [one for one in expected if clipped(one.xyxy)[1] < clipped(one.xyxy)[3]]
     assert len(expected) > 3
     assert got.names == ("thing0", "thing1", "thing2")
     assert got.class_id.tolist() == [one.class_id for one in expected]
-    np.testing.assert_allclose(got.confidence, [one.confidence for one in expected], rtol=1e-6)
+    np.testing.assert_allclose(got.confidence, [one.confidence for one in expected], atol=1e-5)
     np.testing.assert_allclose(got.xyxy, [clipped(one.xyxy) for one in expected], atol=1e-3)
     assert (got.keypoints is not None) == (export.task == "pose")
     assert (got.masks is not None) == (export.task == "segment")

@@ -5,7 +5,7 @@ A brand decodes nothing. `BRANDS` lists them by name; a new one is a new module 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from importlib import import_module
 from typing import Any
 
@@ -27,4 +27,4 @@ _NAMES: tuple[str, ...] = (
 )
 # fmt: on
 
-BRANDS: Mapping[str, Brand] = Registry(_NAMES, _module)
+BRANDS: MutableMapping[str, Brand] = Registry(_NAMES, _module)

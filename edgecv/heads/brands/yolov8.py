@@ -20,7 +20,7 @@ from edgecv.heads.recognition import (
     Size,
     is_cells,
     is_nanodet_export,
-    is_yolov6_network,
+    is_yolov6_export,
     is_yolox_export,
     prototypes,
     table_of,
@@ -31,7 +31,7 @@ from edgecv.types import ModelFacts, TensorSpec
 NAME = "yolov8"
 
 # Exporters whose tables have the same shape by rows.
-_OTHERS = (is_yolox_export, is_nanodet_export, is_yolov6_network)
+_OTHERS = (is_yolox_export, is_nanodet_export, is_yolov6_export)
 
 
 class Params(HeadParams, frozen=True):
@@ -61,6 +61,8 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if table is None or (about and about.end2end) or described(facts.metadata, "rtdetr"):
         return None
     if about is not None and about.names:
+        # A detector's one map is what its table was decoded from.
+        maps = None if about.task == "detect" else maps
         return _of_metadata(facts, about, table, maps)
     if about is not None and not about.is_detector:
         return None

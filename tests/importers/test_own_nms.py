@@ -1,0 +1,188 @@
+"""Networks with an NMS of their own: read bare, cut before it, and run on every backend as on the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import edgecv
+from edgecv.drafts import draft
+from edgecv.errors import CardError
+from edgecv.explain import explain_model
+from edgecv.graph.model import OnnxModel
+from tests.graph import tail_structures as tails
+
+FRAME = np.full((tails.SIDE, tails.SIDE, 3), 90, np.uint8)
+NAMES = {i: f"class{i}" for i in range(tails.CLASSES)}
+
+
+def of_a_picture(model: OnnxModel, raw: np.ndarray, task: str = "detect") -> bytes:
+    """The network on a picture, whatever it shows: its raw predictions are these. As Ultralytics names it."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    graph = proto.graph
+    kept = [value for value in graph.input if value.name != "raw"]
+    del graph.input[:]
+    graph.input.extend(kept)
+    graph.initializer.extend(
+        [numpy_helper.from_array(raw, "table"), numpy_helper.from_array(np.float32(0), "nothing")]
+    )
+    before = [
+        helper.make_node("GlobalAveragePool", ["images"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Slice", ["flat", "one_from", "one_to", "one_axis"], ["first"]),
+        helper.make_node("Mul", ["first", "nothing"], ["silent"]),
+        helper.make_node("Reshape", ["silent", "ones"], ["level"]),
+        helper.make_node("Add", ["table", "level"], ["raw"]),
+    ]
+    for name, number in (("one_from", 0), ("one_to", 1), ("one_axis", 1)):
+        graph.initializer.append(numpy_helper.from_array(np.int64([number]), name))
+    graph.initializer.append(numpy_helper.from_array(np.int64([1, 1, 1]), "ones"))
+    nodes = [*before, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    helper.set_model_props(
+        proto,
+        {
+            "names": str(NAMES),
+            "stride": "32",
+            "task": task,
+            "imgsz": str([tails.SIDE] * 2),
+            "args": "{'nms': True}",
+            **({"kpt_shape": "[2, 3]"} if task == "pose" else {}),
+        },
+    )
+    data: bytes = proto.SerializeToString()
+    return data
+
+
+def raw_boxes(seed: int, extra: int = 0, *, none: bool = False) -> np.ndarray:
+    """(1, 4 + classes + extra, N): boxes about three places, each of them some times, xyxy."""
+    rng = np.random.default_rng(seed)
+    place = rng.uniform(10, 40, (3, 2))[rng.integers(0, 3, tails.N)] + rng.normal(0, 1.5, (tails.N, 2))
+    size = rng.uniform(8, 14, (tails.N, 2))
+    logits = rng.normal(-25 if none else -2, 1.5, (tails.N, tails.CLASSES))
+    others = rng.uniform(0.1, 0.9, (tails.N, extra)) * tails.SIDE
+    return np.concatenate([place, place + size, logits, others], axis=1, dtype=np.float32).T[None].copy()
+
+
+def whole(data: bytes) -> list[list[float]]:
+    """Rows of the file as ONNX Runtime runs it all, those of a confidence over 0."""
+    runtime = pytest.importorskip("onnxruntime", reason="the whole graph is run by the extra onnxruntime")
+    session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    picture = np.zeros((1, 3, tails.SIDE, tails.SIDE), np.float32)
+    rows = session.run(None, {"images": picture})[0]
+    rows = rows.reshape(-1, rows.shape[-1])
+    found: list[list[float]] = rows[rows[:, 4] > 0].tolist()
+    return found
+
+
+Make = Callable[[], OnnxModel]
+CASES: dict[str, tuple[Make, int, str]] = {
+    "ultralytics": (tails.ultralytics, 0, "detect"),
+    "ultralytics-agnostic": (lambda: tails.ultralytics(agnostic=True), 0, "detect"),
+    "ultralytics-traced": (lambda: tails.ultralytics(traced=True, opset=18), 0, "detect"),
+    "ultralytics-opset-11": (lambda: tails.ultralytics(opset=11), 0, "detect"),
+    "ultralytics-pose": (lambda: tails.ultralytics(extra=6), 6, "pose"),
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1, None], ids=["some", "others", "none"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("backend", ["simd", "onnxruntime"])
+def test_rows_are_those_of_the_whole_graph(case: str, seed: int | None, backend: str, tmp_path: Path) -> None:
+    make, extra, task = CASES[case]
+    data = of_a_picture(make(), raw_boxes(seed or 0, extra, none=seed is None), task)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(data)
+    expected = sorted(whole(data), key=lambda row: -row[4])
+    with edgecv.load(path, backend=backend, threads=1, cache=False) as detector:
+        found = detector(FRAME)
+        assert detector.placement.tail.startswith("the network's own NonMaxSuppression is replaced")
+    assert (len(found) > 0) == (seed is not None)
+    assert found.placement is not None
+    assert found.as_dict()["placement"]["tail"] == found.placement.tail
+    np.testing.assert_allclose(found.confidence, [row[4] for row in expected], rtol=1e-5)
+    np.testing.assert_allclose(
+        found.xyxy.reshape(-1, 4), np.reshape([r[:4] for r in expected], (-1, 4)), 1e-4
+    )
+    assert found.class_id.tolist() == [int(row[5]) for row in expected]
+    if task == "pose" and expected:
+        assert found.keypoints is not None
+        points = np.reshape([row[6:] for row in expected], (-1, 2, 3))
+        np.testing.assert_allclose(found.keypoints, points, 1e-4)
+
+
+def test_a_drafted_card_cuts_its_network_too(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    with edgecv.load(path, backend="simd", threads=1, cache=False) as detector:
+        bare = detector(FRAME)
+    drafted = draft(path)
+    assert drafted.head == "boxes"
+    with edgecv.load(path, backend="simd", threads=1, cache=False) as detector:
+        assert detector(FRAME) == bare
+
+
+def test_a_plan_that_was_kept_says_so_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECV_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    for is_from_cache in (False, True):
+        with edgecv.load(path, backend="simd", threads=1) as detector:
+            assert detector.is_from_cache == is_from_cache
+            assert detector.placement.tail
+
+
+def test_what_is_converted_stays_cut(tmp_path: Path) -> None:
+    from edgecv.convert import convert
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    converted = convert(path, tmp_path / "cut.onnx")
+    assert any("is replaced by edgecv's" in line for line in converted.remarks)
+    assert "NonMaxSuppression" not in {node.op_type for node in onnx.load(tmp_path / "cut.onnx").graph.node}
+    with edgecv.load(tmp_path / "cut.onnx", backend="simd", threads=1, cache=False) as detector:
+        assert len(detector(FRAME)) > 0
+
+
+def test_a_card_that_wants_a_cut_of_another_network(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    card = Path(draft(path).path)
+    whole_of_it = onnx.load(path)
+    for node in whole_of_it.graph.node:
+        if node.op_type == "Greater":
+            node.op_type = "Less"
+    onnx.save(whole_of_it, path)
+    assert card.is_file()
+    with pytest.raises(CardError, match=r"`head\.tail` says that the network's own NMS is cut off: "):
+        edgecv.load(path, backend="simd", threads=1, cache=False)
+
+
+def test_what_cannot_be_cut_runs_whole(tmp_path: Path) -> None:
+    """A tail with another mask: its NMS stays where it is, and simd runs it there."""
+    proto = onnx.load_from_string(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    for node in proto.graph.node:
+        if node.op_type == "Greater":
+            node.op_type = "Less"
+    data = proto.SerializeToString()
+    path = tmp_path / "net.onnx"
+    path.write_bytes(data)
+    with edgecv.load(path, backend="simd", threads=1, cache=False, conf=0.0) as detector:
+        found = detector(FRAME)
+        assert detector.placement.tail == ""
+    np.testing.assert_allclose(found.confidence, sorted((r[4] for r in whole(data)), reverse=True), rtol=1e-5)
+
+
+def test_what_was_cut_is_explained(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(of_a_picture(tails.ultralytics(), raw_boxes(0)))
+    (told,) = explain_model(str(path)).values()
+    assert any("NonMaxSuppression is replaced by edgecv's: IoU 0.45" in line for line in told.remarks)
+    assert told.as_dict()["remarks"] == list(told.remarks)
