@@ -413,6 +413,19 @@ _USUAL: dict[int, tuple[Column, ...]] = {
 }
 
 
+def _by_shape(facts: ModelFacts) -> Params | None:
+    """Boxes (n, 4), and of their rows one output of whole numbers and one of others: labels and scores."""
+    boxes = [spec for spec in facts.outputs if spec.shape[-1:] == (4,)]
+    if len(boxes) != 1:
+        return None
+    lists = [spec for spec in facts.outputs if spec.shape == boxes[0].shape[:-1]]
+    labels = [spec.name for spec in lists if spec.dtype.kind in "iu"]
+    scores = [spec.name for spec in lists if spec.dtype.kind == "f"]
+    if len(labels) != 1 or len(scores) != 1:
+        return None
+    return Params(boxes=boxes[0].name, labels=labels[0], scores=scores[0])
+
+
 _ORIENTED: tuple[Column, ...] = ("cx", "cy", "w", "h", "confidence", "class", "angle")
 
 
@@ -426,6 +439,9 @@ def draft(facts: ModelFacts) -> Params:
         roles["mask_space"] = mask_space(next(s for s in facts.outputs if s.name == roles["masks"]), facts)
     if "boxes" in roles and "scores" in roles:
         return Params(**roles, unit="fractions" if "detection_boxes" in roles["boxes"] else "pixels")
+    apart = _by_shape(facts)
+    if apart is not None:
+        return apart
     labels = next((name for name in shapes if "label" in name.lower()), None)
     for name, shape in tables.items():
         usual = _USUAL.get(shape[-1] if isinstance(shape[-1], int) else 0)

@@ -195,7 +195,9 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
     else:
         near = nearest(facts)
         types = [each for each, _ in near]
-        type = next((each for each in (*types, classify.TYPE) if _can_draft(each, facts)), types[0])
+        # Any detector has some vector; of one output that is all, it may be a score a class.
+        others = (classify.TYPE,) if len(facts.outputs) == 1 else ()
+        type = next((each for each in (*types, *others) if _can_draft(each, facts)), types[0])
         if _NMS & facts.operators:
             near = [(boxes.TYPE, "of what enters its own NMS, which is cut off"), near[0]]
             type = boxes.TYPE

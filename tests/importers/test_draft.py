@@ -169,11 +169,15 @@ def of_shapes(
     outputs: Mapping[str, tuple[int, ...]],
     image_wh: tuple[int, int] | None = (640, 640),
     metadata: Mapping[str, str] | None = None,
+    types: Mapping[str, str] | None = None,
     **ends: str,
 ) -> ModelFacts:
     return ModelFacts(
         (TensorSpec("image", np.dtype(np.float32), (1, 3, *(image_wh or (None, None))[::-1])),),
-        tuple(TensorSpec(name, np.dtype(np.float32), shape) for name, shape in outputs.items()),
+        tuple(
+            TensorSpec(name, np.dtype((types or {}).get(name, "float32")), shape)
+            for name, shape in outputs.items()
+        ),
         metadata or {},
         image_wh,
         ends=ends,
@@ -259,6 +263,11 @@ DRAFTS: dict[str, tuple[str, ModelFacts, Any]] = {
         "rows",
         of_shapes({"o": (1, 300, 7)}),
         rows.Params(output="o", columns=("cx", "cy", "w", "h", "confidence", "class", "angle")),
+    ),
+    "rows-apart-by-their-types": (
+        "rows",
+        of_shapes({"25": (100, 4), "26": (100,), "27": (100,)}, types={"26": "int64"}),
+        rows.Params(boxes="25", labels="26", scores="27"),
     ),
     "queries-of-probabilities": (
         "queries",
