@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         classes: Sequence[int | str] | None
         multi_label: bool
         agnostic: bool | None
+        max_per_class: int | None
 
     class _Classifying(_Common, total=False):
         top: int | None

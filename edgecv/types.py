@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import msgspec
 import numpy as np
 
-from edgecv.masks import Masks
-
 if TYPE_CHECKING:
     import supervision
     from numpy.typing import NDArray
+
+    from edgecv.masks import Masks
 
 # Text, since numpy.typing is long to import for what annotations alone use.
 FloatArray: TypeAlias = "NDArray[np.float32]"

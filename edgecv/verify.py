@@ -34,8 +34,10 @@ OUTPUT_TOLERANCE = 1e-3
 CONF = 0.01
 CONFIDENCE_TOLERANCE = 0.003
 MATCH_IOU = 0.95
-# Keypoints lie at the same place where they are no further apart than this share of the box's diagonal.
+# Keypoints lie at the same place where they are no further apart than this share of the box's diagonal, or
+# than these pixels, however small it is.
 KEYPOINT_TOLERANCE = 0.01
+KEYPOINT_PIXELS = 0.5
 # Pixels that masks may differ by, however small they are.
 MASK_TOLERANCE = 4
 # Matching takes the square of this; the most confident are compared.
@@ -443,7 +445,8 @@ def _is_alike(one: _Found, i: int, other: _Found, j: int) -> bool:
     if one.keypoints is not None and other.keypoints is not None:
         a, b = one.keypoints[i], other.keypoints[j]
         x0, y0, x1, y1 = one.xyxy[i]
-        apart = np.hypot(*(a - b)[:, :2].T) > KEYPOINT_TOLERANCE * np.hypot(x1 - x0, y1 - y0)
+        most = max(KEYPOINT_TOLERANCE * np.hypot(x1 - x0, y1 - y0), KEYPOINT_PIXELS)
+        apart = np.hypot(*(a - b)[:, :2].T) > most
         unsure = np.abs(a - b)[:, 2] > CONFIDENCE_TOLERANCE
         # A point that hardly shows may lie anywhere.
         if unsure.any() or (apart & (b[:, 2] > CONF + CONFIDENCE_TOLERANCE)).any():

@@ -49,7 +49,9 @@ OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 @click.option("--warmup", type=int, default=50, show_default=True, help="Frames before the first sample.")
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
 @click.option("--out", metavar="FILE.svg", help="With --layers: write the bar chart to a file.")
-@spelled.settings_options("conf", "iou", "max_det", "classes", "multi_label", "agnostic", "top")
+@spelled.settings_options(
+    "conf", "iou", "max_det", "classes", "multi_label", "agnostic", "max_per_class", "top"
+)
 @spelled.load_options(without=("backend", "threads", "warmup"))
 @spelled.json_option
 @spelled.html_option

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.model_argument
 @options.source_argument
 @options.output_options
-@options.settings_options("conf", "iou", "max_det", "classes", "multi_label", "agnostic")
+@options.settings_options("conf", "iou", "max_det", "classes", "multi_label", "agnostic", "max_per_class")
 @options.load_options()
 def command(
     model: str,

@@ -169,13 +169,18 @@ _SETTINGS: dict[str, Callable[[str], Callable[[Any], Any]]] = {
     "classes": lambda _: click.option(
         "--classes", metavar="ID|NAME,…", callback=_split_classes, help="Classes to keep."
     ),
-    "multi_label": lambda _: click.option(
-        "--multi-label", is_flag=True, help="Every class of a cell counts, not only its best."
+    "multi_label": lambda default: click.option(
+        "--multi-label/--single-label",
+        default=None,
+        help=f"Whether every class of a cell counts, not only its best. Default: {default}.",
     ),
     "agnostic": lambda default: click.option(
         "--agnostic/--per-class",
         default=None,
         help=f"Whether boxes of other classes are duplicates too. Default: {default}.",
+    ),
+    "max_per_class": lambda default: click.option(
+        "--max-per-class", type=int, help=f"Most detections of one class in a frame. Default: {default}."
     ),
     "top": lambda _: click.option(
         "--top", type=click.IntRange(min=1), help="Classes to list of a frame. Default: 5."

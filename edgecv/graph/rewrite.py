@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -62,22 +63,36 @@ class Report(msgspec.Struct):
 
 
 class Pass(msgspec.Struct, frozen=True):
-    """A rewrite of a whole graph. name: as `--explain` prints it."""
+    """A rewrite of a whole graph. name: as `--explain` prints it.
+
+    apply: the rewrite, or "module:function". operators: types without any of which there is nothing to do,
+    and the module is not imported; none: there always may be.
+    """
 
     name: str
-    apply: Callable[[Rewrite], None]
+    apply: Callable[[Rewrite], None] | str
+    operators: tuple[str, ...] = ()
 
     @property
     def about(self) -> str:
         """One line that says what it does."""
-        return (self.apply.__doc__ or "").strip().splitlines()[0]
+        return (self._function.__doc__ or "").strip().splitlines()[0]
 
     def run(self, model: ir.Model, report: Report) -> bool:
         """Rewrite the model in place; whether anything changed."""
         report.missed[:] = [missed for missed in report.missed if missed.pass_name != self.name]
         rewrite = Rewrite(model, report, self.name)
-        self.apply(rewrite)
+        if not self.operators or any(node.op_type in self.operators for node in model.graph.all_nodes()):
+            self._function(rewrite)
         return rewrite.changed
+
+    @property
+    def _function(self) -> Callable[[Rewrite], None]:
+        if not isinstance(self.apply, str):
+            return self.apply
+        module, _, name = self.apply.partition(":")
+        found: Callable[[Rewrite], None] = getattr(import_module(module), name)
+        return found
 
 
 Stage = tuple[Pass, ...]

@@ -16,6 +16,12 @@ Size = int | str | None
 P5 = (8, 16, 32)
 P2 = (4, 8, 16, 32)
 P6 = (8, 16, 32, 64)
+TINY = (16, 32)
+FINE = (8, 16)
+# Of YOLO networks; some that are retrained have less strides, or finer ones.
+YOLO_STRIDES = (P5, P2, P6, TINY, FINE)
+# No network leaves more rows, or has more queries, unless it was told to.
+MOST_FINAL = 1000
 
 
 def listed(facts: ModelFacts) -> str:
@@ -64,11 +70,25 @@ def is_yolov6_export(facts: ModelFacts) -> bool:
 
 
 def prototypes(facts: ModelFacts) -> TensorSpec | None:
-    """The second of two outputs, where it is a map (1, m, H, W) of the prototypes of masks."""
-    if [len(spec.shape) for spec in facts.outputs] != [3, 4]:
+    """Of two outputs, a table and a map (1, m, H, W), the map: the prototypes of masks."""
+    if sorted(len(spec.shape) for spec in facts.outputs) != [3, 4]:
         return None
-    maps = facts.outputs[1]
+    maps = next(spec for spec in facts.outputs if len(spec.shape) == 4)
     return maps if isinstance(maps.shape[1], int) else None
+
+
+def table_of(facts: ModelFacts) -> TensorSpec | None:
+    """The one output of three axes, alone or beside prototypes; else None."""
+    if prototypes(facts) is None:
+        return sole_output(facts, rank=3)
+    return next(spec for spec in facts.outputs if len(spec.shape) == 3)
+
+
+def is_yolov6_network(facts: ModelFacts) -> bool:
+    """Whether the names are YOLOv6's, and the graph: it grows maps by transposed convolutions, and no
+    exponential decodes its boxes; YOLOX has either of them the other way round."""
+    operators = facts.operators
+    return is_yolov6_export(facts) and "ConvTranspose" in operators and "Exp" not in operators
 
 
 # Landmarks of a face, joints of a person and of a hand, with or without a confidence of each.

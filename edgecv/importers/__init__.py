@@ -1,6 +1,7 @@
 """Model files of others into ONNX: one reader a format, chosen by what the file is.
 
-The readers of Caffe and Darknet are imported when one of their files is read.
+The readers of Caffe and Darknet are imported when one of their files is read, and what drafts a card when a
+network has none.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES, OnnxModel
 from edgecv.importers.base import NETWORK, Asked, Imported
-from edgecv.importers.draft import draft_card, draft_for, onnx_card
 from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card
 from edgecv.importers.labels import find_labels, relabel
 
@@ -113,6 +113,8 @@ def draft(files: ModelFiles, head: str | None, asked: Asked) -> Imported:
 
     Raises as `import_model`, and CardError for a type that there is not.
     """
+    from edgecv.importers.draft import draft_card, draft_for
+
     model = _read_onnx(files.source)
     if head is None:
         return draft_card(model, files.source.stem, asked)
@@ -155,6 +157,8 @@ def _read(files: ModelFiles, labels: Path | None, mean: Mean | None, asked: Aske
             from edgecv.importers import caffe
 
             return caffe.read_digits(files.source, mean=mean, labels=labels)
+    from edgecv.importers.draft import onnx_card
+
     return onnx_card(_read_onnx(files.source), files.source.stem, asked)
 
 

@@ -126,8 +126,8 @@ class SingleShot(Pipeline[R]):
 class Eye:
     """How frames become the input of a network, into a buffer that is made once.
 
-    name: of the input. blob: (batch, channels, height, width). blob_wh: pixels. batch: frames that the
-    network takes at once, None where any number will do. A network that takes float16 has its blob in float32.
+    name: of the input. blob: (batch, channels, height, width), float32 for a network that takes float16 too.
+    blob_wh: pixels. batch: frames that the network takes at once, None where any number will do.
     """
 
     def __init__(self, session: Session[Any], card: ModelCard, imgsz: tuple[int, int] | None) -> None:
@@ -170,7 +170,7 @@ def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
 
 
 def _input_of(session: Session[Any], card: ModelCard) -> TensorSpec:
-    """The model's input that takes the frame. Raises CardError where it is not the one that the card states."""
+    """The input that takes the frame. Raises CardError where it is not the one that the card states."""
     entry = card.image_input
     spec = next((s for s in session.inputs if s.name == entry.name), None)
     if spec is None:

@@ -22,7 +22,7 @@ def test_what_was_written_runs_as_the_source_does(edgecv: Run, tmp_path: Path, p
     assert result.code == 0, result.err
     for part in (
         "input: data: float32 (1, 3, 64, 64)",
-        "head: yolo, to detect",
+        "head: grid, to detect",
         "labels: 3",
         "4,632",
         f"wrote {out}, {tmp_path / 'out.model.json'}",

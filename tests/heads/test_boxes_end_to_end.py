@@ -225,7 +225,7 @@ def half(model: onnx.ModelProto) -> None:
 
 
 def unsimplified(model: onnx.ModelProto) -> None:
-    """Constants in nodes, and sizes that are worked out from shapes in the graph, as `simplify=False` leaves it."""
+    """Constants in nodes, and sizes worked out from shapes in the graph, as `simplify=False` leaves it."""
     graph = model.graph
     width = next(int(numpy_helper.to_array(one)[1]) for one in graph.initializer if one.name == "shape")
     nodes = [

@@ -75,6 +75,16 @@ ONE: dict[str, tuple[ModelFacts, str, HeadParams]] = {
         "yolov8-seg",
         boxes.Params(output="output0", columns=MASKS, layout="columns", masks=32, prototypes="output1"),
     ),
+    "segment-of-prototypes-first": (
+        facts({"output1": (1, 32, 160, 160), "output0": (1, 116, 8400)}),
+        "yolov8-seg",
+        boxes.Params(output="output0", columns=MASKS, layout="columns", masks=32, prototypes="output1"),
+    ),
+    "obb-bare": (
+        facts({"output0": (1, 20, 21504)}, (1024, 1024), operators=("Cos", "Sin", "Softmax")),
+        "yolov8-obb",
+        boxes.Params(output="output0", columns=("box", "classes", "angle"), layout="columns"),
+    ),
     "obb": (
         facts({"output0": (1, 20, 21504)}, (1024, 1024), metadata=ultralytics(15, task="obb")),
         "yolov8-obb",

@@ -100,7 +100,27 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
     ),
     "yolov8-two-classes": (facts({"output0": (1, 6, 8400)}, metadata=ultralytics(2)), brand("yolov8")),
     "yolov8-52-classes": (facts({"output0": (1, 56, 8400)}, metadata=ultralytics(52)), brand("yolov8")),
+    "yolov5-two-strides": (facts({"output": (1, 6000, 85)}), brand("yolov5", output="output")),
+    "yolov5-two-strides-one-class": (facts({"output": (1, 6000, 6)}), brand("yolov5", output="output")),
+    "yolov5-four-strides-one-class": (facts({"output": (1, 102000, 6)}), brand("yolov5", output="output")),
+    "yolov5-any-rows-by-metadata": (
+        facts({"output": (1, 1234, 85)}, metadata=yolov5_file(80)),
+        brand("yolov5", output="output"),
+    ),
+    "yolov8-two-strides": (facts({"output0": (1, 7, 2000)}), brand("yolov8")),
+    "yolox-four-strides": (
+        facts({"output": (1, 8500, 85)}, operators=("Exp",)),
+        brand("yolox", output="output", decoded=True),
+    ),
+    "yolov6-by-its-graph": (
+        facts({"outputs": (1, 8400, 85)}, operators=("Conv", "ConvTranspose")),
+        boxes.Params(output="outputs", columns=("box", "objectness", "classes")),
+    ),
     "e2e": (facts({"output0": (1, 300, 6)}), brand("yolo_e2e")),
+    "yolov8-transposed-two-strides": (
+        facts({"output0": (1, 2000, 6)}, metadata=ultralytics(2)),
+        brand("yolov8", transposed=True),
+    ),
     "e2e-yolov10": (facts({"output0": (1, 300, 6)}, metadata=ultralytics(80)), brand("yolo_e2e")),
     "e2e-yolo26": (
         facts({"output0": (1, 300, 6)}, metadata=ultralytics(2, end2end="True")),
@@ -134,6 +154,10 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
 }
 
 SEVERAL_HEADS: dict[str, tuple[ModelFacts, set[str]]] = {
+    "rows-picked-or-of-two-strides": (
+        facts({"output0": (1, 300, 6)}, (160, 128), operators=("TopK",)),
+        {"yolo_e2e", "yolov5"},
+    ),
     "grid-rows-of-unknown-origin": (facts({"out": (1, 8400, 85)}), {"yolox", "yolov8"}),
     "yolov6-or-a-yolox": (facts({"outputs": (1, 8400, 85)}), {"yolox", "yolov6", "yolov8"}),
     "open-rows": (facts({"output": (1, None, 85)}), {"yolox", "yolov5"}),
@@ -142,7 +166,8 @@ SEVERAL_HEADS: dict[str, tuple[ModelFacts, set[str]]] = {
         facts({"out": (1, None, 6)}, None),
         {"yolox", "yolov5", "yolov8", "yolo_e2e"},
     ),
-    "rows-of-four-strides": (facts({"out": (1, 2125, 112)}, (320, 320)), {"nanodet", "yolov8"}),
+    "rows-of-four-strides": (facts({"out": (1, 2125, 112)}, (320, 320)), {"nanodet", "yolov8", "yolox"}),
+    "rows-of-finer-strides": (facts({"out": (1, 34000, 85)}), {"yolov8", "yolox"}),
 }
 
 NO_HEAD: dict[str, ModelFacts] = {
@@ -161,6 +186,7 @@ NO_HEAD: dict[str, ModelFacts] = {
     "yolov8-pose": facts({"output0": (1, 56, 8400)}, metadata=ultralytics(1, task="pose")),
     "yolov8-other-class-count": facts({"output0": (1, 84, 8400)}, metadata=ultralytics(79)),
     "yolov5-other-class-count": facts({"output0": (1, 25200, 117)}, metadata=yolov5_file(80)),
+    "rows-too-many-to-be-final": facts({"output0": (1, 5000, 6)}),
     "yolov5-raw-only": facts({"p3": (1, 3, 80, 80, 85), "p4": (1, 3, 40, 40, 85), "p5": (1, 3, 20, 20, 85)}),
     "e2e-of-another-task": facts(
         {"output0": (1, 300, 6)}, metadata=ultralytics(80, task="obb", end2end="True")

@@ -17,9 +17,11 @@ operator would look at it (`counting`). Outputs end with an edgecv::Counted, aft
 
 from edgecv import extras
 
-# The pass is imported behind this door.
 with extras.required("models"):
-    from edgecv.engine.counted.walk import COUNT
-    from edgecv.graph.rewrite import Stage
+    from edgecv.graph.rewrite import Pass, Stage
+
+SOURCES = ("NonZero", "Compress", "NonMaxSuppression")
+
+COUNT = Pass("counted", "edgecv.engine.counted.walk:count_rows", SOURCES)
 
 COUNTED: Stage = (COUNT,)

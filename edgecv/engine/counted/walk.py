@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.engine import claims
+from edgecv.engine.counted import SOURCES
 from edgecv.engine.counted.arithmetic import evaluate
 from edgecv.engine.counted.counting import MOST_NUMBERS, Counting
 from edgecv.engine.counted.movement import sizes_in
@@ -14,10 +15,9 @@ from edgecv.engine.counted.size import Size, Unproven
 from edgecv.engine.planned import PLANNED
 from edgecv.graph.normal.constants import constant_node
 from edgecv.graph.normal.functions import take_branch
-from edgecv.graph.rewrite import Pass, Rewrite, Shape, infer, is_constant, scalar, shape
+from edgecv.graph.rewrite import Rewrite, Shape, infer, is_constant, scalar, shape
 
 _SIZES = ("Shape", "Size")
-SOURCES = ("NonZero", "Compress", "NonMaxSuppression")
 # Of what they give nothing is below 0 where nothing is in what they take.
 _MOVES = ("Gather", "GatherND", "GatherElements", "Slice", "Split", "Concat", "Transpose", "Expand", "Tile")
 _VIEWS = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
@@ -201,6 +201,3 @@ def _zero_where(counting: Counting, condition: ir.Value | None) -> tuple[Size, b
     if producer.op_type == "Less":
         a, b = b, a
     return (a - b, producer.op_type == "Equal") if (a - b).least >= 0 else None
-
-
-COUNT = Pass("counted", count_rows)

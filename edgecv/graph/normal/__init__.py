@@ -7,8 +7,11 @@ from edgecv import extras
 
 # Every pass is imported behind this door.
 with extras.required("models"):
-    from edgecv.graph.normal import constants, functions, loops, normalize, opsets, recurrent
-    from edgecv.graph.rewrite import Stage
+    from edgecv.graph.normal import constants, functions, normalize, opsets
+    from edgecv.graph.rewrite import Pass, Stage
+
+LOOPS = Pass("loops", "edgecv.graph.normal.loops:unroll", ("Loop", "Scan"))
+RECURRENT = Pass("recurrent", "edgecv.graph.normal.recurrent:unroll", ("LSTM", "GRU", "RNN"))
 
 TIDY: Stage = (constants.FOLD, constants.NOOPS, constants.DEAD)
 
@@ -16,8 +19,8 @@ NEWEST: Stage = (opsets.UPGRADE,)
 ONE_FORM: Stage = (
     constants.FOLD,
     functions.BRANCHES,
-    loops.LOOPS,
-    recurrent.RECURRENT,
+    LOOPS,
+    RECURRENT,
     constants.NOOPS,
     normalize.NORMALIZE,
     constants.EQUAL,

@@ -21,7 +21,6 @@ from edgecv.graph.normal.unrolled import MOST_NODES, take
 from edgecv.graph.rewrite import (
     NEWEST_OPSET,
     Array,
-    Pass,
     Rewrite,
     attribute,
     constant,
@@ -303,6 +302,3 @@ def _simulated(node: ir.Node, body: ir.Graph, needed: Sequence[ir.Node], limit: 
     except Exception:
         return None
     return limit
-
-
-LOOPS = Pass("loops", unroll)

@@ -13,7 +13,6 @@ import numpy as np
 import onnx_ir as ir
 
 from edgecv.errors import ModelFileError
-from edgecv.graph.normal import microsoft
 from edgecv.graph.rewrite import (
     NEWEST_OPSET,
     Pass,
@@ -27,6 +26,8 @@ from edgecv.graph.rewrite import (
     shape,
 )
 
+_MICROSOFT = "com.microsoft"
+
 _Rule = Callable[[Rewrite, ir.Node], None]
 
 
@@ -35,10 +36,13 @@ def upgrade(rewrite: Rewrite) -> None:
     imports = rewrite.graph.opset_imports
     opset = imports.get("", imports.pop("ai.onnx", NEWEST_OPSET))
     nodes = list(rewrite.graph.all_nodes())
-    is_mixed = any(node.domain == microsoft.DOMAIN for node in nodes)
+    is_mixed = any(node.domain == _MICROSOFT for node in nodes)
     if opset < NEWEST_OPSET or is_mixed:
         for node in nodes:
-            if node.domain == microsoft.DOMAIN:
+            if node.domain == _MICROSOFT:
+                # Of few networks.
+                from edgecv.graph.normal import microsoft
+
                 microsoft.expand(rewrite, node)
                 continue
             changed_in, rule = _RULES.get(node.op_type, (0, None))
@@ -47,8 +51,8 @@ def upgrade(rewrite: Rewrite) -> None:
             # Inference of the file has stopped where such an operator stood.
             if is_mixed and node.graph is not None and any(_is_unknown(y) for y in node.outputs):
                 infer(node)
-        if all(node.domain != microsoft.DOMAIN for node in rewrite.graph.all_nodes()):
-            imports.pop(microsoft.DOMAIN, None)
+        if all(node.domain != _MICROSOFT for node in rewrite.graph.all_nodes()):
+            imports.pop(_MICROSOFT, None)
     imports[""] = NEWEST_OPSET
 
 

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from edgecv.graph.normal.reindex import reshaped
 from edgecv.graph.normal.unrolled import take
-from edgecv.graph.rewrite import Array, Pass, Rewrite, attribute, constant, given, is_float32, shape
+from edgecv.graph.rewrite import Array, Rewrite, attribute, constant, given, is_float32, shape
 
 # Gates of each operator, in the order of the rows of its weights, and default activations.
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -391,6 +391,3 @@ def _activations(rewrite: Rewrite, node: ir.Node, directions: int) -> list[list[
         rewrite.miss(node, f"{len(found)} activations: expected {size} for each of {directions} directions")
         return None
     return [found[d * size : (d + 1) * size] for d in range(directions)]
-
-
-RECURRENT = Pass("recurrent", unroll)

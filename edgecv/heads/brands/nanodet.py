@@ -12,7 +12,15 @@ import msgspec
 
 from edgecv.heads import distances, levels
 from edgecv.heads.base import HeadParams, Reading, Strides
-from edgecv.heads.recognition import P5, P6, is_cells, is_nanodet_export, sole_output
+from edgecv.heads.recognition import (
+    P5,
+    P6,
+    is_cells,
+    is_nanodet_export,
+    is_yolov6_network,
+    is_yolox_export,
+    sole_output,
+)
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import ModelFacts
 
@@ -70,6 +78,8 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if not isinstance(columns, int) or columns <= _BINS or not is_cells(rows, facts, P6):
         return None
     if parse_metadata(facts.metadata) or not (isinstance(rows, int) or is_nanodet_export(facts)):
+        return None
+    if is_yolox_export(facts) or is_yolov6_network(facts):
         return None
     return reading(Params(output=output.name, strides=P6, cell_offset=0.0))
 

@@ -10,7 +10,15 @@ from typing import Any
 
 from edgecv.heads.base import Reading
 from edgecv.heads.queries import Params as Queries
-from edgecv.heads.recognition import COCO_IDS, P2, P5, P6, detr_outputs, is_cells, shapes, sole_output
+from edgecv.heads.recognition import (
+    COCO_IDS,
+    MOST_FINAL,
+    YOLO_STRIDES,
+    detr_outputs,
+    is_cells,
+    shapes,
+    sole_output,
+)
 from edgecv.heads.rows import Params as Rows
 from edgecv.heads.ultralytics import described, parse_metadata
 from edgecv.types import ModelFacts
@@ -18,8 +26,6 @@ from edgecv.types import ModelFacts
 NAME = "rtdetr"
 
 _INPUT: dict[str, Any] = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
-# No network of the family has more.
-_MOST_QUERIES = 1000
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
@@ -32,9 +38,10 @@ def _of_ultralytics(facts: ModelFacts) -> Reading | None:
     if about is None or output is None or about.end2end or about.task != "detect":
         return None
     queries, columns = output.shape[1:]
-    if not isinstance(queries, int) or queries > _MOST_QUERIES or columns != 4 + len(about.names):
+    if not isinstance(queries, int) or queries > MOST_FINAL or columns != 4 + len(about.names):
         return None
-    if queries == columns or is_cells(queries, facts, P5, P2, P6) or described(facts.metadata, "yolo"):
+    counts_cells = is_cells(queries, facts, *YOLO_STRIDES) and not described(facts.metadata, "rtdetr")
+    if queries == columns or counts_cells or described(facts.metadata, "yolo"):
         return None
     return Reading(NAME, "queries", Queries(output=output.name, activation="none"), _INPUT)
 

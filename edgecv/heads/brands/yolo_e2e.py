@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from edgecv.heads.base import HeadParams, Reading
-from edgecv.heads.recognition import P2, P5, P6, is_cells, prototypes, sole_output
+from edgecv.heads.recognition import MOST_FINAL, P2, P5, P6, YOLO_STRIDES, is_cells, prototypes, table_of
 from edgecv.heads.rows import Params as Rows
 from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, described, parse_metadata
 from edgecv.types import ModelFacts, TensorSpec
@@ -33,14 +33,14 @@ def reading(params: Params) -> Reading:
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
-    """By metadata that says that boxes are final; or (1, N, 6), where N does not count cells and no metadata
-    speaks against it.
+    """By metadata that says that boxes are final; or (1, N, 6) of few rows, which do not count cells unless
+    the network picks the best ones, where no metadata speaks against it.
 
     Two classes and no word of `end2end` could also be an RT-DETR's 4 + classes columns.
     """
     about = parse_metadata(facts.metadata)
     maps = prototypes(facts)
-    output = facts.outputs[0] if maps is not None else sole_output(facts, rank=3)
+    output = table_of(facts)
     if output is None:
         return None
     if about and about.end2end:
@@ -50,10 +50,11 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if described(facts.metadata, "rtdetr"):
         return None
     rows = output.shape[1]
-    counts_cells = isinstance(rows, int) and (
-        is_cells(rows, facts, P5, P2, P6) or is_cells(rows, facts, P5, P6, anchors=3)
-    )
-    return None if counts_cells else _reading(NAME, Rows(output=output.name))
+    if isinstance(rows, int):
+        counts_cells = is_cells(rows, facts, P5, P2, P6) or is_cells(rows, facts, *YOLO_STRIDES, anchors=3)
+        if rows > MOST_FINAL or (counts_cells and "TopK" not in facts.operators):
+            return None
+    return _reading(NAME, Rows(output=output.name))
 
 
 def _of_task(about: UltralyticsFacts, output: TensorSpec, maps: TensorSpec | None) -> Reading | None:

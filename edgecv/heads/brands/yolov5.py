@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from edgecv.heads import grid
 from edgecv.heads.base import HeadParams, Reading, Strides
 from edgecv.heads.boxes import Params as Boxes
-from edgecv.heads.recognition import P5, P6, is_cells, is_nanodet_export, prototypes
+from edgecv.heads.recognition import P5, YOLO_STRIDES, is_cells, is_nanodet_export, prototypes, table_of
 from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -55,30 +55,32 @@ def reading(params: Params) -> Reading:
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
-    """The decoded output, (1, N, 5 + classes), with three rows a cell; raw outputs may lie beside it.
+    """The decoded output, (1, N, 5 + classes), by metadata of as many classes or by three rows a cell; raw
+    outputs may lie beside it.
 
     Raw outputs alone are in doubt: their anchors are not in the file.
     """
-    raw = [spec for spec in facts.outputs if len(spec.shape) == 5]
-    others = [spec for spec in facts.outputs if len(spec.shape) != 5]
-    maps = prototypes(replace(facts, outputs=tuple(others)))
-    if len(others) != (1 if maps is None else 2) or len(others[0].shape) != 3 or is_nanodet_export(facts):
+    others = replace(facts, outputs=tuple(spec for spec in facts.outputs if len(spec.shape) != 5))
+    table, maps = table_of(others), prototypes(others)
+    if table is None or is_nanodet_export(facts):
         return None
     masks = 0
     if maps is not None:
         assert isinstance(maps.shape[1], int)
         masks = maps.shape[1]
-    return _of_table(facts, others[0], maps, masks, has_raw=bool(raw))
+    return _of_table(facts, table, maps, masks)
 
 
-def _of_table(
-    facts: ModelFacts, table: TensorSpec, maps: TensorSpec | None, masks: int, *, has_raw: bool
-) -> Reading | None:
+def _of_table(facts: ModelFacts, table: TensorSpec, maps: TensorSpec | None, masks: int) -> Reading | None:
     rows, columns = table.shape[1:]
-    if not isinstance(columns, int) or columns < 6 + masks or not is_cells(rows, facts, P5, P6, anchors=3):
+    if not isinstance(columns, int) or columns < 6 + masks:
         return None
     about = parse_metadata(facts.metadata)
     if about and (about.task not in (None, "detect", "segment") or len(about.names) != columns - 5 - masks):
+        return None
+    # Only the repository's own files say no task; six columns of another may be final rows.
+    is_said = about is not None and about.task is None
+    if not is_said and not is_cells(rows, facts, *YOLO_STRIDES, anchors=3):
         return None
     found = _decoded(table.name)
     if maps is None:

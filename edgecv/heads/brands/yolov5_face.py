@@ -11,7 +11,7 @@ from __future__ import annotations
 from edgecv.heads.base import Reading
 from edgecv.heads.boxes import Params as Boxes
 from edgecv.heads.columns import Roles
-from edgecv.heads.recognition import P5, P6, could_be_keypoints, is_cells
+from edgecv.heads.recognition import YOLO_STRIDES, could_be_keypoints, is_cells
 from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
 from edgecv.types import ModelFacts
 
@@ -28,10 +28,13 @@ def recognize(facts: ModelFacts) -> Reading | None:
     rows, columns = decoded[0].shape[1:]
     found = could_be_keypoints(columns, beside=5)
     brand = _BRANDS.get(found) if found is not None else None
-    if brand is None or found is None or not is_cells(rows, facts, P5, P6, anchors=3):
+    if brand is None or found is None:
         return None
     about = parse_metadata(facts.metadata)
     if about and (len(about.names) != 1 or about.task not in (None, "detect", "pose")):
+        return None
+    is_said = about is not None and about.task is None
+    if not is_said and not is_cells(rows, facts, *YOLO_STRIDES, anchors=3):
         return None
     number, values = found
     landmarks_first: Roles = ("box", "objectness", "keypoints", "classes")

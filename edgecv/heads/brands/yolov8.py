@@ -12,20 +12,26 @@ from msgspec.structs import replace
 from edgecv.heads.base import HeadParams, Reading
 from edgecv.heads.boxes import Params as Boxes
 from edgecv.heads.recognition import (
+    MOST_FINAL,
     P2,
     P5,
     P6,
+    YOLO_STRIDES,
     Size,
     is_cells,
     is_nanodet_export,
+    is_yolov6_network,
     is_yolox_export,
     prototypes,
-    sole_output,
+    table_of,
 )
-from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, parse_metadata
+from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, described, parse_metadata
 from edgecv.types import ModelFacts, TensorSpec
 
 NAME = "yolov8"
+
+# Exporters whose tables have the same shape by rows.
+_OTHERS = (is_yolox_export, is_nanodet_export, is_yolov6_network)
 
 
 class Params(HeadParams, frozen=True):
@@ -44,12 +50,13 @@ def recognize(facts: ModelFacts) -> Reading | None:
     """By metadata, whose columns the output has; without it by one column a cell.
 
     Without metadata the transpose is also the shape of a YOLOX and a NanoDet, whose export scripts' names
-    rule it out, and a second output of prototypes says that it segments.
+    rule it out, a second output of prototypes says that it segments, and an angle's sine and cosine in the
+    graph that its boxes are oriented.
     """
     about = parse_metadata(facts.metadata)
     maps = prototypes(facts)
-    table = facts.outputs[0] if maps is not None else sole_output(facts, rank=3)
-    if table is None or len(table.shape) != 3 or (about and about.end2end):
+    table = table_of(facts)
+    if table is None or (about and about.end2end) or described(facts.metadata, "rtdetr"):
         return None
     if about is not None and about.names:
         return _of_metadata(facts, about, table, maps)
@@ -86,7 +93,8 @@ def _of_metadata(
     # The exporter writes columns; it counts cells by strides that the metadata does not tell in full.
     if first == width or (not isinstance(first, int) and last != width and _are_rows(last, facts)):
         return _reading(name, params)
-    if last == width and _are_rows(first, facts):
+    is_table = isinstance(first, int) and first > MOST_FINAL
+    if last == width and (is_table or is_cells(first, facts, *YOLO_STRIDES)):
         return _reading(name, replace(params, layout="rows"))
     return None
 
@@ -99,21 +107,28 @@ def _bare(
     if maps is not None:
         assert isinstance(maps.shape[1], int)
         masks = maps.shape[1]
-    straight = _fits(first, last, masks, facts)
-    transposed = _fits(last, first, masks, facts) and (
-        may_be_transposed or not (is_yolox_export(facts) or is_nanodet_export(facts))
+    has_angle = maps is None and {"Sin", "Cos"} <= facts.operators
+    others = masks + has_angle
+    straight = _fits(first, others) and is_cells(last, facts, *YOLO_STRIDES)
+    # A row a cell is what others write too, at the strides that most have.
+    transposed = (
+        _fits(last, others)
+        and _are_rows(first, facts)
+        and (may_be_transposed or not any(of(facts) for of in _OTHERS))
     )
     if straight == transposed:
         return None
     params = Boxes(output=table.name, layout="columns" if straight else "rows")
+    if has_angle:
+        return _reading("yolov8-obb", replace(params, columns=("box", "classes", "angle")))
     if maps is None:
         return _reading(NAME, params)
     params = replace(params, columns=("box", "classes", "masks"), masks=masks, prototypes=maps.name)
     return _reading("yolov8-seg", params)
 
 
-def _fits(channels: Size, cells: Size, masks: int, facts: ModelFacts) -> bool:
-    return isinstance(channels, int) and channels >= 5 + masks and _are_rows(cells, facts)
+def _fits(channels: Size, others: int) -> bool:
+    return isinstance(channels, int) and channels >= 5 + others
 
 
 def _are_rows(cells: Size, facts: ModelFacts) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgecv.heads.base import Reading
 from edgecv.heads.boxes import Params as Boxes
-from edgecv.heads.recognition import P2, P5, P6, could_be_keypoints, is_cells, sole_output
+from edgecv.heads.recognition import YOLO_STRIDES, could_be_keypoints, is_cells, sole_output
 from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
 from edgecv.types import ModelFacts
 
@@ -17,9 +17,11 @@ def recognize(facts: ModelFacts) -> Reading | None:
     about = parse_metadata(facts.metadata)
     if output is None or (about is not None and (about.names or not about.is_detector)):
         return None
+    if {"Sin", "Cos"} <= facts.operators:
+        return None
     channels, cells = output.shape[1:]
     found = could_be_keypoints(channels, beside=4)
-    if found is None or not is_cells(cells, facts, P5, P2, P6):
+    if found is None or not is_cells(cells, facts, *YOLO_STRIDES):
         return None
     number, values = found
     params = Boxes(
