@@ -24,6 +24,9 @@ from edgecv.types import ModelFacts, TensorSpec
 # ONNX metadata key under which a model can carry its card.
 CARD_KEY = "edgecv.card"
 
+# Of a picture: gray, color, and color with depth.
+_CHANNELS = (1, 3, 4)
+
 # Outputs that a message lists.
 _SHOWN = 8
 
@@ -151,6 +154,11 @@ def _card(
     if image is None:
         given = "; ".join(map(str, facts.inputs))
         raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
+    if image.shape[3] in _CHANNELS and isinstance(image.shape[1], int) and image.shape[1] not in _CHANNELS:
+        raise HeadError(
+            f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: export "
+            f"it so (tf2onnx: --inputs-as-nchw {image.name})"
+        )
     size_wh = facts.image_wh or (about.imgsz_wh if about else None)
     if size_wh is None:
         raise HeadError(

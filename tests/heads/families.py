@@ -26,57 +26,72 @@ from tests.heads.literal_decode import CASES, Case
 
 
 class Compared(Enum):
-    """What else a family is compared with: in words, and the test that does it."""
+    """What else a family is compared with: in a word or two, in full, and the test that does it."""
 
     EXPORTS = (
-        "ONNX Runtime and plain loops, from a bare file to objects",
-        "tests.heads.test_boxes_end_to_end.test_bare_exports_are_read",
+        "bare file",
+        "a file with the family's names, shapes and metadata, and random weights: from the file to objects, beside "
+        "ONNX Runtime's outputs in plain loops",
+        "tests/heads/test_boxes_end_to_end.py::test_bare_exports_are_read",
     )
     OWN_NMS = (
-        "ONNX Runtime on the whole graph, its own NMS included",
-        "tests.importers.test_own_nms.test_rows_are_those_of_the_whole_graph",
+        "own NMS",
+        "a file with NMS inside: from the file to objects, beside ONNX Runtime on the whole graph",
+        "tests/importers/test_own_nms.py::test_rows_are_those_of_the_whole_graph",
     )
     TAILS = (
-        "ONNX's own evaluation of the whole graph, its own NMS included",
-        "tests.graph.test_tails.test_rows_are_those_of_the_whole_graph",
+        "tail",
+        "the graph's own NMS, replaced by edgecv's: the rows of ONNX Runtime on the whole graph",
+        "tests/graph/test_tails.py::test_rows_are_those_of_the_whole_graph",
     )
     PHOTOS = (
-        "real weights on photos: ONNX Runtime and plain loops",
-        "tests.heads.test_cards_on_photos.test_finds_what_onnxruntime_and_the_formula_find",
+        "photos",
+        "real weights: from photos to objects, beside ONNX Runtime's outputs in plain loops",
+        "tests/heads/test_cards_on_photos.py::test_finds_what_onnxruntime_and_the_formula_find",
     )
     AP = (
-        "real weights: AP of an independent evaluation",
-        "tests.evaluate.test_reference_accuracy.test_ap",
-    )
-    AP_PICODET = (
-        "real weights: AP of ONNX Runtime and plain loops",
-        "tests.evaluate.test_reference_accuracy.test_ap_of_picodet",
+        "AP",
+        "real weights: AP on COCO's pictures, beside that of an independent evaluation of the same file",
+        "tests/evaluate/test_reference_accuracy.py::test_ap",
     )
     AP_DARKNET = (
-        "real weights: AP of an independent evaluation",
-        "tests.evaluate.test_reference_accuracy.test_ap_of_a_darknet_network",
+        "AP through OpenCV 4",
+        "real weights: AP on COCO's pictures, beside that of OpenCV 4 on the same files",
+        "tests/evaluate/test_reference_accuracy.py::test_ap_of_a_darknet_network",
+    )
+    AP_PLAIN = (
+        "AP of plain loops",
+        "real weights: AP on COCO's pictures, beside that of ONNX Runtime's outputs in plain loops",
+        "tests/evaluate/test_reference_accuracy.py::test_ap_of_picodet",
     )
     LANDMARKS = (
-        "real weights: SCRFD and YuNet put landmarks in the same places",
-        "tests.heads.test_face_landmarks.test_scrfd_and_yunet_agree_on_landmarks",
+        "one another",
+        "real weights: SCRFD and YuNet put landmarks of photos in the same places",
+        "tests/heads/test_face_landmarks.py::test_scrfd_and_yunet_agree_on_landmarks",
     )
-    OPENCV_DARKNET = (
-        "OpenCV 4 on the same files",
-        "tests.importers.test_oracle_detections.test_yolo_and_region",
+    YOLO_OF_OPENCV = (
+        "OpenCV 4",
+        "files of random weights, beside OpenCV 4 on the same files",
+        "tests/importers/test_oracle_detections.py::test_yolo_and_region",
     )
-    OPENCV_CAFFE = (
-        "OpenCV 4 on the same files",
-        "tests.importers.test_oracle_detections.test_detection_output",
+    SSD_OF_OPENCV = (
+        "OpenCV 4",
+        "files of random weights, beside OpenCV 4 on the same files",
+        "tests/importers/test_oracle_detections.py::test_detection_output",
     )
 
     @property
-    def words(self) -> str:
+    def word(self) -> str:
         return str(self.value[0])
 
     @property
-    def test(self) -> str:
-        """Module and function."""
+    def meaning(self) -> str:
         return str(self.value[1])
+
+    @property
+    def test(self) -> str:
+        """File and function."""
+        return str(self.value[2])
 
 
 class Family(NamedTuple):
@@ -98,17 +113,18 @@ _C = Compared
 _SSD_OF_CAFFE = ("ssd-caffe-flat", "ssd-caffe-clipped", "ssd-caffe-corners", "ssd-caffe-corner-sizes")
 
 FAMILIES = (
-    Family("YOLOv8 to YOLO12, YOLOv5u", ("yolov8", "boxes-columns"), ("yolov8",), (_C.EXPORTS, _C.OWN_NMS)),
+    Family("YOLOv8 to YOLO12, YOLOv5u", ("yolov8", "boxes-columns"), ("yolov8", "yolov8-bare"), (_C.EXPORTS, _C.OWN_NMS)),
     Family("the same, transposed by a converter", ("yolov8-transposed",), ("yolov8-transposed",)),
     Family("YOLOv8-pose, -face and kin: keypoints", ("boxes-pose",), ("pose",), (_C.EXPORTS, _C.OWN_NMS)),
-    Family("YOLOv8-seg and kin: masks", ("boxes-masks",), ("segment",), (_C.EXPORTS,)),
-    Family("YOLOv8-obb and kin: oriented boxes", ("boxes-angle",), ("obb",), (_C.EXPORTS,)),
-    Family("YOLOv5, YOLOv7", ("yolov5-decoded", "boxes-objectness"), ("yolov5",)),
+    Family("YOLOv8-seg and kin: masks", ("boxes-masks",), ("segment", "segment-bare"), (_C.EXPORTS,)),
+    Family("YOLOv8-obb and kin: oriented boxes", ("boxes-angle",), ("obb", "obb-bare"), (_C.EXPORTS,)),
+    Family("YOLOv5, YOLOv7", ("yolov5-decoded",), ("yolov5", "yolov5-one-class")),
     Family("YOLOv5-seg: masks", ("boxes-masks",), ("yolov5-segment",)),
     Family("yolov5-face: keypoints", ("boxes-yolov5-face",), ("yolov5-face",)),
     Family("yolov7-face, YOLOv7-pose: keypoints", ("boxes-yolov7-face",), ("yolov7-pose",)),
     Family("YOLOX, decoded by the network", ("yolox-decoded",), ("yolox-decoded",)),
-    Family("YOLOv6, DAMO-YOLO without NMS", ("boxes-rows",)),
+    Family("YOLOv6 without NMS", ("boxes-objectness",), ("yolov6-by-its-graph",)),
+    Family("DAMO-YOLO without NMS", ("boxes-apart-corners",)),
     Family("YOLOv4 of pytorch-YOLOv4", ("boxes-yolov4",), ("yolov4",)),
     Family("YOLO-NAS", ("boxes-apart-corners",), ("yolo-nas",)),
     Family("PP-YOLOE without NMS", ("boxes-apart-scores-by-columns",), ("pp-yoloe-without-nms",)),
@@ -122,7 +138,7 @@ FAMILIES = (
     Family("distances from cells, joined by the network", ("boxes-ltrb-strides", "boxes-ltrb-pixels")),
     Family(
         "any other table of boxes",
-        ("boxes-xyxy", "boxes-xywh", "boxes-yxyx", "boxes-scores-first"),
+        ("boxes-rows", "boxes-xyxy", "boxes-xywh", "boxes-yxyx", "boxes-scores-first"),
     ),
     Family(
         "any other boxes beside scores",
@@ -179,7 +195,7 @@ FAMILIES = (
         "PicoDet without post-processing",
         ("picodet",),
         ("picodet",),
-        (_C.PHOTOS, _C.AP_PICODET),
+        (_C.PHOTOS, _C.AP_PLAIN),
         card="picodet-s-320",
     ),
     Family("FastestDet", ("fastestdet",), ("fastestdet",), (_C.PHOTOS, _C.AP), card="fastestdet-352"),
@@ -203,13 +219,13 @@ FAMILIES = (
     Family("CenterNet", ("centernet", "centernet-pixels"), ("centernet",)),
     Family("CenterNet for poses: keypoints", ("centernet-pose",)),
     Family("CenterFace: keypoints", ("centerface",), ("centerface",)),
-    Family("YOLOv3, YOLOv4", ("yolo",), (), (_C.OPENCV_DARKNET, _C.AP_DARKNET), files="Darknet"),
-    Family("Scaled-YOLOv4, YOLOv4-CSP", ("yolo-new-coords",), (), (_C.OPENCV_DARKNET,), files="Darknet"),
+    Family("YOLOv3, YOLOv4", ("yolo",), (), (_C.YOLO_OF_OPENCV, _C.AP_DARKNET), files="Darknet"),
+    Family("Scaled-YOLOv4, YOLOv4-CSP", ("yolo-new-coords",), (), (_C.YOLO_OF_OPENCV,), files="Darknet"),
     Family(
         "YOLOv2",
         ("region", "region-no-softmax", "region-background", "region-coords"),
         (),
-        (_C.OPENCV_DARKNET,),
+        (_C.YOLO_OF_OPENCV,),
         files="Darknet",
     ),
     Family("YOLOv5, YOLOv7, raw", ("yolov5-raw", "grid-rows")),
@@ -228,7 +244,7 @@ FAMILIES = (
     Family("YOLOv7-pose, raw: keypoints", ("grid-pose",)),
     Family("YOLOv1", ("detection", "detection-sqrt", "detection-softmax"), files="Darknet"),
     Family("UltraFace with priors", ("ssd-priors",), ("ultraface-320-priors",), (_C.PHOTOS,), card="ultraface-rfb-320"),
-    Family("SSD", _SSD_OF_CAFFE, (), (_C.OPENCV_CAFFE,), files="Caffe"),
+    Family("SSD", _SSD_OF_CAFFE, (), (_C.SSD_OF_OPENCV,), files="Caffe"),
     Family("SSDlite, SSD300 of torchvision, cut before NMS", ("anchors-ssdlite",), ("ssdlite",)),
     Family(
         "RetinaNet, cut before NMS",
@@ -260,17 +276,22 @@ BARE: Mapping[str, ModelFacts] = {
 }
 BY_ID: Mapping[str, Case] = {case.id: case for case in CASES}
 
-# What is another in each network, and says nothing of a family.
-_OF_A_NETWORK = frozenset(("classes", "top_k", "strides", "stride", "min_height"))
+# What is another in each network and says nothing of a family, and what says something without its value.
+_OF_A_NETWORK = frozenset(("output", "classes", "top_k", "strides", "stride", "min_height"))
+_BY_NAME = frozenset(("keypoints", "masks", "keypoint_count", "side", "num", "coords", "features", "means", "stds"))
 
 
 class Read(NamedTuple):
-    """One way to read a family. names: of the outputs. has_input: whether how it is fed is known too."""
+    """One way to read a family.
+
+    names: of the outputs. has_input: whether how it is fed is known too. has_metadata: whether the file had some.
+    """
 
     type: str
     params: HeadParams
     names: frozenset[str]
     has_input: bool = False
+    has_metadata: bool = False
 
 
 def reading_of(id: str) -> Reading:
@@ -284,7 +305,7 @@ def readings(family: Family) -> Iterator[Read]:
     for id in family.bare:
         one = reading_of(id)
         names = frozenset(spec.name for spec in BARE[id].outputs)
-        yield Read(one.type, one.params, names, one.input is not None)
+        yield Read(one.type, one.params, names, one.input is not None, bool(BARE[id].metadata))
     if family.bare:
         return
     for id in family.cases:
@@ -321,18 +342,20 @@ def _bare(family: Family) -> str:
         return f"{family.files}'s files run"
     if not family.bare:
         return "wants a card"
-    return "runs" if any(one.has_input for one in readings(family)) else "is read; wants a card for its input"
+    found = list(readings(family))
+    if not any(one.has_input for one in found):
+        return "is read; its input wants a card"
+    return "runs, by its metadata" if all(one.has_metadata for one in found) else "runs"
 
 
 def _compared(family: Family) -> str:
-    words = ["plain loops"] if family.cases else []
-    return "; ".join([*words, *(one.words for one in family.compared)])
+    return ", ".join([*(["plain loops"] if family.cases else []), *(one.word for one in family.compared)])
 
 
 def _parameters(family: Family) -> str:
     found: list[str] = []
     for one in readings(family):
-        text = ", ".join(_stated(one)) or "as they are without any"
+        text = ", ".join(_stated(one)) or "the defaults"
         if text not in found:
             found.append(text)
     return "; or ".join(found)
@@ -341,26 +364,18 @@ def _parameters(family: Family) -> str:
 def _stated(one: Read) -> Iterator[str]:
     """The fields that are not as they are without a card, but those that are of one network alone."""
     for field in msgspec.structs.fields(one.params):
-        value = getattr(one.params, field.name)
+        value, name = getattr(one.params, field.name), f"`{field.name}`"
         if value == field.default or field.name in _OF_A_NETWORK or value is None:
             continue
-        if field.name in ("output", "layers") or (field.default is False and value is True):
-            if value is True:
-                yield f"`{field.name}`"
-            elif field.name == "layers":
-                yield from _of_layers(value)
-            continue
-        if _names_outputs(value, one.names) or _is_nested(value):
-            yield f"`{field.name}`"
+        if field.name == "layers":
+            scales = {layer.scale_x_y for layer in value}
+            yield f"{name} of `anchors`"
+            if scales != {1.0}:
+                yield f"`scale_x_y` {scales.pop():g}" if len(scales) == 1 else "`scale_x_y`"
+        elif value is True or field.name in _BY_NAME or _names_outputs(value, one.names) or _is_nested(value):
+            yield name
         else:
-            yield f"`{field.name}` {_shown(value)}"
-
-
-def _of_layers(layers: Any) -> Iterator[str]:
-    yield "`layers` of `anchors`"
-    scales = {layer.scale_x_y for layer in layers}
-    if scales != {1.0}:
-        yield f"`scale_x_y` {_shown(tuple(sorted(scales)))}"
+            yield f"{name} {_shown(value)}"
 
 
 def _names_outputs(value: Any, names: frozenset[str]) -> bool:
@@ -375,4 +390,22 @@ def _is_nested(value: Any) -> bool:
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(_shown, value))
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def legend() -> str:
+    """What the last column's words mean, and where the tests are."""
+    lines = ["| Word | Compared | By |", "|---|---|---|"]
+    lines.append(
+        "| plain loops | candidates of random outputs, beside the decoding's definition in loops over plain numbers; "
+        "hostile values, other precisions, outputs that do not fit | `tests/heads/test_head_decode.py` |"
+    )
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in Compared:
+        found.setdefault((one.word, one.meaning), []).append(f"`{one.test.partition('::')[0]}`")
+    lines += [
+        f"| {word} | {meaning} | {', '.join(dict.fromkeys(files))} |" for (word, meaning), files in found.items()
+    ]
+    return "".join(f"{line}\n" for line in lines)
