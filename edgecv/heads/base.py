@@ -5,6 +5,7 @@ A head is a module with the members of `DetectionHead` or `ClassificationHead`; 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -123,7 +124,10 @@ class Head(Protocol[P_co]):
 
 
 class DetectionHead(Head[P], Protocol[P]):
-    """The shape of a head that finds boxes."""
+    """The shape of a head that finds boxes.
+
+    One whose outputs may lack a batch axis also has `takes_one` and `of_image`, as `rows` has.
+    """
 
     def decode(self, outputs: Mapping[str, FloatArray], params: P, query: Query) -> Candidates:
         """outputs: of one image, without the batch axis, by the model's names; may be read-only.
@@ -223,6 +227,10 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 def logit(confidence: float | FloatArray) -> float | FloatArray:
     """The number whose sigmoid is the confidence; finite, also for 0 and 1."""
+    if not isinstance(confidence, np.ndarray):
+        # NumPy takes ten times as long for one number.
+        chance = min(max(confidence, 1e-30), 1 - 1e-7)
+        return math.log(chance) - math.log1p(-chance)
     p = np.clip(confidence, 1e-30, 1 - 1e-7)
     x: float | FloatArray = np.log(p) - np.log1p(-p)
     return x

@@ -140,6 +140,23 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
         )
 
     @cached_property
+    def beside(self) -> tuple[tuple[str, str, int | AtLeast, Layout], ...]:
+        """Of outputs beside `boxes` the role, the name, the columns and the layout."""
+        least = {"classes": AtLeast(2 if self.background else 1)}
+        outputs = (
+            ("classes", self.scores, self.scores_layout or self.layout),
+            ("objectness", self.objectness, self.layout),
+            ("keypoints", self.landmarks, self.layout),
+            ("angle", self.angle, self.layout),
+            ("masks", self.coefficients, self.layout),
+        )
+        return tuple(
+            (role, name, self.sizes[role] or least.get(role, AtLeast(1)), layout)
+            for role, name, layout in outputs
+            if name is not None
+        )
+
+    @cached_property
     def table(self) -> _Table:
         """How the one output is taken apart."""
         number, is_open = roles.least(self.columns, self.sizes)
@@ -230,26 +247,14 @@ def _of_table(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, Fl
 def _apart(outputs: Mapping[str, FloatArray], params: Params) -> dict[str, FloatArray]:
     """Of each role its output, float32 (N, size), objectness (N,), boxes of classes (N, classes, 4)."""
     assert params.boxes is not None
-    assert params.scores is not None
     given = outputs.get(params.boxes)
     if given is not None and given.ndim == 3:
         box = take(outputs, params.boxes, (None, AtLeast(1), 4), TYPE)
     else:
         box = _rows(outputs, params.boxes, None, 4, params.layout)
-    width = params.sizes["classes"] or AtLeast(2 if params.background else 1)
-    parts = {
-        "box": box,
-        "classes": _rows(outputs, params.scores, len(box), width, params.scores_layout or params.layout),
-    }
-    others = (
-        ("objectness", params.objectness),
-        ("keypoints", params.landmarks),
-        ("angle", params.angle),
-        ("masks", params.coefficients),
-    )
-    for role, name in others:
-        if name is not None:
-            parts[role] = _rows(outputs, name, len(box), params.sizes[role] or AtLeast(1), params.layout)
+    parts = {"box": box}
+    for role, name, width, layout in params.beside:
+        parts[role] = _rows(outputs, name, len(box), width, layout)
     if "objectness" in parts:
         parts["objectness"] = parts["objectness"][:, 0]
     if box.ndim == 3 and box.shape[1] not in (1, parts["classes"].shape[1]):

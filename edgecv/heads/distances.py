@@ -37,6 +37,7 @@ from edgecv.heads.base import (
 )
 from edgecv.heads.cells import Grid, cell_count, cells_wh, grid
 from edgecv.heads.recognition import P5
+from edgecv.heads.scores import all_over
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 
 TYPE = "distances"
@@ -54,6 +55,8 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 Shape: TypeAlias = tuple[int, ...]
+# Cells' places in units of distances, float32 (n, 2), and those units, pixels, float32 (n, 1).
+_Places: TypeAlias = tuple[FloatArray, FloatArray]
 # First cell, outputs, indices of columns.
 _LevelPlan: TypeAlias = "tuple[int, tuple[_Source | None, ...], tuple[Any, ...]]"
 
@@ -154,8 +157,13 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
             parts.append(part if level.keypoints is None else (*part, level.keypoints[row]))
         confidence, class_id, index, box, *points = join(parts, query.max_candidates)
         cells = grid(query.blob_wh, params.strides)
-        xyxy = _boxes(box, index, cells, params, query.blob_wh)
-        keypoints = _keypoints(points[0], index, cells, params) if points else None
+        places = _cells(index, cells, params.cell_offset, params.unit)
+        xyxy = _boxes(box, places, params, query.blob_wh)
+        keypoints = None
+        if points:
+            if params.keypoint_offset not in (None, params.cell_offset):
+                places = _cells(index, cells, params.keypoint_offset, params.unit)
+            keypoints = _keypoints(points[0], places, params)
     return Candidates(xyxy, confidence, class_id, keypoints=keypoints)
 
 
@@ -181,26 +189,17 @@ def _search(
         return row, class_id, product if b == 1 else product**b
     if params.logits:
         # No objectness lifts a score, so that those over the threshold alone need a sigmoid.
-        row, class_id, score = _all_over(scores, None, logit(lowest), query)
+        row, class_id, score = all_over(query, scores, logit(lowest))
         factor, score = sigmoid(objectness[row]), sigmoid(score)
     else:
         # The product alone finds every candidate; it orders them otherwise than the clipped one.
-        row, class_id, _ = _all_over(scores, _power(objectness, a / b), lowest, query)
-        factor, score = _clip(objectness[row]), _clip(scores[row, class_id])
+        row, class_id, _ = all_over(query, scores, lowest, objectness=_power(objectness, a / b))
+        picked = scores[row, 0] if scores.shape[1] == 1 else scores[row, class_id]
+        factor, score = _clip(objectness[row]), _clip(picked)
     confidence = (_power(factor, a / b) * score) ** b
     per_class = query.confidence
     over = confidence > (per_class[class_id] if isinstance(per_class, np.ndarray) else per_class)
     return row[over], class_id[over], confidence[over]
-
-
-def _all_over(
-    scores: FloatArray, objectness: FloatArray | None, threshold: float | FloatArray, query: Query
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """As `Query.select`, with no limit to their number."""
-    most = scores.size if query.multi_label else len(scores)
-    return boxes.select(
-        scores, threshold, objectness=objectness, multi_label=query.multi_label, max_candidates=most
-    )
 
 
 def _power(x: FloatArray, power: float) -> FloatArray:
@@ -216,11 +215,9 @@ def _clip(x: FloatArray) -> FloatArray:
     return np.minimum(np.maximum(x, 0), 1)
 
 
-def _boxes(
-    box: FloatArray, index: IntArray, cells: Grid, params: Params, blob_wh: tuple[int, int]
-) -> FloatArray:
+def _boxes(box: FloatArray, places: _Places, params: Params, blob_wh: tuple[int, int]) -> FloatArray:
     """Corners of candidates, float32 (n, 4), blob pixels. box: float32, changed in place."""
-    cell, stride = _cells(index, cells, params.cell_offset, params.unit)
+    cell, stride = places
     if params.code == "ltrb":
         distance = _mean_bin(box, params.bins).reshape(-1, 4) if params.bins else box
         if params.activation is not None:
@@ -238,7 +235,7 @@ def _boxes(
     return boxes.cxcywh_to_xyxy(box)
 
 
-def _cells(index: IntArray, cells: Grid, offset: float, unit: str) -> tuple[FloatArray, FloatArray]:
+def _cells(index: IntArray, cells: Grid, offset: float, unit: str) -> _Places:
     """Places of cells in units of distances, float32 (n, 2), and those units, pixels, float32 (n, 1)."""
     # Of arrays that are contiguous `take` is the fastest.
     cell, stride = cells.cell_xy.take(index, axis=0), cells.stride.take(index, axis=0)
@@ -247,13 +244,15 @@ def _cells(index: IntArray, cells: Grid, offset: float, unit: str) -> tuple[Floa
     return (cell, stride) if unit == "strides" else (cell * stride, np.ones_like(stride))
 
 
-def _keypoints(points: FloatArray, index: IntArray, cells: Grid, params: Params) -> FloatArray:
+def _keypoints(points: FloatArray, places: _Places, params: Params) -> FloatArray:
     """float32 (n, k, 3), blob pixels and confidence. points: float32 (n, k * values)."""
-    offset = params.cell_offset if params.keypoint_offset is None else params.keypoint_offset
-    cell, unit = _cells(index, cells, offset, params.unit)
+    cell, unit = places
     points = points.reshape(len(points), points.shape[1] // params.keypoint_values, params.keypoint_values)
     keypoints = np.ones((*points.shape[:2], 3), np.float32)
-    keypoints[..., :2] = (points[..., :2] * np.float32(params.keypoint_scale) + cell[:, None]) * unit[:, None]
+    xy = points[..., :2]
+    if params.keypoint_scale != 1:
+        xy = xy * np.float32(params.keypoint_scale)
+    keypoints[..., :2] = (xy + cell[:, None]) * unit[:, None]
     if params.keypoint_values == 3:
         keypoints[..., 2] = sigmoid(points[..., 2]) if params.logits else points[..., 2]
     return keypoints

@@ -10,7 +10,6 @@ AlexeyAB/darknet).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -32,6 +31,7 @@ from edgecv.heads.base import (
     take,
 )
 from edgecv.heads.cells import cells_wh
+from edgecv.heads.scores import least_logit, of_logit_pairs
 from edgecv.types import Candidates, FloatArray, ModelFacts, TensorSpec
 
 TYPE = "grid"
@@ -66,8 +66,6 @@ _USUAL_CELLS: Anchors = (
 )
 _FEWEST_COLUMNS = 6
 _STRIDES = (4, 8, 16, 32, 64, 128)
-# float32 rounds a sigmoid of the threshold's own logit to either side of the threshold.
-_SLACK = 1e-3
 
 
 class Layer(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
@@ -188,7 +186,7 @@ def _are_cells(sizes: Sequence[int], image_wh: tuple[int, int] | None) -> bool:
 def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> Candidates:
     """See `base.DetectionHead`."""
     parts = [_decode_layer(outputs, layer, params, query) for layer in params.layers]
-    columns = parts[0] if len(parts) == 1 else join(parts, query.max_candidates)
+    columns = join(parts, query.max_candidates)
     confidence, class_id, box = columns[:3]
     keypoints = columns[3] if params.keypoints else None
     return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints)
@@ -202,17 +200,19 @@ def _decode_layer(
     places = _places(params, grid.values.shape[2])
     squash = np.asarray if params.activated else sigmoid
     objectness_at, classes_at = places["objectness"].start, places["classes"]
-    anchor, cell = np.nonzero(_likely(grid.values[:, :, objectness_at], params, query))
-    pred = grid.values[anchor, cell]
+    likely = _likely(grid.values[:, :, objectness_at], params, query).ravel().nonzero()[0]
+    pred = grid.rows(likely)
     if params.softmax:
         # The background is a class of the softmax, and no objectness.
         logits = pred[:, classes_at.start - params.background : classes_at.stop]
         scores = softmax(logits)[:, int(params.background) :]
+        objectness = None if params.background else squash(pred[:, objectness_at])
+        index, class_id, confidence = query.select(scores, objectness=objectness)
+    elif params.activated:
+        index, class_id, confidence = query.select(pred[:, classes_at], objectness=pred[:, objectness_at])
     else:
-        scores = squash(pred[:, classes_at])
-    objectness = None if params.background else squash(pred[:, objectness_at])
-    index, class_id, confidence = query.select(scores, objectness=objectness)
-    anchor, cell = anchor[index], cell[index]
+        index, class_id, confidence = of_logit_pairs(query, pred[:, classes_at], pred[:, objectness_at])
+    anchor, cell = grid.places(likely[index])
     box_at = places["box"].start
     box = pred[index, box_at : box_at + 4]
     corner, anchor_wh = grid.corners(cell), grid.sizes(anchor)
@@ -256,14 +256,9 @@ def _likely(objectness: FloatArray, params: Params, query: Query) -> NDArray[np.
     """Where a confidence, which is at most its objectness, can be over the threshold: (anchors, cells)."""
     if params.background:
         return np.ones(objectness.shape, bool)
-    lowest = max(query.lowest_confidence, 0)
-    if not params.activated:
-        lowest = -math.inf if lowest == 0 else math.inf if lowest >= 1 else _logit(lowest) - _SLACK
+    lowest = query.lowest_confidence
+    lowest = max(lowest, 0) if params.activated else least_logit(lowest)
     return np.asarray(objectness > np.float32(lowest))
-
-
-def _logit(p: float) -> float:
-    return math.log(p / (1 - p))
 
 
 def _keypoints(
@@ -327,6 +322,17 @@ class _Map:
                 f"{raw.shape}: the card's head or its parameters do not fit this model"
             )
         return raw
+
+    def rows(self, place: Places) -> FloatArray:
+        """The columns of some places, which count the cells of the first anchor, then of the second."""
+        anchors, cells, columns = self.values.shape
+        if self.values.flags.c_contiguous:
+            return self.values.reshape(anchors * cells, columns).take(place, axis=0)
+        return self.values[self.places(place)]
+
+    def places(self, place: Places) -> tuple[Places, Places]:
+        """Anchor and cell of some places."""
+        return np.divmod(place, self.values.shape[1])
 
     def corners(self, cell: Places) -> FloatArray:
         """Column and row of some cells, float32 (n, 2)."""

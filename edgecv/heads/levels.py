@@ -41,11 +41,12 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def place(spec: TensorSpec, facts: ModelFacts, strides: tuple[int, ...], per_cell: int = 1) -> Found | None:
-    """The one place on these strides where an output can lie, the batch being its first axis; or None.
+    """The one place on these strides where an output can lie; or None.
 
-    per_cell: rows or sets of channels of a cell.
+    The batch is its first axis, but that of a table may be missing. per_cell: rows or sets of channels of a
+    cell.
     """
-    shape, wh = spec.shape[1:], facts.image_wh
+    shape, wh = spec.shape if len(spec.shape) == 2 else spec.shape[1:], facts.image_wh
     sizes = [size for size in shape if isinstance(size, int)]
     if wh is None or len(sizes) != len(shape) or len(sizes) not in (2, 3):
         return None

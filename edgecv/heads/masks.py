@@ -1,6 +1,6 @@
 """Masks of candidates, made into crops of the frame once it is known which of them stay.
 
-What both share: a pixel belongs to an object only where its center lies in the object's box, left and top
+What all share: a pixel belongs to an object only where its center lies in the object's box, left and top
 edge included, right and bottom edge not. What is looked up between the cells of a small map is interpolated
 bilinearly between the centers of the cells, in float32, whatever the resize of the frame was: the map is
 never made as large as the blob, and memory grows with a box, not with the frame.
@@ -8,7 +8,8 @@ never made as large as the blob, and memory grows with a box, not with the frame
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -56,28 +57,45 @@ class PrototypeMasks(msgspec.Struct, frozen=True, eq=False):
     @np.errstate(over="ignore", invalid="ignore")
     def to_frame(self, xyxy: FloatArray, transform: FrameTransform) -> Masks:
         """Masks of all candidates in the frame; see `MaskSource`."""
-        _, height, width = self.prototypes.shape
-        frame_to_cells = [
-            (scale * cells / blob, offset * cells / blob)
-            for scale, offset, cells, blob in zip(
-                transform.scale_xy, transform.offset_xy, (width, height), self.blob_wh, strict=True
-            )
-        ]
-        crops = []
-        windows = _windows(xyxy, transform.frame_wh)
-        for coefficients, (x0, y0, x1, y1) in zip(self.coefficients, windows, strict=True):
-            if x1 <= x0 or y1 <= y0:
-                crops.append(np.zeros((max(y1 - y0, 0), max(x1 - x0, 0)), np.bool_))
-                continue
-            columns, rows = (
-                _Taps((np.arange(first, end) + 0.5) * scale + offset, cells)
-                for first, end, (scale, offset), cells in zip(
-                    (x0, y0), (x1, y1), frame_to_cells, (width, height), strict=True
-                )
-            )
-            part = self.prototypes[:, rows.cells, columns.cells]
-            crops.append(_over(np.einsum("m,mhw->hw", coefficients, part), rows, columns, 0.0))
-        return _placed(crops, windows, transform.frame_wh)
+
+        def cells(number: int, rows: slice, columns: slice) -> FloatArray:
+            part = self.prototypes[:, rows, columns]
+            return np.einsum("m,mhw->hw", self.coefficients[number], part)
+
+        return _from_blob(cells, self.prototypes.shape[1:], self.blob_wh, 0.0, xyxy, transform)
+
+
+class BlobMasks(msgspec.Struct, frozen=True, eq=False):
+    """Masks over the whole blob, of each candidate its own: torchvision's Mask R-CNN, RF-DETR.
+
+    A mask is where a value, interpolated, is over 0 if it is a logit, over 0.5 if it is a probability. Beyond
+    the centers of the outermost cells it is that of the outermost.
+
+    maps: float32 (N, h, w). index: int (n,), which of them the candidates' are. blob_wh: pixels.
+    """
+
+    maps: FloatArray
+    index: NDArray[Any]
+    blob_wh: tuple[int, int]
+    logits: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises HeadError where they are none."""
+        if self.maps.ndim != 3 or 0 in self.maps.shape[1:]:
+            raise HeadError(f"masks: expected (n, h, w), of each object its own, got {self.maps.shape}")
+
+    def __getitem__(self, keep: NDArray[np.intp]) -> BlobMasks:
+        return BlobMasks(self.maps, self.index[keep], self.blob_wh, self.logits)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def to_frame(self, xyxy: FloatArray, transform: FrameTransform) -> Masks:
+        """Masks of all candidates in the frame; see `MaskSource`."""
+
+        def cells(number: int, rows: slice, columns: slice) -> FloatArray:
+            return self.maps[self.index[number], rows, columns]
+
+        threshold = 0.0 if self.logits else 0.5
+        return _from_blob(cells, self.maps.shape[1:], self.blob_wh, threshold, xyxy, transform)
 
 
 class RoiMasks(msgspec.Struct, frozen=True, eq=False):
@@ -127,6 +145,41 @@ class RoiMasks(msgspec.Struct, frozen=True, eq=False):
             at_least_half = np.nextafter(np.float32(0.5), np.float32(0))
             crops.append(_over(padded[rows.cells, columns.cells], rows, columns, at_least_half))
         return _placed(crops, windows, transform.frame_wh)
+
+
+def _from_blob(
+    cells: Callable[[int, slice, slice], FloatArray],
+    size: tuple[int, ...],
+    blob_wh: tuple[int, int],
+    threshold: float,
+    xyxy: FloatArray,
+    transform: FrameTransform,
+) -> Masks:
+    """Of maps over the whole blob what lies in each box.
+
+    cells: (candidate, rows, columns) -> that part of its map. size: rows and columns of a map.
+    """
+    height, width = size
+    frame_to_cells = [
+        (scale * count / blob, offset * count / blob)
+        for scale, offset, count, blob in zip(
+            transform.scale_xy, transform.offset_xy, (width, height), blob_wh, strict=True
+        )
+    ]
+    crops = []
+    windows = _windows(xyxy, transform.frame_wh)
+    for number, (x0, y0, x1, y1) in enumerate(windows):
+        if x1 <= x0 or y1 <= y0:
+            crops.append(np.zeros((max(y1 - y0, 0), max(x1 - x0, 0)), np.bool_))
+            continue
+        columns, rows = (
+            _Taps((np.arange(first, end) + 0.5) * scale + offset, count)
+            for first, end, (scale, offset), count in zip(
+                (x0, y0), (x1, y1), frame_to_cells, (width, height), strict=True
+            )
+        )
+        crops.append(_over(cells(number, rows.cells, columns.cells), rows, columns, threshold))
+    return _placed(crops, windows, transform.frame_wh)
 
 
 class _Taps:

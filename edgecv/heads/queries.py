@@ -16,6 +16,7 @@ from edgecv.errors import HeadError
 from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
 from edgecv.heads.geometry import Format, Unit
+from edgecv.heads.masks import BlobMasks
 from edgecv.heads.recognition import listed
 from edgecv.heads.scores import Background, every_class, select
 from edgecv.types import Candidates, FloatArray, ModelFacts, TensorSpec
@@ -31,7 +32,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
     and (queries, classes). format, unit: of the boxes. activation: what the scores still need; "none": they
     are probabilities, and the best class of a query counts. background: which of the scores is no object.
     top: how many pairs of query and class count where the activation is "sigmoid"; null: one a query.
-    keypoints: name of the output (queries, keypoints, 2 or 3).
+    keypoints: name of the output (queries, keypoints, 2 or 3). masks: of (queries, h, w), logits over the
+    whole blob.
     """
 
     output: str | None = None
@@ -43,6 +45,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True):
     background: Background = None
     top: PositiveInt | None = None
     keypoints: str | None = None
+    masks: str | None = None
 
     def __post_init__(self) -> None:
         apart = (self.boxes, self.scores)
@@ -78,7 +81,11 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
         points = take(outputs, params.keypoints, (len(box), None, size), TYPE)[index]
         values = points.reshape(len(index), points.shape[1] * size)
         keypoints = geometry.to_keypoints(values, size, params.unit, query.blob_wh)
-    return Candidates(xyxy, confidence, class_id, keypoints, needs_nms=False)
+    masks = None
+    if params.masks is not None:
+        maps = take(outputs, params.masks, (len(box), AtLeast(1), AtLeast(1)), TYPE)
+        masks = BlobMasks(maps, index, query.blob_wh, logits=True)
+    return Candidates(xyxy, confidence, class_id, keypoints, needs_nms=False, masks=masks)
 
 
 def boxes_and_scores(facts: ModelFacts) -> tuple[TensorSpec, TensorSpec] | None:
@@ -97,11 +104,14 @@ def draft(facts: ModelFacts) -> Params:
     if pair is not None:
         boxes, scores = (spec.name for spec in pair)
         is_detr = pair[1].shape[2] == 92
+        queries = pair[0].shape[1]
+        masks = (s.name for s in facts.outputs if len(s.shape) == 4 and s.shape[1] == queries)
         return Params(
             boxes=boxes,
             scores=scores,
             activation="softmax" if is_detr else "sigmoid",
             background="last" if is_detr else None,
+            masks=next(masks, None),
         )
     table = facts.outputs[0] if len(facts.outputs) == 1 and len(facts.outputs[0].shape) == 3 else None
     if table is not None and (not isinstance(table.shape[2], int) or table.shape[2] > 4):

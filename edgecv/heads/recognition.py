@@ -12,6 +12,7 @@ from edgecv.heads.cells import cell_count
 from edgecv.types import ModelFacts, TensorSpec
 
 Size = int | str | None
+MaskSpace = Literal["box", "blob"]
 
 P5 = (8, 16, 32)
 P2 = (4, 8, 16, 32)
@@ -89,6 +90,13 @@ def is_yolov6_network(facts: ModelFacts) -> bool:
     exponential decodes its boxes; YOLOX has either of them the other way round."""
     operators = facts.operators
     return is_yolov6_export(facts) and "ConvTranspose" in operators and "Exp" not in operators
+
+
+def mask_space(masks: TensorSpec, facts: ModelFacts) -> MaskSpace:
+    """What masks (…, h, w) lie over: their boxes, where their size is known and not the image's."""
+    size, wh = masks.shape[-2:], facts.image_wh
+    is_of_box = all(isinstance(n, int) for n in size) and (wh is None or size != wh[::-1])
+    return "box" if is_of_box else "blob"
 
 
 # Landmarks of a face, joints of a person and of a hand, with or without a confidence of each.

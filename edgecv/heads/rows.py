@@ -7,7 +7,7 @@ torchvision's detectors, TensorFlow's object detection, TensorRT's EfficientNMS,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -20,9 +20,9 @@ from edgecv.errors import HeadError
 from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, Query, take
 from edgecv.heads.geometry import Format, Unit
-from edgecv.heads.masks import PrototypeMasks, RoiMasks
-from edgecv.heads.recognition import listed
-from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts
+from edgecv.heads.masks import BlobMasks, PrototypeMasks, RoiMasks
+from edgecv.heads.recognition import MaskSpace, listed, mask_space
+from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts, TensorSpec
 
 TYPE = "rows"
 TASK = "detect"
@@ -71,8 +71,9 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     are left; skip, a column that is not read.
     boxes, scores, labels, keypoints: names of the outputs (n, 4), (n,), (n,) and (n, k, 2 or 3); without
     labels or a class there is one class. count: of the output that says how many rows count, one number.
-    masks: name of the output (n, h, w) or (n, 1, h, w), each over its box; prototypes: of (masks, h, w)
-    over the whole blob, for which a row has coefficients.
+    masks: name of the output (n, h, w) or (n, 1, h, w), probabilities; mask_space: what each of them lies
+    over: its "box", or the whole "blob". prototypes: of (masks, h, w) over the whole blob, for which a row
+    has coefficients.
     format: of `boxes`. unit: of boxes and keypoints: "pixels" of the blob, or "fractions" of its size.
     first_class: the number of the first class; lower ones are dropped. keypoint_values: 2, x and y, or 3,
     with a confidence. needs_nms: whether duplicates are left.
@@ -93,6 +94,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, dict=True):
     count: str | None = None
     keypoints: str | None = None
     masks: str | None = None
+    mask_space: MaskSpace = "box"
     prototypes: str | None = None
     format: Format = "xyxy"
     unit: Unit = "pixels"
@@ -218,6 +220,56 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     )
 
 
+def takes_one(outputs: Sequence[TensorSpec], params: Params) -> bool:
+    """Whether rows are of one image, since nothing would say which of several they are of."""
+    ranks = {spec.name: len(spec.shape) for spec in outputs}
+    is_flat = ranks.get(params.output or params.boxes or "") == 2
+    return is_flat and params.count is None and params.table.batch is None
+
+
+def of_image(
+    outputs: Mapping[str, NDArray[Any]], params: Params, number: int, images: int
+) -> Mapping[str, NDArray[Any]] | None:
+    """What is one image's of the outputs of a batch; None: each output has a batch axis.
+
+    Tables (n, columns) and boxes (n, 4) have the rows of all images: a column tells whose each is, or there
+    are as many counts as images, whose rows follow one another. Prototypes always have a batch axis. Raises
+    HeadError where nothing tells.
+    """
+    name = params.output or params.boxes
+    table = outputs.get(name or "")
+    if table is None or table.ndim != 2:
+        return None
+    found = {
+        key: array[number] if key == params.prototypes and array.ndim == 4 else array
+        for key, array in outputs.items()
+    }
+    if images == 1:
+        return found
+    batch = params.table.batch
+    counts = outputs.get(params.count or "")
+    if batch is not None:
+        mine: slice | NDArray[Any] = table[:, batch] == number
+    elif counts is not None and counts.size == images:
+        ends = np.cumsum(counts.reshape(-1))
+        mine = slice(int(ends[number] - counts.reshape(-1)[number]), int(ends[number]))
+        found[params.count or ""] = counts.reshape(-1)[number : number + 1]
+    else:
+        raise HeadError(
+            f"{TYPE} head: output {name!r} has no batch axis, no column `batch` and no count for each of "
+            f"{images} frames: give this network one frame at a time"
+        )
+    of_rows = (params.output, params.boxes, params.scores, params.labels, params.keypoints, params.masks)
+    for key in of_rows:
+        if key is not None and key in found:
+            found[key] = found[key][mine]
+    if batch is not None:
+        rows = found[name or ""].copy()
+        rows[:, batch] = 0
+        found[name or ""] = rows
+    return found
+
+
 def _best(confidence: FloatArray, valid: NDArray[np.bool_], most: int) -> NDArray[np.intp] | None:
     """The valid ones, of more than `most` the most confident; None for all there are."""
     if len(valid) <= most and valid.all():
@@ -310,7 +362,8 @@ def _masks(
     given = outputs.get(params.masks)
     inner = (1,) if given is not None and given.ndim == 4 else ()
     maps = take(outputs, params.masks, (count, *inner, AtLeast(1), AtLeast(1)), TYPE)
-    return RoiMasks(maps.reshape(len(maps), *maps.shape[-2:])[index])
+    maps = maps.reshape(len(maps), *maps.shape[-2:])
+    return RoiMasks(maps[index]) if params.mask_space == "box" else BlobMasks(maps, index, blob_wh)
 
 
 def _numbers(outputs: Mapping[str, FloatArray], name: str, rows: int) -> NDArray[Any]:
@@ -366,13 +419,18 @@ def draft(facts: ModelFacts) -> Params:
     # One row is a vector, such as a classifier's.
     tables = {name: shape for name, shape in shapes.items() if len(shape) in (2, 3) and shape[-2] != 1}
     roles: dict[str, Any] = {**by_name(facts)}
+    if "masks" in roles:
+        roles["mask_space"] = mask_space(next(s for s in facts.outputs if s.name == roles["masks"]), facts)
     if "boxes" in roles and "scores" in roles:
         return Params(**roles, unit="fractions" if "detection_boxes" in roles["boxes"] else "pixels")
     labels = next((name for name in shapes if "label" in name.lower()), None)
     for name, shape in tables.items():
         columns = named_columns(name) or _USUAL.get(shape[-1] if isinstance(shape[-1], int) else 0)
         if columns is not None:
-            return Params(output=name, columns=columns, labels=None if "class" in columns else labels)
+            beside = {role: roles[role] for role in ("masks", "mask_space") if role in roles}
+            return Params(
+                output=name, columns=columns, labels=None if "class" in columns else labels, **beside
+            )
     wide = [name for name, shape in tables.items() if isinstance(shape[-1], int) and shape[-1] > 7]
     if wide:
         return Params(output=wide[0], columns=(*_USUAL[6], "keypoints"))

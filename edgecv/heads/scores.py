@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import numpy as np
 from msgspec.structs import replace
 
-from edgecv.heads.base import Query, sigmoid, softmax
+from edgecv import boxes
+from edgecv.heads.base import Query, join, sigmoid, softmax
 from edgecv.types import FloatArray, IntArray
 
 # Whether scores still need an activation: none, a sigmoid each, or a softmax over the classes of a row.
@@ -50,26 +52,65 @@ def _foreground(background: Background) -> slice:
 
 
 def _joint(query: Query, scores: FloatArray, objectness: FloatArray, *, is_logit: bool) -> Selected:
-    # A confidence is at most its objectness, so rows below it need no sigmoid of their classes.
-    factor = sigmoid(objectness)
-    likely = np.flatnonzero(factor > max(query.lowest_confidence, 0)).astype(np.int32)
-    chances = sigmoid(scores[likely]) if is_logit else scores[likely]
-    index, class_id, confidence = query.select(chances, objectness=factor[likely])
-    return likely[index], class_id, confidence
+    # A confidence is at most its objectness, so rows below it are not looked at.
+    if is_logit:
+        likely = (objectness > least_logit(query.lowest_confidence)).nonzero()[0].astype(np.int32)
+        row, class_id, confidence = of_logit_pairs(query, scores[likely], objectness[likely])
+        confidence, row, class_id = join([(confidence, row, class_id)], query.max_candidates)
+    else:
+        factor = sigmoid(objectness)
+        likely = np.flatnonzero(factor > max(query.lowest_confidence, 0)).astype(np.int32)
+        row, class_id, confidence = query.select(scores[likely], objectness=factor[likely])
+    return likely[row], class_id, confidence
+
+
+def of_logit_pairs(query: Query, logits: FloatArray, objectness: FloatArray) -> Selected:
+    """Candidates of confidence sigmoid(objectness) * sigmoid(score), whatever their number.
+
+    logits: float32 (n, classes), rows or classes contiguous; an infinite one is no candidate. objectness:
+    float32 (n,), a logit.
+    """
+    # The best logit of a row is its best class, so that no other one needs a sigmoid.
+    row, class_id, logit = all_over(query, logits, _least_logits(query.confidence))
+    confidence = sigmoid(objectness[row]) * sigmoid(logit)
+    over = confidence > _own(query.confidence, class_id)
+    return row[over], class_id[over], confidence[over]
 
 
 def _of_logits(query: Query, logits: FloatArray) -> Selected:
     """A sigmoid rises, so the logits are searched and only those that pass are made confidences."""
-    threshold = np.asarray(query.confidence, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = np.log(threshold) - np.log1p(-threshold) - _SLACK
-    # Not a number for thresholds that no sigmoid reaches, or that each does.
-    least = np.where(threshold >= 1, _LARGEST, np.where(threshold <= 0, -_LARGEST, least))
-    limit = float(least) if least.ndim == 0 else least.astype(np.float32)
-    index, class_id, logit = query.select(logits, threshold=limit)
+    index, class_id, logit = query.select(logits, threshold=_least_logits(query.confidence))
     confidence = sigmoid(logit)
-    over = confidence > (threshold[class_id] if threshold.ndim else threshold).astype(np.float32)
+    over = confidence > _own(query.confidence, class_id)
     return (index, class_id, confidence) if over.all() else (index[over], class_id[over], confidence[over])
+
+
+def all_over(
+    query: Query, scores: FloatArray, threshold: float | FloatArray, *, objectness: FloatArray | None = None
+) -> Selected:
+    """As `Query.select`, with no limit to their number."""
+    most = max(1, scores.size if query.multi_label else len(scores))
+    return boxes.select(
+        scores, threshold, objectness=objectness, multi_label=query.multi_label, max_candidates=most
+    )
+
+
+def least_logit(confidence: float) -> float:
+    """A finite number that each logit is over whose sigmoid, in float32, is over the confidence."""
+    if 0 < confidence < 1:
+        return math.log(confidence) - math.log1p(-confidence) - _SLACK
+    return _LARGEST if confidence > 0 else -_LARGEST
+
+
+def _least_logits(confidence: float | FloatArray) -> float | FloatArray:
+    if isinstance(confidence, np.ndarray):
+        return np.array([least_logit(one) for one in confidence.tolist()], np.float32)
+    return least_logit(confidence)
+
+
+def _own(confidence: float | FloatArray, class_id: IntArray) -> FloatArray | np.float32:
+    """The threshold of each candidate's class, or the one of all."""
+    return confidence[class_id] if isinstance(confidence, np.ndarray) else np.float32(confidence)
 
 
 def every_class(query: Query, most: int) -> Query:

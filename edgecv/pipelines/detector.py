@@ -138,11 +138,20 @@ class Detector(SingleShot[Detections]):
         kept = found.take(selection.suppress(found, self.settings))
         return selection.to_detections(kept, transform, self.names)
 
+    def _of_image(self, outputs: Mapping[str, Array], number: int, images: int) -> Mapping[str, Array]:
+        apart = getattr(self._head, "of_image", lambda *_: None)(outputs, self._params, number, images)
+        return super()._of_image(outputs, number, images) if apart is None else apart
+
+    @property
+    def _takes_one(self) -> bool:
+        is_single = getattr(self._head, "takes_one", lambda *_: False)
+        return bool(is_single(self.session.outputs, self._params))
+
     def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs, candidates and detections."""
         transform = self.preprocess(frame)
         outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}
-        first = {name: array[0] for name, array in outputs.items()}
+        first = self._of_image(outputs, 0, len(self.eye.blob))
         candidates, detections = self.candidates(first), self.postprocess(first, transform)
         return Inspection(outputs, {"candidates": candidates, "detections": detections})
 

@@ -54,10 +54,11 @@ class SingleShot(Pipeline[R]):
         """Look at several frames; the same as single calls, in their order. deadline_ns: of all of them.
 
         A model with a static batch takes them in groups of that size, the last one padded; one with a
-        dynamic batch takes all at once. Each result's timing is its share of its group's.
+        dynamic batch takes all at once, or one by one where its outputs would not tell them apart. Each
+        result's timing is its share of its group's.
         """
         captures = self._captures(frames, captured_ns)
-        size = self.eye.batch or max(len(frames), 1)
+        size = self.eye.batch or (1 if self._takes_one else max(len(frames), 1))
         results: list[R] = []
         with self._exclusive:
             for captured in captures:
@@ -94,9 +95,20 @@ class SingleShot(Pipeline[R]):
         self._check_cancelled()
         outputs = self.infer(self.eye.blob, deadline_ns)
         watch.lap("inference")
-        found = self.postprocess({name: array[0] for name, array in outputs.items()}, transform)
+        found = self.postprocess(self._of_image(outputs, 0, len(self.eye.blob)), transform)
         watch.lap("postprocess")
         return found
+
+    def _of_image(self, outputs: Mapping[str, Array], number: int, images: int) -> Mapping[str, Array]:
+        """Of raw outputs those of one of the images; what has no batch axis is of all of them."""
+        return {
+            name: array[number] if array.shape[:1] == (images,) else array for name, array in outputs.items()
+        }
+
+    @property
+    def _takes_one(self) -> bool:
+        """Whether outputs do not tell the frames of a batch apart, however many the input takes."""
+        return False
 
     def _look_at_group(
         self, frames: Sequence[Frame], captures: Sequence[int | None], size: int, deadline_ns: int
@@ -113,7 +125,7 @@ class SingleShot(Pipeline[R]):
         outputs = self.infer(blob, deadline_ns)
         watch.lap("inference")
         found = [
-            self.postprocess({name: array[i] for name, array in outputs.items()}, transform)
+            self.postprocess(self._of_image(outputs, i, size), transform)
             for i, transform in enumerate(transforms)
         ]
         watch.lap("postprocess")

@@ -104,7 +104,7 @@ FACE_MASK = ((33, 0.04, 0.056), (17, 0.08, 0.11), (9, 0.16, 0.22), (5, 0.32, 0.4
 
 
 def face_mask(blob_wh: tuple[int, int], kinds: tuple[tuple[int, float, float], ...]) -> list[list[Prior]]:
-    """`generate_anchors` of AIZOOTech/FaceMaskDetection: both sizes as squares, the first also in two shapes."""
+    """`generate_anchors` of AIZOOTech/FaceMaskDetection: squares of both sizes, two shapes of the first."""
     w, h = blob_wh
     maps = []
     for side, size, larger in kinds:

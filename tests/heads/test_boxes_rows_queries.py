@@ -12,7 +12,7 @@ import pytest
 from edgecv import heads
 from edgecv.errors import HeadError
 from edgecv.heads.base import Query
-from edgecv.heads.masks import PrototypeMasks, RoiMasks
+from edgecv.heads.masks import BlobMasks, PrototypeMasks, RoiMasks
 from edgecv.types import Candidates
 
 Outputs = dict[str, Any]
@@ -90,6 +90,11 @@ MISFITS: dict[str, tuple[dict[str, Any], Outputs, str]] = {
         r"'m' expected \(9, 1, at least 1, at least 1\)",
     ),
     "queries-of-two-lengths": (SETS, {"b": zeros(9, 4), "s": zeros(8, 3)}, r"'s' expected \(9, at least 1\)"),
+    "masks-of-fewer-queries": (
+        {**SETS, "masks": "m"},
+        {"b": zeros(9, 4), "s": zeros(9, 3), "m": zeros(8, 7, 7)},
+        r"'m' expected \(9, at least 1, at least 1\), got \(8, 7, 7\)",
+    ),
     "queries-of-four-columns": (
         {"type": "queries", "output": "o"},
         {"o": zeros(9, 4)},
@@ -186,6 +191,10 @@ def test_final_rows_keep_the_masks_of_those_that_stay() -> None:
     found = read({**FINAL, "masks": "m"}, {"b": boxes, "s": scores, "m": maps})
     assert isinstance(found.masks, RoiMasks)
     np.testing.assert_array_equal(found.masks.masks, maps[[0, 2], 0])
+    pasted = read({**FINAL, "masks": "m", "mask_space": "blob"}, {"b": boxes, "s": scores, "m": maps}).masks
+    assert isinstance(pasted, BlobMasks)
+    assert (pasted.index.tolist(), pasted.blob_wh, pasted.logits) == ([0, 2], (64, 64), False)
+    np.testing.assert_array_equal(pasted.maps, maps[:, 0])
     table = np.array([[1, 2, 3, 4, 0.1, 0, 9, 9], [1, 2, 3, 4, 0.8, 2, 5, 7]], np.float32)
     card = {
         "type": "rows",
@@ -258,6 +267,18 @@ def test_queries_may_have_keypoints() -> None:
     found = read({**SETS, "keypoints": "k"}, outputs, Query((64, 32), 0.3))
     assert found.keypoints is not None
     assert found.keypoints.tolist() == [[[32, 8, 1], [64, 0, 1]]]
+
+
+def test_queries_may_have_masks() -> None:
+    """Of the pairs of query and class that stay, the second query's box being empty."""
+    outputs = {
+        "b": np.array([[0.5, 0.5, 0.2, 0.2], [0.4, 0.4, 0, 0.2], [0.4, 0.4, 0.2, 0.2]], np.float32),
+        "s": np.array([[3, 2], [4, -9], [-9, 1]], np.float32),
+        "m": np.zeros((3, 16, 16), np.float32),
+    }
+    masks = read({**SETS, "masks": "m"}, outputs).masks
+    assert isinstance(masks, BlobMasks)
+    assert (masks.index.tolist(), masks.blob_wh, masks.logits) == ([0, 0], (64, 64), True)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1e-6, 0.5, 0.999, 1.0])

@@ -161,6 +161,17 @@ ONE: dict[str, tuple[ModelFacts, str, HeadParams]] = {
             anchors_per_cell=2,
         ),
     ),
+    "scrfd-without-a-batch": (
+        facts({name: shape[1:] for name, shape in SCRFD.items()}, ends="Sigmoid"),
+        "scrfd",
+        distances.Params(
+            scores=names("score", P5),
+            boxes=names("bbox", P5),
+            keypoints=names("kps", P5),
+            cell_offset=0.0,
+            anchors_per_cell=2,
+        ),
+    ),
     "scrfd-boxes-of-logits": (
         facts(SCRFD_BOXES),
         "scrfd",

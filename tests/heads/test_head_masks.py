@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import HeadError
-from edgecv.heads.masks import PrototypeMasks, RoiMasks
+from edgecv.heads.masks import BlobMasks, PrototypeMasks, RoiMasks
 from edgecv.image import BlobSpec, plan_transform
 from edgecv.types import FloatArray, FrameTransform
 
@@ -105,6 +105,33 @@ def test_prototypes_equal_the_definition(
     )
 
 
+@given(transforms, st.integers(1, 30), st.integers(1, 40), st.booleans(), st.integers(0, 1 << 32))
+def test_masks_over_the_blob_equal_the_definition(
+    transform: FrameTransform, height: int, width: int, logits: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    maps = (rng.normal(size=(4, height, width)) if logits else rng.random((4, height, width))).astype(F32)
+    index = rng.integers(0, 4, 3)
+    xyxy = boxes_in(transform, rng, 3)
+
+    def value(i: int, x: float, y: float) -> float:
+        ((bx, by),) = transform.points_to_blob(np.array([[x, y]], np.float64)).tolist()
+        return between(maps[index[i]], bx * width / BLOB_WH[0], by * height / BLOB_WH[1], None)
+
+    found = BlobMasks(maps, index, BLOB_WH, logits).to_frame(xyxy, transform)
+    check(found, xyxy, transform, value, 0.0 if logits else 0.5)
+
+
+@pytest.mark.parametrize(("value", "logits", "pixels"), [(0.5, False, 0), (0.6, False, 64), (0.0, True, 0)])
+def test_a_value_at_the_threshold_does_not_count_over_the_blob(
+    value: float, logits: bool, pixels: int
+) -> None:
+    """As torchvision's and RF-DETR's own comparisons have it."""
+    source = BlobMasks(np.full((1, 24, 32), value, F32), np.zeros(1, int), BLOB_WH, logits)
+    found = source.to_frame(np.array([[4, 4, 12, 12]], F32), TRANSFORMS["as it is"])
+    assert found.areas.tolist() == [pixels]
+
+
 @given(transforms, st.integers(1, 7), st.integers(1, 7), st.integers(0, 1 << 32))
 def test_roi_masks_equal_the_definition(
     transform: FrameTransform, height: int, width: int, seed: int
@@ -139,7 +166,7 @@ def test_a_probability_of_half_counts() -> None:
     assert half.areas.tolist() == [64], "the pixels' centers are the cells'"
 
 
-@pytest.mark.parametrize("kind", ["prototypes", "rois"])
+@pytest.mark.parametrize("kind", ["prototypes", "rois", "blob"])
 def test_odd_boxes(kind: str) -> None:
     transform = TRANSFORMS["as it is"]
     inf, nan = float("inf"), float("nan")
@@ -149,6 +176,8 @@ def test_odd_boxes(kind: str) -> None:
     source: Any = RoiMasks(np.ones((n, 3, 3), F32))
     if kind == "prototypes":
         source = PrototypeMasks(np.ones((n, 2), F32), np.ones((2, 3, 3), F32), BLOB_WH)
+    if kind == "blob":
+        source = BlobMasks(np.ones((1, 3, 3), F32), np.zeros(n, int), BLOB_WH)
     found = source.to_frame(xyxy, transform)
     assert found.whole().shape == (n, BLOB_WH[1], BLOB_WH[0])
     assert not found.areas[:4].any()
@@ -164,7 +193,8 @@ def test_picked_candidates_have_their_own_masks(seed: int) -> None:
     prototypes = PrototypeMasks(
         rng.normal(size=(4, 2)).astype(F32), rng.normal(size=(2, 5, 5)).astype(F32), BLOB_WH
     )
-    for source in (prototypes, RoiMasks(rng.random((4, 5, 5)).astype(F32))):
+    maps = rng.random((4, 5, 5)).astype(F32)
+    for source in (prototypes, RoiMasks(maps), BlobMasks(maps, np.array([3, 1, 0, 2]), BLOB_WH)):
         assert source[keep].to_frame(xyxy[keep], transform) == source.to_frame(xyxy, transform)[keep]
 
 
@@ -191,6 +221,7 @@ def test_odd_values_are_quiet(value: float) -> None:
     found = PrototypeMasks(np.array([[value, 2]], F32), prototypes, BLOB_WH).to_frame(box, transform)
     assert len(found) == 1
     assert len(RoiMasks(prototypes[:1]).to_frame(box, transform)) == 1
+    assert len(BlobMasks(prototypes, np.zeros(1, int), BLOB_WH).to_frame(box, transform)) == 1
 
 
 @pytest.mark.parametrize(
@@ -207,6 +238,11 @@ def test_odd_values_are_quiet(value: float) -> None:
             id="batch",
         ),
         pytest.param(lambda: RoiMasks(np.zeros((2, 1, 5, 5), F32)), r"expected \(n, h, w\)", id="rois"),
+        pytest.param(
+            lambda: BlobMasks(np.zeros((2, 0, 5), F32), np.zeros(2, int), BLOB_WH),
+            r"expected \(n, h, w\), of each object its own, got \(2, 0, 5\)",
+            id="blob",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error(make: Any, message: str) -> None:

@@ -1,5 +1,5 @@
 """RF-DETR of Roboflow: `dets` (queries, 4), cx, cy, w, h as parts of the blob, and `labels` (queries,
-classes), logits.
+classes), logits; of a network that segments `masks` (queries, h, w), logits over the whole blob.
 
 Names: its `export()`. Classes are counted as COCO's ids are, the first one unused.
 """
@@ -24,6 +24,9 @@ _INPUT = {
 def recognize(facts: ModelFacts) -> Reading | None:
     """By the two names and their shapes."""
     found = shapes(facts)
-    if set(found) != {"dets", "labels"} or found["dets"][2:] != (4,) or len(found["labels"]) != 3:
+    if set(found) - {"masks"} != {"dets", "labels"} or found["dets"][2:] != (4,):
         return None
-    return Reading(NAME, "queries", Queries(boxes="dets", scores="labels"), _INPUT)
+    if len(found["labels"]) != 3 or len(found.get("masks", (None,) * 4)) != 4:
+        return None
+    params = Queries(boxes="dets", scores="labels", masks="masks" if "masks" in found else None)
+    return Reading(NAME, "queries", params, _INPUT)

@@ -7,8 +7,10 @@ They resize and normalize in the graph and suppress duplicates; class 0 is the b
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from edgecv.heads.base import Reading
-from edgecv.heads.recognition import shapes
+from edgecv.heads.recognition import mask_space, shapes
 from edgecv.heads.rows import Params as Rows
 from edgecv.types import ModelFacts
 
@@ -20,10 +22,15 @@ _INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
 def recognize(facts: ModelFacts) -> Reading | None:
     """By the names of its results, without a batch, and labels that are whole numbers."""
     found = shapes(facts)
-    if set(found) != {"boxes", "labels", "scores"} or found["boxes"][1:] != (4,):
+    if set(found) - {"masks"} != {"boxes", "labels", "scores"} or found["boxes"][1:] != (4,):
         return None
     whole = next(spec for spec in facts.outputs if spec.name == "labels").dtype.kind == "i"
     if not whole or len(found["labels"]) != 1 or len(found["scores"]) != 1:
         return None
     params = Rows(boxes="boxes", labels="labels", scores="scores", first_class=1)
+    if "masks" in found:
+        masks = next(spec for spec in facts.outputs if spec.name == "masks")
+        if len(masks.shape) != 4 or masks.shape[1] != 1:
+            return None
+        params = replace(params, masks="masks", mask_space=mask_space(masks, facts))
     return Reading(NAME, "rows", params, _INPUT)
