@@ -27,7 +27,7 @@ __all__ = [
     "ModelFiles",
     "can_be_weights",
     "cut_tail",
-    "draft",
+    "drafted",
     "import_model",
     "locate",
     "of_card",
@@ -108,7 +108,7 @@ def cut_tail(card: ModelCard, networks: Mapping[str, OnnxModel]) -> Mapping[str,
     return tails.cut(card, networks)
 
 
-def draft(files: ModelFiles, head: str | None, asked: Asked) -> Imported:
+def drafted(files: ModelFiles, head: str | None, asked: Asked) -> Imported:
     """A card for an ONNX file without regard to one that it carries. head: its type; None: told by the file.
 
     Raises as `import_model`, and CardError for a type that there is not.

@@ -144,11 +144,6 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
 def _card(
     model: OnnxModel, stem: str, facts: ModelFacts, head: HeadSpec, usual: Mapping[str, Any] | None
 ) -> ModelCard:
-    if usual is None:
-        raise HeadError(
-            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
-            f"kinds: {_remedy(model, head.type)}"
-        )
     about = parse_metadata(facts.metadata)
     image = next((spec for spec in facts.inputs if len(spec.shape) == 4), None)
     if image is None:
@@ -158,6 +153,11 @@ def _card(
         raise HeadError(
             f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: export "
             f"it so (tf2onnx: --inputs-as-nchw {image.name})"
+        )
+    if usual is None:
+        raise HeadError(
+            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
+            f"kinds: {_remedy(model, head.type)}"
         )
     size_wh = facts.image_wh or (about.imgsz_wh if about else None)
     if size_wh is None:

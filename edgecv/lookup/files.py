@@ -64,7 +64,7 @@ def draft_card(path: Path, head: str | None, imgsz: tuple[int, int] | None = Non
         raise InputError(
             f"{path}: a draft is made of an ONNX file; of a {files.format} one by edgecv convert"
         )
-    return importers.draft(files, head, Asked(None, imgsz, _run))
+    return importers.drafted(files, head, Asked(None, imgsz, _run))
 
 
 def _of_card(path: Path, weights: Path | None) -> Loaded:
