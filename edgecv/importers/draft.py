@@ -151,8 +151,8 @@ def _card(
         raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
     if image.shape[3] in _CHANNELS and isinstance(image.shape[1], int) and image.shape[1] not in _CHANNELS:
         raise HeadError(
-            f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: export "
-            f"it so (tf2onnx: --inputs-as-nchw {image.name})"
+            f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: "
+            f"export it so (tf2onnx: --inputs-as-nchw {image.name})"
         )
     if usual is None:
         raise HeadError(

@@ -1,7 +1,7 @@
 """What the project reads: families of networks, the decoding of each, and the tests that compare it.
 
-`python tools/write_models.py` makes the table of docs/models.md of this. What a decoding, its parameters and the
-reading of bare files are is taken from the cases and brands that the tests of heads try, not stated here.
+`python tools/write_models.py` makes the table of docs/models.md of this. Decodings, parameters and what bare files
+do are not stated here: they are those of the cases and files that the tests of heads try.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.heads import (
     test_boxes_recognition,
     test_distances_recognition,
     test_head_recognition,
+    test_masks_recognition,
 )
 from tests.heads.literal_decode import CASES, Case
 
@@ -30,8 +31,8 @@ class Compared(Enum):
 
     EXPORTS = (
         "bare file",
-        "a file with the family's names, shapes and metadata, and random weights: from the file to objects, beside "
-        "ONNX Runtime's outputs in plain loops",
+        "a file with the family's names, shapes and metadata, and random weights: from the file to objects, "
+        "beside ONNX Runtime's outputs in plain loops",
         "tests/heads/test_boxes_end_to_end.py::test_bare_exports_are_read",
     )
     OWN_NMS = (
@@ -43,6 +44,11 @@ class Compared(Enum):
         "tail",
         "the graph's own NMS, replaced by edgecv's: the rows of ONNX Runtime on the whole graph",
         "tests/graph/test_tails.py::test_rows_are_those_of_the_whole_graph",
+    )
+    MASKS = (
+        "masks",
+        "masks of random numbers, beside their definition pixel by pixel",
+        "tests/heads/test_head_masks.py::test_masks_over_the_blob_equal_the_definition",
     )
     PHOTOS = (
         "photos",
@@ -113,10 +119,17 @@ _C = Compared
 _SSD_OF_CAFFE = ("ssd-caffe-flat", "ssd-caffe-clipped", "ssd-caffe-corners", "ssd-caffe-corner-sizes")
 
 FAMILIES = (
-    Family("YOLOv8 to YOLO12, YOLOv5u", ("yolov8", "boxes-columns"), ("yolov8", "yolov8-bare"), (_C.EXPORTS, _C.OWN_NMS)),
+    Family(
+        "YOLOv8 to YOLO12, YOLOv5u",
+        ("yolov8", "boxes-columns"),
+        ("yolov8", "yolov8-bare"),
+        (_C.EXPORTS, _C.OWN_NMS),
+    ),
     Family("the same, transposed by a converter", ("yolov8-transposed",), ("yolov8-transposed",)),
     Family("YOLOv8-pose, -face and kin: keypoints", ("boxes-pose",), ("pose",), (_C.EXPORTS, _C.OWN_NMS)),
-    Family("YOLOv8-seg and kin: masks", ("boxes-masks",), ("segment", "segment-bare"), (_C.EXPORTS,)),
+    Family(
+        "YOLOv8-seg and kin: masks", ("boxes-masks",), ("segment", "segment-bare"), (_C.EXPORTS, _C.OWN_NMS)
+    ),
     Family("YOLOv8-obb and kin: oriented boxes", ("boxes-angle",), ("obb", "obb-bare"), (_C.EXPORTS,)),
     Family("YOLOv5, YOLOv7", ("yolov5-decoded",), ("yolov5", "yolov5-one-class")),
     Family("YOLOv5-seg: masks", ("boxes-masks",), ("yolov5-segment",)),
@@ -172,7 +185,19 @@ FAMILIES = (
         ("torchvision",),
         (_C.TAILS,),
     ),
-    Family("Mask R-CNN, Keypoint R-CNN: masks, keypoints", ("rows-roi-masks",)),
+    Family(
+        "Mask R-CNN of torchvision: masks",
+        ("rows-roi-masks",),
+        ("torchvision-named-sizes", "torchvision-not-pasted"),
+        (_C.MASKS,),
+    ),
+    Family(
+        "Mask R-CNN of MMDeploy: masks",
+        ("rows-roi-masks",),
+        ("mmdeploy-pasted", "mmdeploy-not-pasted"),
+        (_C.MASKS,),
+    ),
+    Family("Keypoint R-CNN: keypoints", ("rows-roi-masks",)),
     Family("TensorFlow's object detection API", ("rows-tensorflow",), ("tensorflow",), (_C.TAILS,)),
     Family("networks that end as EfficientNMS does", ("rows-tensorflow",), ("efficient-nms",)),
     Family("MMDeploy", ("rows-mmdeploy",), ("mmdeploy",)),
@@ -182,7 +207,10 @@ FAMILIES = (
     Family("RT-DETR, Deformable DETR", ("queries-rtdetr", "queries-corners"), ("rt-detr-of-coco",)),
     Family("RT-DETR of Ultralytics", ("queries-ultralytics",), ("rt-detr-of-ultralytics",)),
     Family("RF-DETR", ("queries-rtdetr",), ("rf-detr",)),
-    Family("YOLOX", ("yolox", "yolox-maps"), ("yolox", "yolox-maps"), (_C.PHOTOS, _C.AP), card="yolox-nano-416"),
+    Family("RF-DETR-seg: masks", ("queries-rtdetr",), ("rfdetr",), (_C.MASKS,)),
+    Family(
+        "YOLOX", ("yolox", "yolox-maps"), ("yolox", "yolox-maps"), (_C.PHOTOS, _C.AP), card="yolox-nano-416"
+    ),
     Family(
         "NanoDet",
         ("nanodet-levels", "nanodet-logits"),
@@ -243,7 +271,13 @@ FAMILIES = (
     Family("yolov5-face, raw: keypoints", ("grid-face",)),
     Family("YOLOv7-pose, raw: keypoints", ("grid-pose",)),
     Family("YOLOv1", ("detection", "detection-sqrt", "detection-softmax"), files="Darknet"),
-    Family("UltraFace with priors", ("ssd-priors",), ("ultraface-320-priors",), (_C.PHOTOS,), card="ultraface-rfb-320"),
+    Family(
+        "UltraFace with priors",
+        ("ssd-priors",),
+        ("ultraface-320-priors",),
+        (_C.PHOTOS,),
+        card="ultraface-rfb-320",
+    ),
     Family("SSD", _SSD_OF_CAFFE, (), (_C.SSD_OF_OPENCV,), files="Caffe"),
     Family("SSDlite, SSD300 of torchvision, cut before NMS", ("anchors-ssdlite",), ("ssdlite",)),
     Family(
@@ -269,6 +303,7 @@ FAMILIES = (
 
 # Files of it, by the ids of the tests of recognition.
 BARE: Mapping[str, ModelFacts] = {
+    **{id: model for id, (model, _, _) in test_masks_recognition.ONE.items()},
     **{id: model for id, (model, _) in test_head_recognition.ONE_HEAD.items()},
     **{id: model for id, (model, _, _) in test_boxes_recognition.ONE.items()},
     **{id: model for id, (model, _, _) in test_distances_recognition.ONE.items()},
@@ -278,13 +313,16 @@ BY_ID: Mapping[str, Case] = {case.id: case for case in CASES}
 
 # What is another in each network and says nothing of a family, and what says something without its value.
 _OF_A_NETWORK = frozenset(("output", "classes", "top_k", "strides", "stride", "min_height"))
-_BY_NAME = frozenset(("keypoints", "masks", "keypoint_count", "side", "num", "coords", "features", "means", "stds"))
+_BY_NAME = frozenset(
+    ("keypoints", "masks", "keypoint_count", "side", "num", "coords", "features", "means", "stds")
+)
 
 
 class Read(NamedTuple):
     """One way to read a family.
 
-    names: of the outputs. has_input: whether how it is fed is known too. has_metadata: whether the file had some.
+    names: of the outputs. has_input: whether how it is fed is known too. has_metadata: whether the file has
+    some.
     """
 
     type: str
@@ -328,7 +366,13 @@ def table() -> str:
         "|---|---|---|---|---|",
     ]
     for family in sorted(FAMILIES, key=lambda one: order.index(decoding(one))):
-        cells = (_name(family), f"`{decoding(family)}`", _parameters(family), _bare(family), _compared(family))
+        cells = (
+            _name(family),
+            f"`{decoding(family)}`",
+            _parameters(family),
+            _bare(family),
+            _compared(family),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "".join(f"{line}\n" for line in lines)
 
@@ -399,13 +443,14 @@ def legend() -> str:
     """What the last column's words mean, and where the tests are."""
     lines = ["| Word | Compared | By |", "|---|---|---|"]
     lines.append(
-        "| plain loops | candidates of random outputs, beside the decoding's definition in loops over plain numbers; "
-        "hostile values, other precisions, outputs that do not fit | `tests/heads/test_head_decode.py` |"
+        "| plain loops | candidates of random outputs, beside the decoding's definition in loops over plain "
+        "numbers; hostile values, other precisions, outputs that do not fit | `tests/heads/test_head_decode.py` |"
     )
     found: dict[tuple[str, str], list[str]] = {}
     for one in Compared:
         found.setdefault((one.word, one.meaning), []).append(f"`{one.test.partition('::')[0]}`")
     lines += [
-        f"| {word} | {meaning} | {', '.join(dict.fromkeys(files))} |" for (word, meaning), files in found.items()
+        f"| {word} | {meaning} | {', '.join(dict.fromkeys(files))} |"
+        for (word, meaning), files in found.items()
     ]
     return "".join(f"{line}\n" for line in lines)
