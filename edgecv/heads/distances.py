@@ -36,6 +36,7 @@ from edgecv.heads.base import (
     take,
 )
 from edgecv.heads.cells import Grid, cell_count, cells_wh, grid
+from edgecv.heads.masks import PrototypeMasks
 from edgecv.heads.recognition import P5
 from edgecv.heads.scores import all_over
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
@@ -66,6 +67,8 @@ class Params(HeadParams, frozen=True):
 
     output: names of outputs that have all columns. columns: their roles, in order; as many classes as
     are left. scores, boxes, objectness, keypoints: names of outputs apart; a centerness is an objectness.
+    coefficients: names of outputs apart, a number for each prototype of masks; prototypes: name of the output
+    (masks, H, W).
     strides: pixels. layout: of every output; None: found from their shapes. code: of boxes. bins: of a
     side's distribution, reg_max + 1; 0: plain. activation: what distances of code ltrb still need.
     cell_offset: where a cell's center lies in it, 0 to 1. unit: of distances and keypoints. logits: scores,
@@ -82,6 +85,8 @@ class Params(HeadParams, frozen=True):
     boxes: Names = ()
     objectness: Names = ()
     keypoints: Names = ()
+    coefficients: Names = ()
+    prototypes: str | None = None
     strides: Strides = P5
     layout: Layout | None = None
     code: Literal["ltrb", "center", "center-sigmoid"] = "ltrb"
@@ -101,10 +106,12 @@ class Params(HeadParams, frozen=True):
     def __post_init__(self) -> None:
         if bool(self.output) == bool(self.scores or self.boxes):
             raise ValueError("expected either `output`, or `scores` and `boxes`")
-        optional = [role for role in ("objectness", "keypoints") if getattr(self, role)]
+        optional = [role for role in ("objectness", "keypoints", "coefficients") if getattr(self, role)]
         apart = ["scores", "boxes", *optional]
         if self.output and optional:
             raise ValueError(f"`{optional[0]}` is a column of `output`: name it in `columns`")
+        if bool(self.coefficients) != (self.prototypes is not None):
+            raise ValueError("`coefficients` and `prototypes` go together")
         counts = [len(getattr(self, role)) for role in (["output"] if self.output else apart)]
         if len(set(counts)) != 1 or counts[0] not in (1, len(self.strides)):
             named = ", ".join(f"`{role}`" for role in (["output"] if self.output else apart))
@@ -134,13 +141,15 @@ class _Level(msgspec.Struct, frozen=True):
     """Views of one stride's outputs, or of all strides' joined: one row a cell, or per_cell of them.
 
     scores: float32 (n, classes). objectness: float32 (n,). box: float32 (n, 4 or 4 * bins). keypoints:
-    float32 (n, k * values). first: the cell of the first row. per_cell: rows of a cell.
+    float32 (n, k * values). coefficients: float32 (n, masks). first: the cell of the first row. per_cell:
+    rows of a cell.
     """
 
     scores: FloatArray
     objectness: FloatArray | None
     box: FloatArray
     keypoints: FloatArray | None
+    coefficients: FloatArray | None
     first: int
     per_cell: int
 
@@ -154,17 +163,22 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
             row, class_id, confidence = _search(level.scores, level.objectness, params, query)
             cell = row if level.per_cell == 1 else row // level.per_cell
             part = (confidence, class_id, cell + level.first if level.first else cell, level.box[row])
-            parts.append(part if level.keypoints is None else (*part, level.keypoints[row]))
-        confidence, class_id, index, box, *points = join(parts, query.max_candidates)
+            more = [view[row] for view in (level.keypoints, level.coefficients) if view is not None]
+            parts.append((*part, *more))
+        confidence, class_id, index, box, *more = join(parts, query.max_candidates)
         cells = grid(query.blob_wh, params.strides)
         places = _cells(index, cells, params.cell_offset, params.unit)
         xyxy = _boxes(box, places, params, query.blob_wh)
         keypoints = None
-        if points:
+        if level.keypoints is not None:
             if params.keypoint_offset not in (None, params.cell_offset):
                 places = _cells(index, cells, params.keypoint_offset, params.unit)
-            keypoints = _keypoints(points[0], places, params)
-    return Candidates(xyxy, confidence, class_id, keypoints=keypoints)
+            keypoints = _keypoints(more[0], places, params)
+    masks = None
+    if params.prototypes is not None:
+        prototypes = take(outputs, params.prototypes, (more[-1].shape[1], None, None), TYPE)
+        masks = PrototypeMasks(more[-1], prototypes, query.blob_wh)
+    return Candidates(xyxy, confidence, class_id, keypoints=keypoints, masks=masks)
 
 
 def _search(
@@ -285,10 +299,10 @@ def _levels(outputs: Mapping[str, FloatArray], params: Params, blob_wh: tuple[in
             if columns:
                 table = parts[0]
                 parts = [None if one is None else table[one] for one in columns]
-            scores, objectness, box, keypoints = parts
+            scores, objectness, box, keypoints, coefficients = parts
             if objectness is not None and objectness.ndim == 2:
                 objectness = objectness[:, 0]
-            yield _Level(scores, objectness, box, keypoints, first, anchors // sets)
+            yield _Level(scores, objectness, box, keypoints, coefficients, first, anchors // sets)
 
 
 class _Source(msgspec.Struct, frozen=True):
@@ -315,13 +329,14 @@ def _view(outputs: Mapping[str, FloatArray], source: _Source, number: int, ancho
 
 
 def _names(params: Params) -> Names:
-    return params.output or params.scores + params.objectness + params.boxes + params.keypoints
+    apart = params.scores + params.objectness + params.boxes + params.keypoints + params.coefficients
+    return params.output or apart
 
 
 @lru_cache(maxsize=_CACHED_SHAPES)
 def _plan(params: Params, blob_wh: tuple[int, int], shapes: tuple[Shape, ...]) -> tuple[_LevelPlan, ...]:
-    """Of each level its first cell; of scores, objectness, boxes and keypoints the outputs, or the one output
-    and the columns of each.
+    """Of each level its first cell; of scores, objectness, boxes, keypoints and coefficients the outputs, or
+    the one output and the columns of each.
 
     shapes: of the outputs in the order of `_names`; () for one that is missing. Raises HeadError.
     """
@@ -331,6 +346,7 @@ def _plan(params: Params, blob_wh: tuple[int, int], shapes: tuple[Shape, ...]) -
         (params.objectness, 1),
         (params.boxes, box),
         (params.keypoints, AtLeast(params.keypoint_values)),
+        (params.coefficients, AtLeast(1)),
     ]
     others = box + points + ("objectness" in params.columns)
     if params.output:
@@ -421,7 +437,7 @@ def _width(source: _Source | None, shape_of: Mapping[str, Shape], params: Params
 
 
 def _columns(params: Params, box: int, points: int, classes: int) -> tuple[Any, ...]:
-    """Indices of scores, objectness, boxes and keypoints in one output; objectness loses its axis."""
+    """Indices of the roles in one output, in their order in `_Level`; objectness loses its axis."""
     widths = {"box": box, "objectness": 1, "classes": classes, "keypoints": points}
     found: dict[str, Any] = dict.fromkeys(widths)
     start = 0
@@ -430,7 +446,7 @@ def _columns(params: Params, box: int, points: int, classes: int) -> tuple[Any, 
         start += widths[role]
     if found["classes"] is None:
         # One class: its objectness is its score.
-        return found["objectness"], None, found["box"], found["keypoints"]
+        return found["objectness"], None, found["box"], found["keypoints"], None
     factor = found["objectness"]
     factor = None if factor is None else (slice(None), factor[1].start)
-    return found["classes"], factor, found["box"], found["keypoints"]
+    return found["classes"], factor, found["box"], found["keypoints"], None

@@ -31,6 +31,8 @@ from edgecv.heads.base import (
     take,
 )
 from edgecv.heads.cells import cells_wh
+from edgecv.heads.levels import without_prototypes
+from edgecv.heads.masks import PrototypeMasks
 from edgecv.heads.scores import least_logit, of_logit_pairs
 from edgecv.types import Candidates, FloatArray, ModelFacts, TensorSpec
 
@@ -39,7 +41,7 @@ TASK = "detect"
 
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Anchors = Annotated[tuple[tuple[PositiveFloat, PositiveFloat], ...], msgspec.Meta(min_length=1)]
-Role = Literal["box", "objectness", "classes", "keypoints"]
+Role = Literal["box", "objectness", "classes", "keypoints", "masks"]
 Places = NDArray[np.intp]
 
 # Anchors of a stride for files that hold none: of YOLOv3 and v5 by the number of maps, and of YOLOv2.
@@ -92,6 +94,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     the background, so that a confidence is the class probability alone.
     keypoints: how many; keypoint_values: x and y, or these and a confidence. keypoint_code: "cell":
     (2 * x - 0.5 + cell) * cell size (YOLOv7-pose); "anchor": x * anchor + cell * cell size (yolov5-face).
+    masks: coefficients of an anchor, never squashed; prototypes: name of the output (masks, h, w).
     """
 
     layers: Annotated[tuple[Layer, ...], msgspec.Meta(min_length=1)]
@@ -107,11 +110,16 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     keypoints: Annotated[int, msgspec.Meta(ge=0)] = 0
     keypoint_values: Literal[2, 3] = 3
     keypoint_code: Literal["cell", "anchor"] = "cell"
+    masks: Annotated[int, msgspec.Meta(ge=0)] = 0
+    prototypes: str | None = None
 
     def __post_init__(self) -> None:
         wanted = {"box", "objectness", "classes"} | ({"keypoints"} if self.keypoints else set())
+        wanted |= {"masks"} if self.masks else set()
         if set(self.columns) != wanted or len(self.columns) != len(wanted):
             raise ValueError(f"`columns` expected {', '.join(sorted(wanted))}, each once, in any order")
+        if bool(self.masks) != (self.prototypes is not None):
+            raise ValueError("`masks`, the number of coefficients, and `prototypes`, the output, go together")
         if self.background and not (self.softmax and self.columns[-2:] == ("objectness", "classes")):
             raise ValueError(
                 "`background` is a class of `softmax`, the one whose column is before the classes"
@@ -120,7 +128,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     @property
     def fewest_columns(self) -> int:
         """Of an anchor: those of all roles, and of one class where their number is not stated."""
-        return self.coords + 1 + self.keypoints * self.keypoint_values + (self.classes or 1)
+        return self.coords + 1 + self.keypoints * self.keypoint_values + self.masks + (self.classes or 1)
 
 
 def draft(facts: ModelFacts) -> Params:
@@ -128,7 +136,15 @@ def draft(facts: ModelFacts) -> Params:
 
     Raises HeadError where an output is no map, or their channels are not those of two to five anchors.
     """
-    shapes = {spec.name: _anchors_first(spec, facts) for spec in facts.outputs}
+    prototypes, others = without_prototypes(facts)
+    masks = prototypes.shape[1] if prototypes is not None else 0
+    assert isinstance(masks, int)
+    shapes = {spec.name: _anchors_first(spec, others) for spec in others.outputs}
+    fewest = masks + _FEWEST_COLUMNS
+    if not masks or any(shape is None or shape[1] < fewest for shape in shapes.values()):
+        # It is a map of anchors.
+        masks = 0
+        shapes = {spec.name: _anchors_first(spec, facts) for spec in facts.outputs}
     known = {name: shape for name, shape in shapes.items() if shape is not None}
     shown = "; ".join(map(str, facts.outputs[:8]))
     if not known or len(known) != len(shapes):
@@ -148,7 +164,12 @@ def draft(facts: ModelFacts) -> Params:
     if any("yolo_" in name for name in names):
         return Params(layers=tuple(map(Layer, names, sizes)), layout=layout)
     layers = tuple(Layer(name, pairs, scale_x_y=2.0) for name, pairs in zip(names, sizes, strict=True))
-    return Params(layers=layers, layout=layout, size="square", activated=activated)
+    params = Params(layers=layers, layout=layout, size="square", activated=activated)
+    if not masks:
+        return params
+    assert prototypes is not None
+    columns = (*params.columns, "masks")
+    return msgspec.structs.replace(params, columns=columns, masks=masks, prototypes=prototypes.name)
 
 
 def _anchors_first(
@@ -189,13 +210,17 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     columns = join(parts, query.max_candidates)
     confidence, class_id, box = columns[:3]
     keypoints = columns[3] if params.keypoints else None
-    return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints)
+    masks = None
+    if params.prototypes is not None:
+        prototypes = take(outputs, params.prototypes, (params.masks, None, None), TYPE)
+        masks = PrototypeMasks(columns[-1], prototypes, query.blob_wh)
+    return Candidates(boxes.cxcywh_to_xyxy(box), confidence, class_id, keypoints, masks=masks)
 
 
 def _decode_layer(
     outputs: Mapping[str, FloatArray], layer: Layer, params: Params, query: Query
 ) -> tuple[NDArray[Any], ...]:
-    """Confidence, class, box (center and size), and keypoints of one layer's candidates."""
+    """Confidence, class, box (center and size), keypoints and coefficients of one layer's candidates."""
     grid = _Map(outputs, layer, params, query.blob_wh)
     places = _places(params, grid.values.shape[2])
     squash = np.asarray if params.activated else sigmoid
@@ -227,6 +252,8 @@ def _decode_layer(
         if params.keypoints:
             values = pred[index, places["keypoints"]]
             columns.append(_keypoints(values, corner, anchor_wh, grid.cell_wh, params))
+        if params.masks:
+            columns.append(pred[index, places["masks"]])
     return tuple(columns)
 
 
@@ -234,8 +261,8 @@ def _decode_layer(
 def _places(params: Params, width: int) -> Mapping[str, slice]:
     """The columns of each role, of `width`."""
     points = params.keypoints * params.keypoint_values
-    sizes = {"box": params.coords, "objectness": 1, "keypoints": points}
-    sizes["classes"] = width - params.coords - 1 - points
+    sizes = {"box": params.coords, "objectness": 1, "keypoints": points, "masks": params.masks}
+    sizes["classes"] = width - sum(sizes.values())
     places: dict[str, slice] = {}
     start = 0
     for role in params.columns:

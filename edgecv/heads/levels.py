@@ -123,14 +123,16 @@ def roles(facts: ModelFacts, head: str) -> dict[str, Any]:
     """The likeliest parameters of `distances` for a network's outputs. Raises HeadError; head names it there.
 
     Widths tell roles: 4 columns, or 4 sides of 8, 16 or 17 bins, are boxes; 10 of five landmarks; 1 beside
-    others is objectness; the rest are classes. In one output the box is first, as YOLOX and YOLOv8 have it.
+    others is objectness; as many as there are prototypes of masks are their coefficients; the rest are
+    classes. In one output the box is first, as YOLOX and YOLOv8 have it.
     """
     if facts.image_wh is None:
         raise HeadError(f"{head} head: the size of the picture is not known, and its cells count: give imgsz")
+    maps, others = without_prototypes(facts)
     for strides in STRIDE_SETS:
         for per_cell in (1, 2):
-            found = groups(facts, strides, per_cell=per_cell)
-            fields = _fields(facts, found) if found else None
+            found = groups(others, strides, per_cell=per_cell)
+            fields = _fields(facts, found, maps) if found else None
             if fields is not None:
                 return {**fields, "strides": strides, "anchors_per_cell": per_cell}
     for strides in STRIDE_SETS:
@@ -145,6 +147,15 @@ def roles(facts: ModelFacts, head: str) -> dict[str, Any]:
     )
 
 
+def without_prototypes(facts: ModelFacts) -> tuple[TensorSpec | None, ModelFacts]:
+    """The prototypes of masks, which are the only map of stride 4; and the network without them."""
+    found = [spec for spec in facts.outputs if len(spec.shape) == 4 and place(spec, facts, (4,)) is not None]
+    if len(found) != 1 or not isinstance(found[0].shape[1], int):
+        return None, facts
+    others = tuple(spec for spec in facts.outputs if spec is not found[0])
+    return found[0], msgspec.structs.replace(facts, outputs=others)
+
+
 def joined(facts: ModelFacts, strides: tuple[int, ...]) -> list[Group] | None:
     """Widths and names of tables that have a row, or a column, for each cell of all strides; else None."""
     cells = 0 if facts.image_wh is None else cell_count(facts.image_wh, strides)
@@ -157,14 +168,20 @@ def joined(facts: ModelFacts, strides: tuple[int, ...]) -> list[Group] | None:
     return found
 
 
-def _fields(facts: ModelFacts, found: list[Group]) -> dict[str, Any] | None:
-    if len(found) == 1:
+def _fields(facts: ModelFacts, found: list[Group], maps: TensorSpec | None = None) -> dict[str, Any] | None:
+    if len(found) == 1 and maps is None:
         return _of_one(found[0][1], found[0][0], facts)
-    box = next((width for width in (4, *BINS) if width in dict(found)), None)
+    masks = maps.shape[1] if maps is not None else None
+    boxes_of = [width for width in (4, *BINS) if width in dict(found)]
+    # Coefficients are often as many as the columns of some distribution.
+    box = next((width for width in boxes_of if width != masks), None)
     if box is None:
         return None
     boxes = next(names for width, names in found if width == box)
     left = [(width, names) for width, names in found if names != boxes]
+    coefficients = _popped(left, masks) if isinstance(masks, int) else ()
+    if maps is not None and not coefficients:
+        return None
     points = _popped(left, LANDMARKS)
     # Of two of one column the one that says so, else the latter, is no score.
     left.sort(key=lambda one: any(word in one[1][0].lower() for word in ("obj", "cent", "ctr")))
@@ -177,6 +194,8 @@ def _fields(facts: ModelFacts, found: list[Group]) -> dict[str, Any] | None:
         "boxes": boxes,
         "objectness": factor,
         "keypoints": points,
+        "coefficients": coefficients,
+        "prototypes": maps.name if maps is not None else None,
         "bins": BINS.get(box, 0),
         "logits": are_logits(facts, scores),
     }

@@ -60,7 +60,8 @@ class PrototypeMasks(msgspec.Struct, frozen=True, eq=False):
 
         def cells(number: int, rows: slice, columns: slice) -> FloatArray:
             part = self.prototypes[:, rows, columns]
-            return np.einsum("m,mhw->hw", self.coefficients[number], part)
+            found: FloatArray = np.einsum("m,mhw->hw", self.coefficients[number], part)
+            return found
 
         return _from_blob(cells, self.prototypes.shape[1:], self.blob_wh, 0.0, xyxy, transform)
 
@@ -173,7 +174,7 @@ def _from_blob(
             crops.append(np.zeros((max(y1 - y0, 0), max(x1 - x0, 0)), np.bool_))
             continue
         columns, rows = (
-            _Taps((np.arange(first, end) + 0.5) * scale + offset, count)
+            _Taps((np.arange(first, end, dtype=np.float64) + 0.5) * scale + offset, count)
             for first, end, (scale, offset), count in zip(
                 (x0, y0), (x1, y1), frame_to_cells, (width, height), strict=True
             )

@@ -65,9 +65,34 @@ def is_nanodet_export(facts: ModelFacts) -> bool:
     return named(facts, "data", "output")
 
 
-def is_yolov6_export(facts: ModelFacts) -> bool:
+def has_yolov6_names(facts: ModelFacts) -> bool:
     """Whether the names are those of YOLOv6's export script."""
     return named(facts, "images", "outputs")
+
+
+def is_yolov6_export(facts: ModelFacts) -> bool:
+    """Whether the graph, under these names, is YOLOv6's: it grows maps by transposed convolutions or
+    subtracts distances from the cells' centers, and has no exponential; with a YOLOX it is the other way.
+    """
+    operators = facts.operators
+    return has_yolov6_names(facts) and bool({"Sub", "ConvTranspose"} & operators) and "Exp" not in operators
+
+
+def paddle_pair(facts: ModelFacts, *stride_sets: tuple[int, ...]) -> tuple[str, str] | None:
+    """Boxes (1, N, 4) and scores (1, classes, N) of all cells of some strides, as PaddleDetection has them.
+
+    No other is known to have boxes by rows, scores by columns, and an input called `image`.
+    """
+    if len(facts.outputs) != 2 or "image" not in [spec.name for spec in facts.inputs]:
+        return None
+    boxes = [spec for spec in facts.outputs if len(spec.shape) == 3 and spec.shape[2] == 4]
+    scores = [spec for spec in facts.outputs if len(spec.shape) == 3 and spec not in boxes]
+    if len(boxes) != 1 or len(scores) != 1:
+        return None
+    rows = boxes[0].shape[1]
+    if not isinstance(rows, int) or scores[0].shape[2] != rows or not is_cells(rows, facts, *stride_sets):
+        return None
+    return boxes[0].name, scores[0].name
 
 
 def prototypes(facts: ModelFacts) -> TensorSpec | None:
@@ -83,13 +108,6 @@ def table_of(facts: ModelFacts) -> TensorSpec | None:
     if prototypes(facts) is None:
         return sole_output(facts, rank=3)
     return next(spec for spec in facts.outputs if len(spec.shape) == 3)
-
-
-def is_yolov6_network(facts: ModelFacts) -> bool:
-    """Whether the names are YOLOv6's, and the graph: it grows maps by transposed convolutions, and no
-    exponential decodes its boxes; YOLOX has either of them the other way round."""
-    operators = facts.operators
-    return is_yolov6_export(facts) and "ConvTranspose" in operators and "Exp" not in operators
 
 
 def mask_space(masks: TensorSpec, facts: ModelFacts) -> MaskSpace:

@@ -1,7 +1,7 @@
 """What the project reads: families of networks, the decoding of each, and the tests that compare it.
 
-`python tools/write_models.py` makes the table of docs/models.md of this. Decodings, parameters and what bare files
-do are not stated here: they are those of the cases and files that the tests of heads try.
+`python tools/write_models.py` makes the table of docs/models.md of this. Decodings, parameters and what bare
+files do are not stated here: they are those of the cases and files that the tests of heads try.
 """
 
 from __future__ import annotations
@@ -444,7 +444,8 @@ def legend() -> str:
     lines = ["| Word | Compared | By |", "|---|---|---|"]
     lines.append(
         "| plain loops | candidates of random outputs, beside the decoding's definition in loops over plain "
-        "numbers; hostile values, other precisions, outputs that do not fit | `tests/heads/test_head_decode.py` |"
+        "numbers; hostile values, other precisions, outputs that do not fit | "
+        "`tests/heads/test_head_decode.py` |"
     )
     found: dict[tuple[str, str], list[str]] = {}
     for one in Compared:

@@ -17,7 +17,7 @@ from edgecv.heads.recognition import (
     P6,
     is_cells,
     is_nanodet_export,
-    is_yolov6_network,
+    is_yolov6_export,
     is_yolox_export,
     sole_output,
 )
@@ -79,7 +79,7 @@ def recognize(facts: ModelFacts) -> Reading | None:
         return None
     if parse_metadata(facts.metadata) or not (isinstance(rows, int) or is_nanodet_export(facts)):
         return None
-    if is_yolox_export(facts) or is_yolov6_network(facts):
+    if is_yolox_export(facts) or is_yolov6_export(facts):
         return None
     return reading(Params(output=output.name, strides=P6, cell_offset=0.0))
 

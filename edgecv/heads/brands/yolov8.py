@@ -20,7 +20,7 @@ from edgecv.heads.recognition import (
     Size,
     is_cells,
     is_nanodet_export,
-    is_yolov6_network,
+    is_yolov6_export,
     is_yolox_export,
     prototypes,
     table_of,
@@ -31,7 +31,7 @@ from edgecv.types import ModelFacts, TensorSpec
 NAME = "yolov8"
 
 # Exporters whose tables have the same shape by rows.
-_OTHERS = (is_yolox_export, is_nanodet_export, is_yolov6_network)
+_OTHERS = (is_yolox_export, is_nanodet_export, is_yolov6_export)
 
 
 class Params(HeadParams, frozen=True):

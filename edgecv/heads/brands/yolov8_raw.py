@@ -1,10 +1,13 @@
 """YOLOv8 to YOLO12, cut before their tail, as for NPUs: distributions of sides, and class logits.
 
 16 bins a side; in one map of 64 + classes channels a stride, or apart, in maps or in one table of all
-strides. `Detect` of the ultralytics package.
+strides. A network that segments has maps of coefficients too, and prototypes of stride 4. `Detect` and
+`Segment` of the ultralytics package.
 """
 
 from __future__ import annotations
+
+from msgspec.structs import replace
 
 from edgecv.heads import distances, levels
 from edgecv.heads.base import Reading
@@ -23,6 +26,10 @@ _YOLOX_CHANNELS = 5 + 80
 def recognize(facts: ModelFacts) -> Reading | None:
     """By 64 channels beside others; of one map a stride metadata's classes, or its last Concat, say so."""
     about = parse_metadata(facts.metadata)
+    if about is None or about.task in (None, "segment"):
+        found = _of_segments(facts, about)
+        if found is not None:
+            return found
     if about is not None and about.task not in (None, "detect"):
         return None
     for strides in _STRIDE_SETS:
@@ -52,6 +59,23 @@ def _of_maps(
         return None
     params = distances.Params(output=names, strides=strides, bins=_BINS // 4, logits=True)
     return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT)
+
+
+def _of_segments(facts: ModelFacts, about: UltralyticsFacts | None) -> Reading | None:
+    prototypes, others = levels.without_prototypes(facts)
+    widths = levels.by_width(others, P5, maps=True)
+    if prototypes is None or widths is None or len(widths) != 3:
+        return None
+    masks = prototypes.shape[1]
+    if not isinstance(masks, int) or masks not in widths or masks == _BINS:
+        return None
+    pair = levels.beside({width: names for width, names in widths.items() if width != masks}, _BINS)
+    if pair is None or not _has_classes(about, pair.classes):
+        return None
+    found = _reading(facts, pair, P5)
+    assert isinstance(found.params, distances.Params)
+    params = replace(found.params, coefficients=widths[masks], prototypes=prototypes.name)
+    return Reading("yolov8_raw-seg", found.type, params, found.input)
 
 
 def _has_classes(about: UltralyticsFacts | None, classes: int) -> bool:

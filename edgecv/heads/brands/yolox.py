@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edgecv.heads import boxes, distances, levels
 from edgecv.heads.base import HeadParams, Reading, Strides
-from edgecv.heads.recognition import P2, P5, P6, is_cells, is_nanodet_export, is_yolov6_network, sole_output
+from edgecv.heads.recognition import P2, P5, P6, is_cells, is_nanodet_export, is_yolov6_export, sole_output
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.types import ModelFacts
 
@@ -42,7 +42,7 @@ class Params(HeadParams, frozen=True):
 
 def recognize(facts: ModelFacts) -> Reading | None:
     """(1, N, 5 + classes) with one row a cell; decoded where the graph has a decoder's exponential."""
-    if parse_metadata(facts.metadata) or is_nanodet_export(facts) or is_yolov6_network(facts):
+    if parse_metadata(facts.metadata) or is_nanodet_export(facts) or is_yolov6_export(facts):
         return None
     output = sole_output(facts, rank=3)
     if output is None:
