@@ -20,7 +20,9 @@ from tests.heads import (
     test_anchors_recognition,
     test_boxes_recognition,
     test_distances_recognition,
+    test_exports_recognition,
     test_head_recognition,
+    test_mask_coefficients,
     test_masks_recognition,
 )
 from tests.heads.literal_decode import CASES, Case
@@ -49,6 +51,11 @@ class Compared(Enum):
         "masks",
         "masks of random numbers, beside their definition pixel by pixel",
         "tests/heads/test_head_masks.py::test_masks_over_the_blob_equal_the_definition",
+    )
+    COEFFICIENTS = (
+        "coefficients",
+        "candidates with coefficients of masks, beside plain loops",
+        "tests/heads/test_mask_coefficients.py::test_cells_have_coefficients",
     )
     PHOTOS = (
         "photos",
@@ -136,11 +143,16 @@ FAMILIES = (
     Family("yolov5-face: keypoints", ("boxes-yolov5-face",), ("yolov5-face",)),
     Family("yolov7-face, YOLOv7-pose: keypoints", ("boxes-yolov7-face",), ("yolov7-pose",)),
     Family("YOLOX, decoded by the network", ("yolox-decoded",), ("yolox-decoded",)),
-    Family("YOLOv6 without NMS", ("boxes-objectness",), ("yolov6-by-its-graph",)),
+    Family("YOLOv6 without NMS", ("boxes-objectness",), ("exports/yolov6",)),
     Family("DAMO-YOLO without NMS", ("boxes-apart-corners",)),
     Family("YOLOv4 of pytorch-YOLOv4", ("boxes-yolov4",), ("yolov4",)),
     Family("YOLO-NAS", ("boxes-apart-corners",), ("yolo-nas",)),
     Family("PP-YOLOE without NMS", ("boxes-apart-scores-by-columns",), ("pp-yoloe-without-nms",)),
+    Family(
+        "PicoDet with its post-processing, without NMS",
+        ("boxes-apart-scores-by-columns",),
+        ("exports/picodet",),
+    ),
     Family(
         "UltraFace, decoded by the network",
         ("boxes-apart-background-first", "ssd"),
@@ -243,6 +255,12 @@ FAMILIES = (
         ("yolov8-raw", "yolov8-raw-apart"),
     ),
     Family("YOLOv8-pose, cut before the decoding: keypoints", ("yolov8-raw-pose",)),
+    Family(
+        "YOLOv8-seg, cut before the decoding: masks",
+        ("yolov8-raw-apart",),
+        ("yolov8-raw-segment",),
+        (_C.COEFFICIENTS,),
+    ),
     Family("any other distances from cells", ("pixels",)),
     Family("CenterNet", ("centernet", "centernet-pixels"), ("centernet",)),
     Family("CenterNet for poses: keypoints", ("centernet-pose",)),
@@ -304,6 +322,8 @@ FAMILIES = (
 # Files of it, by the ids of the tests of recognition.
 BARE: Mapping[str, ModelFacts] = {
     **{id: model for id, (model, _, _) in test_masks_recognition.ONE.items()},
+    **{f"exports/{id}": model for id, (model, _, _) in test_exports_recognition.ONE.items()},
+    "yolov8-raw-segment": test_distances_recognition.facts(test_mask_coefficients.SEGMENT),
     **{id: model for id, (model, _) in test_head_recognition.ONE_HEAD.items()},
     **{id: model for id, (model, _, _) in test_boxes_recognition.ONE.items()},
     **{id: model for id, (model, _, _) in test_distances_recognition.ONE.items()},
