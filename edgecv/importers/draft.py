@@ -25,6 +25,9 @@ from edgecv.types import ModelFacts, TensorSpec
 # ONNX metadata key under which a model can carry its card.
 CARD_KEY = "edgecv.card"
 
+# Of a picture: gray, color, and color with depth.
+_CHANNELS = (1, 3, 4)
+
 # Outputs that a message lists.
 _SHOWN = 8
 
@@ -144,16 +147,21 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
 def _card(
     model: OnnxModel, stem: str, facts: ModelFacts, head: HeadSpec, usual: Mapping[str, Any] | None
 ) -> ModelCard:
-    if usual is None:
-        raise HeadError(
-            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
-            f"kinds: {_remedy(model, head.type)}"
-        )
     about = parse_metadata(facts.metadata)
     image = next((spec for spec in facts.inputs if len(spec.shape) == 4), None)
     if image is None:
         given = "; ".join(map(str, facts.inputs))
         raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
+    if image.shape[3] in _CHANNELS and isinstance(image.shape[1], int) and image.shape[1] not in _CHANNELS:
+        raise HeadError(
+            f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: "
+            f"export it so (tf2onnx: --inputs-as-nchw {image.name})"
+        )
+    if usual is None:
+        raise HeadError(
+            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
+            f"kinds: {_remedy(model, head.type)}"
+        )
     if usual.get("dtype") != "uint8" and isinstance(image.shape[1], int) and image.shape[1] not in (1, 3):
         raise HeadError(
             f"{model.origin}: input {image}: expected 1 or 3 channels, gray or a picture, got "
