@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from edgecv import boxes
 from edgecv.errors import HeadError
+from edgecv.heads import levels
 from edgecv.heads import priors as known
 from edgecv.heads.base import AtLeast, Axis, HeadParams, PositiveInt, Query, join, take
 from edgecv.heads.priors import Maps, PositiveFloat, Priors, priors_of
@@ -36,6 +37,7 @@ TASK = "detect"
 Names = str | Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 # Numbers of COCO's categories, as TensorFlow's models count them; RetinaNet has as many priors.
 _EFFICIENTDET_CLASSES = 90
+_STRIDES = (8, 16, 32, 64, 128)
 _NEVER = np.float32(-np.inf)
 
 Code = Literal["center-size", "linear", "corner", "corner-size", "corner-pixels", "sides"]
@@ -46,8 +48,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
 
     An output is a table, (N, 4) boxes, (N, classes) scores, (N, 2 k) keypoints, in one axis or in two, where
     N are the priors; or the map of its cells, A priors a cell. layout: of such maps: "channels-first"
-    (A * C, H, W) or "channels-last" (H, W, A * C). keypoints: None for none; where it is `boxes`, they stand
-    behind the four numbers of the box.
+    (A * C, H, W) or "channels-last" (H, W, A * C). class_major: maps of scores are (C * A, H, W). keypoints:
+    None for none; where it is `boxes`, they stand behind the four numbers of the box.
     priors: of each map.
     logits: whether scores still need a sigmoid, or a "softmax" of their row. background: which of the scores
     is the background's; it is dropped, and classes count without it. classes: how many there are without it,
@@ -63,6 +65,7 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
     scores: Names = "scores"
     keypoints: Names | None = None
     layout: Literal["channels-first", "channels-last"] = "channels-first"
+    class_major: bool = False
     logits: Logits = False
     background: Background = None
     classes: PositiveInt | None = None
@@ -84,6 +87,8 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
         for name, number in counts.items():
             if number != len(self.priors):
                 raise ValueError(f"`{name}` has {number} names for {len(self.priors)} maps of `priors`")
+        if self.class_major and self.layout != "channels-first":
+            raise ValueError("`class_major` is of maps whose `layout` is channels-first")
         if not self.shared and (self.keypoints is not None or self.min_height):
             raise ValueError("`shared` is false: `keypoints` and `min_height` are of one box for all classes")
 
@@ -91,8 +96,12 @@ class Params(HeadParams, frozen=True, omit_defaults=True, cache_hash=True):
 def draft(facts: ModelFacts) -> Params:
     """Boxes and scores by their columns, with priors of the family that has as many.
 
-    Where none has, those of RetinaNet at the strides 8 to 128. Raises HeadError where no output can be boxes.
+    Where none has, those of RetinaNet at the strides 8 to 128. Maps are those of RetinaNet or EfficientDet:
+    of these strides, nine priors a cell. Raises HeadError where no output can be boxes.
     """
+    pair = levels.beside(levels.by_width(facts, _STRIDES, per_cell=9, maps=True), 4)
+    if pair is not None:
+        return _of_maps(facts, pair)
     shown = "; ".join(map(str, facts.outputs[:8]))
     tables = [spec for spec in facts.outputs if len(spec.shape) == 3]
     box = next((spec for spec in tables if spec.shape[2] == 4), None)
@@ -112,7 +121,7 @@ def draft(facts: ModelFacts) -> Params:
     wh, rows = facts.image_wh, box.shape[1]
     fitting = {} if wh is None else {name: make(wh) for name, make in known.FAMILIES.items()}
     fitting = {name: maps for name, maps in fitting.items() if wh and known.count(maps, wh) == rows}
-    if scores.shape[2] == _EFFICIENTDET_CLASSES and "efficientdet" in fitting:
+    if "efficientdet" in fitting and _is_efficientdet(scores.shape[2], facts):
         fitting.pop("retinanet", None)
     family, maps = next(iter(fitting.items()), ("retinanet", known.retinanet(wh or (640, 640))))
     end = facts.ends.get(scores.name)
@@ -130,6 +139,28 @@ def draft(facts: ModelFacts) -> Params:
         code="linear" if family.startswith("blaze") else "center-size",
         variances=(1.0, 1.0) if family in ("retinanet", "efficientdet") or "blaze" in family else (0.1, 0.2),
         axes="yx" if family == "efficientdet" else "xy",
+    )
+
+
+def _is_efficientdet(classes: Any, facts: ModelFacts) -> bool:
+    """Of the two families whose priors are as many: RetinaNet has ReLU, and EfficientDet x * sigmoid(x)."""
+    has_swish = {"Sigmoid", "Mul"} <= facts.operators and "Relu" not in facts.operators
+    return bool(classes == _EFFICIENTDET_CLASSES or has_swish)
+
+
+def _of_maps(facts: ModelFacts, pair: levels.Pair) -> Params:
+    is_efficientdet = _is_efficientdet(pair.classes, facts)
+    wh = facts.image_wh
+    assert wh is not None
+    channels = next(spec.shape[1] for spec in facts.outputs if spec.name == pair.boxes[0])
+    return Params(
+        boxes=pair.boxes,
+        scores=pair.scores,
+        layout="channels-first" if channels == 9 * 4 else "channels-last",
+        priors=known.efficientdet(wh) if is_efficientdet else known.retinanet_maps(wh),
+        logits=levels.are_logits(facts, pair.scores),
+        variances=(1.0, 1.0),
+        axes="yx" if is_efficientdet else "xy",
     )
 
 
@@ -199,21 +230,27 @@ class _Group:
         self.variances = np.array(variances if len(variances) == 4 else np.repeat(variances, 2), np.float32)
         self.start, self.scale = _corners_of(self.cxcywh, params.code, self.variances, blob_wh)
 
-    def table(self, outputs: Mapping[str, FloatArray], names: Names, columns: Axis) -> _Table:
-        """The rows of these maps. columns: how many a row has. Raises HeadError for what does not fit."""
+    def table(
+        self, outputs: Mapping[str, FloatArray], names: Names, columns: Axis, *, class_major: bool = False
+    ) -> _Table:
+        """The rows of these maps. columns: how many a row has. class_major: channels of a map go by columns,
+        then by priors. Raises HeadError for what does not fit.
+        """
         is_joined = isinstance(names, str)
         name = names if isinstance(names, str) else names[self._number]
         count = self._total if is_joined else self._stop - self._start
         given = outputs.get(name)
         if given is not None:
             if given.ndim == 3 and self._is_one and count == len(self.cxcywh):
-                return self._of_map(outputs, name, columns)
+                return self._of_map(outputs, name, columns, class_major=class_major)
             if given.ndim == 1 and given.size and given.size % count == 0:
                 outputs = {name: given.reshape(count, -1)}
         rows = take(outputs, name, (count, columns), TYPE)
         return _Table([rows if count == len(self.cxcywh) else rows[self._start : self._stop]])
 
-    def _of_map(self, outputs: Mapping[str, FloatArray], name: str, columns: Axis) -> _Table:
+    def _of_map(
+        self, outputs: Mapping[str, FloatArray], name: str, columns: Axis, *, class_major: bool
+    ) -> _Table:
         each, (width, height) = self._per_cell, self._cells
         channels: Axis = each * columns if isinstance(columns, int) else None
         if isinstance(columns, AtLeast):
@@ -227,7 +264,10 @@ class _Group:
             )
         if is_last:
             return _Table([raw.reshape(height * width * each, -1)])
-        return _Table([part.T for part in raw.reshape(each, -1, height * width)])
+        apart = (
+            raw.reshape(-1, each, height * width) if class_major else raw.reshape(each, -1, height * width)
+        )
+        return _Table([part.T for part in (apart.swapaxes(0, 1) if class_major else apart)])
 
 
 @lru_cache(maxsize=16)
@@ -254,7 +294,7 @@ def _corners_of(
 def _of_group(outputs: Mapping[str, FloatArray], group: _Group, query: Query) -> tuple[NDArray[Any], ...]:
     """Confidence, class, corners, and keypoints where there are some, of the candidates of some maps."""
     params = group.params
-    scores = group.table(outputs, params.scores, _score_columns(params))
+    scores = group.table(outputs, params.scores, _score_columns(params), class_major=params.class_major)
     has_points = params.keypoints == params.boxes
     sets = 1 if params.shared else scores.columns
     table = group.table(outputs, params.boxes, AtLeast(6) if has_points else 4 * sets)

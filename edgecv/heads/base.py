@@ -46,7 +46,8 @@ class Query(msgspec.Struct, frozen=True):
     @property
     def lowest_confidence(self) -> float:
         """The smallest threshold of any class."""
-        return float(np.min(self.confidence))
+        # NumPy takes as long for one number as for many.
+        return self.confidence if isinstance(self.confidence, float) else float(np.min(self.confidence))
 
     def select(
         self,

@@ -31,10 +31,11 @@ from edgecv.heads.base import (
     take,
 )
 from edgecv.heads.cells import cells_wh
+from edgecv.heads.cells import grid as cells_of
 from edgecv.heads.levels import without_prototypes
 from edgecv.heads.masks import PrototypeMasks
 from edgecv.heads.scores import least_logit, of_logit_pairs
-from edgecv.types import Candidates, FloatArray, ModelFacts, TensorSpec
+from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts, TensorSpec
 
 TYPE = "grid"
 TASK = "detect"
@@ -225,7 +226,9 @@ def _decode_layer(
     places = _places(params, grid.values.shape[2])
     squash = np.asarray if params.activated else sigmoid
     objectness_at, classes_at = places["objectness"].start, places["classes"]
-    likely = _likely(grid.values[:, :, objectness_at], params, query).ravel().nonzero()[0]
+    likely = None
+    if not params.background:
+        likely = _likely(grid.values[:, :, objectness_at], params, query).ravel().nonzero()[0]
     pred = grid.rows(likely)
     if params.softmax:
         # The background is a class of the softmax, and no objectness.
@@ -237,18 +240,22 @@ def _decode_layer(
         index, class_id, confidence = query.select(pred[:, classes_at], objectness=pred[:, objectness_at])
     else:
         index, class_id, confidence = of_logit_pairs(query, pred[:, classes_at], pred[:, objectness_at])
-    anchor, cell = grid.places(likely[index])
+    anchor, cell = grid.places(index if likely is None else likely[index])
     box_at = places["box"].start
     box = pred[index, box_at : box_at + 4]
     corner, anchor_wh = grid.corners(cell), grid.sizes(anchor)
     with np.errstate(over="ignore", invalid="ignore"):
-        inside = squash(box[:, :2])
+        if params.size == "square":
+            box = squash(box)
+            box[:, 2:] = (2 * box[:, 2:]) ** 2
+        else:
+            box[:, :2] = squash(box[:, :2])
+            box[:, 2:] = np.exp(box[:, 2:])
         if layer.scale_x_y != 1:
-            inside = np.float32(layer.scale_x_y) * inside - np.float32((layer.scale_x_y - 1) / 2)
-        center = (corner + inside) * grid.cell_wh
-        growth = (2 * squash(box[:, 2:])) ** 2 if params.size == "square" else np.exp(box[:, 2:])
-        size = growth * anchor_wh
-        columns: list[NDArray[Any]] = [confidence, class_id, np.concatenate([center, size], axis=1)]
+            box[:, :2] = np.float32(layer.scale_x_y) * box[:, :2] - np.float32((layer.scale_x_y - 1) / 2)
+        box[:, :2] = (corner + box[:, :2]) * grid.cell_wh
+        box[:, 2:] *= anchor_wh
+        columns: list[NDArray[Any]] = [confidence, class_id, box]
         if params.keypoints:
             values = pred[index, places["keypoints"]]
             columns.append(_keypoints(values, corner, anchor_wh, grid.cell_wh, params))
@@ -281,8 +288,6 @@ def _sizes(layer: Layer, cell_wh: tuple[float, float] | None) -> FloatArray:
 
 def _likely(objectness: FloatArray, params: Params, query: Query) -> NDArray[np.bool_]:
     """Where a confidence, which is at most its objectness, can be over the threshold: (anchors, cells)."""
-    if params.background:
-        return np.ones(objectness.shape, bool)
     lowest = query.lowest_confidence
     lowest = max(lowest, 0) if params.activated else least_logit(lowest)
     return np.asarray(objectness > np.float32(lowest))
@@ -334,7 +339,7 @@ class _Map:
             raw = take(outputs, layer.output, (count, *size, width), TYPE)
             rows, columns = raw.shape[1:3]
             self.values = raw.reshape(count, rows * columns, -1)
-        self._columns = columns
+        self._corners = cells_of((columns, rows), (1,)).cell_xy
         cell_wh = (
             (layer.stride,) * 2 if layer.stride else (blob_wh[0] / max(columns, 1), blob_wh[1] / max(rows, 1))
         )
@@ -350,20 +355,22 @@ class _Map:
             )
         return raw
 
-    def rows(self, place: Places) -> FloatArray:
-        """The columns of some places, which count the cells of the first anchor, then of the second."""
+    def rows(self, place: Places | None) -> FloatArray:
+        """The columns of some places, or of all; places count the cells of one anchor after another."""
         anchors, cells, columns = self.values.shape
+        if place is None:
+            return np.ascontiguousarray(self.values).reshape(anchors * cells, columns)
         if self.values.flags.c_contiguous:
             return self.values.reshape(anchors * cells, columns).take(place, axis=0)
         return self.values[self.places(place)]
 
-    def places(self, place: Places) -> tuple[Places, Places]:
+    def places(self, place: Places | IntArray) -> tuple[Places, Places]:
         """Anchor and cell of some places."""
         return np.divmod(place, self.values.shape[1])
 
     def corners(self, cell: Places) -> FloatArray:
         """Column and row of some cells, float32 (n, 2)."""
-        return np.stack([cell % self._columns, cell // self._columns], axis=1).astype(np.float32)
+        return self._corners.take(cell, axis=0)
 
     def sizes(self, anchor: Places) -> FloatArray:
         """Width and height of some anchors, float32 (n, 2), pixels."""

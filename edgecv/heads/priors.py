@@ -185,6 +185,13 @@ ULTRAFACE = _squares(
 # `cfg_mnet` and `cfg_re50` of biubug6/Pytorch_Retinaface; Deng et al., RetinaFace, arXiv:1905.00641.
 RETINAFACE = _squares({8: (16, 32), 16: (64, 128), 32: (256, 512)})
 
+# RetinaFace of deepinsight/insightface, on MXNet: all strides have the center of a square of 16 pixels at the
+# cell's corner (`generate_anchors_fpn2`, `nonlinear_pred`). It counts pixels with both ends; these are edges.
+RETINAFACE_MXNET = tuple(
+    PriorMap(stride=stride, sizes=sizes, offset=8 / stride)
+    for stride, sizes in ((32, (512, 256)), (16, (128, 64)), (8, (32, 16)))
+)
+
 # Of AIZOOTech/FaceMaskDetection at 260 x 260: cells of a side, and two sides as parts of the picture's.
 _FACE_MASK = ((33, 0.04, 0.056), (17, 0.08, 0.11), (9, 0.16, 0.22), (5, 0.32, 0.45), (3, 0.64, 0.72))
 
@@ -226,6 +233,23 @@ def retinanet(blob_wh: tuple[int, int]) -> Maps:
                 offset=0.0,
             )
         )
+    return tuple(maps)
+
+
+def retinanet_maps(blob_wh: tuple[int, int]) -> Maps:
+    """NVIDIA's, of networks that leave a map of each stride: three scales an octave, ratios 1, 1/2 and 2.
+
+    `generate_anchors` and `delta2box` of NVIDIA/retinanet-examples, which counts pixels with both ends:
+    between edges, as here, a prior is a pixel larger, and its center half a pixel further.
+    """
+    maps = []
+    for stride in (8, 16, 32, 64, 128):
+        sides = [4 * stride * 2 ** (octave / 3) for octave in range(3)]
+        shapes = [
+            (side / math.sqrt(high) + 1, side * math.sqrt(high) + 1) for side in sides for high in (1, 2, 0.5)
+        ]
+        offset = 0.5 + 0.5 / stride
+        maps.append(PriorMap(stride=stride, sizes=(1.0,), ratios=tuple(shapes), offset=offset))
     return tuple(maps)
 
 

@@ -1,6 +1,6 @@
 """RetinaFace of biubug6/Pytorch_Retinaface: loc (N, 4), conf (N, 2), landms (N, 10), two priors a cell.
 
-Its MXNet original, of a map a stride and output, is not recognized. Exports differ in the names of outputs
+Its MXNet original is `retinaface_mxnet`. Exports differ in the names of outputs
 and in whether the scores have passed their softmax; their columns and the number of priors tell them.
 """
 
