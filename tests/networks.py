@@ -19,16 +19,17 @@ def tiny_yolov8(
     dynamic: bool = False,
     metadata: Mapping[str, str] | None = None,
     initializers_as_inputs: bool = False,
+    classes: int = CLASSES,
     seed: int = 0,
 ) -> bytes:
-    """A detector shaped as YOLOv8: (batch, 4 + CLASSES, n), boxes cxcywh in blob pixels.
+    """A detector shaped as YOLOv8: (batch, 4 + classes, n), boxes cxcywh in blob pixels.
 
     Sigmoids of one strided convolution a stride, boxes times the size; dynamic: height and width too.
     """
     rng = np.random.default_rng(seed)
-    channels = 4 + CLASSES
+    channels = 4 + classes
     weights: dict[str, np.ndarray] = {
-        "scale": np.array([size] * 4 + [1] * CLASSES, np.float32).reshape(1, channels, 1),
+        "scale": np.array([size] * 4 + [1] * classes, np.float32).reshape(1, channels, 1),
         "shape": np.array([0, channels, -1], np.int64),
     }
     nodes = []

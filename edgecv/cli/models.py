@@ -125,6 +125,7 @@ def draft_model(
     anchors    offsets from anchors or priors: SSD, RetinaFace, RetinaNet, EfficientDet
     heatmap    peaks of a map: CenterNet, CenterFace
     queries    sets: DETR, RT-DETR
+    vector     one row of numbers: YOLOv1
     classify   a score a class
     """
     from edgecv.drafts import draft

@@ -21,7 +21,7 @@ from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
 from edgecv.heads.cells import grid
 from edgecv.heads.masks import PrototypeMasks
-from edgecv.heads.recognition import P5, P6, could_be_keypoints, is_cells, listed
+from edgecv.heads.recognition import YOLO_STRIDES, could_be_keypoints, is_cells, listed
 from edgecv.heads.scores import Background, Logits, select
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts, TensorSpec
 
@@ -321,7 +321,9 @@ def draft(facts: ModelFacts) -> Params:
     """The likeliest parameters. Raises HeadError where no output is a table of boxes and scores."""
     maps = [spec for spec in facts.outputs if len(spec.shape) == 4 and spec.shape[3] != 4]
     tables = {spec.name: spec.shape[1:] for spec in facts.outputs if spec not in maps}
-    boxes = next((name for name, shape in tables.items() if _is_boxes(shape)), None)
+    found = [name for name, shape in tables.items() if _is_boxes(shape)]
+    # Four classes look like a box.
+    boxes = next((name for name in found if "box" in name.lower()), found[0] if found else None)
     if boxes is not None:
         rows = tables[boxes][0] if tables[boxes][-1] == 4 else tables[boxes][1]
         for name, shape in tables.items():
@@ -363,7 +365,9 @@ def _of_one(name: str, shape: tuple[Size, ...], maps: list[TensorSpec], facts: M
     layout: Layout = "columns" if shape[0] == width and shape[1] != width else "rows"
     rows = shape[0] if layout == "rows" else shape[1]
     # Tables by rows come from YOLOX, YOLOv5, v6 and v7, which have an objectness.
-    has_objectness = layout == "rows" or (isinstance(rows, int) and is_cells(rows, facts, P5, P6, anchors=3))
+    has_objectness = layout == "rows" or (
+        isinstance(rows, int) and is_cells(rows, facts, *YOLO_STRIDES, anchors=3)
+    )
     columns: roles.Roles = ("box", "objectness", "classes") if has_objectness else ("box", "classes")
     found = could_be_keypoints(width, beside=4 + has_objectness)
     if not maps and found is not None:

@@ -119,6 +119,11 @@ def are_logits(facts: ModelFacts, scores: tuple[str, ...]) -> bool:
     return bool(facts.ends) and any(facts.ends.get(name) != "Sigmoid" for name in scores)
 
 
+def are_sums(facts: ModelFacts, names: tuple[str, ...]) -> bool:
+    """Whether outputs of one column are sums of a cell's scores, which only help to skip cells."""
+    return bool(names) and all(facts.ends.get(name) in ("Clip", "ReduceSum") for name in names)
+
+
 def roles(facts: ModelFacts, head: str) -> dict[str, Any]:
     """The likeliest parameters of `distances` for a network's outputs. Raises HeadError; head names it there.
 
@@ -177,6 +182,8 @@ def _fields(facts: ModelFacts, found: list[Group], maps: TensorSpec | None = Non
     box = next((width for width in boxes_of if width != masks), None)
     if box is None:
         return None
+    if box in BINS and len(found) > 2:
+        found = [(width, names) for width, names in found if width != 1 or not are_sums(facts, names)]
     boxes = next(names for width, names in found if width == box)
     left = [(width, names) for width, names in found if names != boxes]
     coefficients = _popped(left, masks) if isinstance(masks, int) else ()

@@ -17,7 +17,7 @@ from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, take
 from edgecv.heads.geometry import Format, Unit
 from edgecv.heads.masks import BlobMasks
-from edgecv.heads.recognition import listed
+from edgecv.heads.recognition import MOST_FINAL, listed
 from edgecv.heads.scores import Background, every_class, select
 from edgecv.types import Candidates, FloatArray, ModelFacts, TensorSpec
 
@@ -106,6 +106,8 @@ def draft(facts: ModelFacts) -> Params:
         is_detr = pair[1].shape[2] == 92
         queries = pair[0].shape[1]
         masks = (s.name for s in facts.outputs if len(s.shape) == 4 and s.shape[1] == queries)
+        if facts.ends.get(scores) == "Sigmoid":
+            return Params(boxes=boxes, scores=scores, activation="none", masks=next(masks, None))
         return Params(
             boxes=boxes,
             scores=scores,
@@ -114,9 +116,12 @@ def draft(facts: ModelFacts) -> Params:
             masks=next(masks, None),
         )
     table = facts.outputs[0] if len(facts.outputs) == 1 and len(facts.outputs[0].shape) == 3 else None
-    if table is not None and (not isinstance(table.shape[2], int) or table.shape[2] > 4):
+    queries, columns = table.shape[1:] if table is not None else (0, 0)
+    is_table = not isinstance(columns, int) or columns > 4
+    if table is not None and is_table and not (isinstance(queries, int) and queries > MOST_FINAL):
         return Params(output=table.name, activation="none")
     raise HeadError(
         f"{TYPE} head: no two outputs are the boxes (1, queries, 4) and scores (1, queries, classes) of the "
-        f"same queries: {listed(facts)}"
+        f"same queries, and none is (1, queries, 4 + classes) of at most {MOST_FINAL} queries: "
+        f"{listed(facts)}"
     )

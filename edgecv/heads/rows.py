@@ -21,7 +21,7 @@ from edgecv.heads import geometry
 from edgecv.heads.base import AtLeast, HeadParams, Query, take
 from edgecv.heads.geometry import Format, Unit
 from edgecv.heads.masks import BlobMasks, PrototypeMasks, RoiMasks
-from edgecv.heads.recognition import MaskSpace, listed, mask_space
+from edgecv.heads.recognition import MOST_FINAL, MaskSpace, listed, mask_space, prototypes
 from edgecv.types import Candidates, FloatArray, MaskSource, ModelFacts, TensorSpec
 
 TYPE = "rows"
@@ -413,6 +413,22 @@ _USUAL: dict[int, tuple[Column, ...]] = {
 }
 
 
+def _by_shape(facts: ModelFacts) -> Params | None:
+    """Boxes (n, 4), and of their rows one output of whole numbers and one of others: labels and scores."""
+    boxes = [spec for spec in facts.outputs if spec.shape[-1:] == (4,)]
+    if len(boxes) != 1:
+        return None
+    lists = [spec for spec in facts.outputs if spec.shape == boxes[0].shape[:-1]]
+    labels = [spec.name for spec in lists if spec.dtype.kind in "iu"]
+    scores = [spec.name for spec in lists if spec.dtype.kind == "f"]
+    if len(labels) != 1 or len(scores) != 1:
+        return None
+    return Params(boxes=boxes[0].name, labels=labels[0], scores=scores[0])
+
+
+_ORIENTED: tuple[Column, ...] = ("cx", "cy", "w", "h", "confidence", "class", "angle")
+
+
 def draft(facts: ModelFacts) -> Params:
     """The likeliest parameters. Raises HeadError where no output has rows of boxes."""
     shapes = {spec.name: spec.shape for spec in facts.outputs}
@@ -423,19 +439,33 @@ def draft(facts: ModelFacts) -> Params:
         roles["mask_space"] = mask_space(next(s for s in facts.outputs if s.name == roles["masks"]), facts)
     if "boxes" in roles and "scores" in roles:
         return Params(**roles, unit="fractions" if "detection_boxes" in roles["boxes"] else "pixels")
+    apart = _by_shape(facts)
+    if apart is not None:
+        return apart
     labels = next((name for name in shapes if "label" in name.lower()), None)
     for name, shape in tables.items():
-        columns = named_columns(name) or _USUAL.get(shape[-1] if isinstance(shape[-1], int) else 0)
+        usual = _USUAL.get(shape[-1] if isinstance(shape[-1], int) else 0)
+        # A table whose images have an axis needs no number of the image.
+        columns = named_columns(name) or (_ORIENTED if shape[-1] == 7 and len(shape) == 3 else usual)
         if columns is not None:
             beside = {role: roles[role] for role in ("masks", "mask_space") if role in roles}
             return Params(
                 output=name, columns=columns, labels=None if "class" in columns else labels, **beside
             )
-    wide = [name for name, shape in tables.items() if isinstance(shape[-1], int) and shape[-1] > 7]
-    if wide:
-        return Params(output=wide[0], columns=(*_USUAL[6], "keypoints"))
+    maps = prototypes(facts)
+    for name, shape in tables.items():
+        more = shape[-1] - 6 if isinstance(shape[-1], int) else 0
+        if more < 2 or (isinstance(shape[-2], int) and shape[-2] > MOST_FINAL):
+            continue
+        if maps is not None and maps.shape[1] == more:
+            return Params(output=name, columns=(*_USUAL[6], "masks"), prototypes=maps.name)
+        if more % 3 == 0 or more % 2 == 0:
+            values: Literal[2, 3] = 3 if more % 3 == 0 else 2
+            return Params(output=name, columns=(*_USUAL[6], "keypoints"), keypoint_values=values)
     raise HeadError(
-        f"{TYPE} head: no output is a table of 5 columns or more, or named boxes: {listed(facts)}"
+        f"{TYPE} head: no output is a table of at most {MOST_FINAL} rows of 5 columns or more, or boxes by "
+        "name: "
+        f"{listed(facts)}"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+import msgspec
 from msgspec.structs import replace
 
 from edgecv import card as cards
@@ -23,6 +24,9 @@ from edgecv.types import ModelFacts, TensorSpec
 
 # ONNX metadata key under which a model can carry its card.
 CARD_KEY = "edgecv.card"
+
+# Of a picture: gray, color, and color with depth.
+_CHANNELS = (1, 3, 4)
 
 # Outputs that a message lists.
 _SHOWN = 8
@@ -133,6 +137,8 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
     usual = known[0].input if known else None
     card = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
     assumed = [f"head {type}: its parameters, guessed from names and shapes of the outputs"] * (not known)
+    if len(known) > 1:
+        assumed.append(f"head {type}: {known[0].brand}'s parameters; {_others(known)}")
     if not usual:
         assumed.append(_USUAL)
     return Imported(card, {NETWORK: model}, assumptions=tuple(assumed))
@@ -141,16 +147,26 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
 def _card(
     model: OnnxModel, stem: str, facts: ModelFacts, head: HeadSpec, usual: Mapping[str, Any] | None
 ) -> ModelCard:
-    if usual is None:
-        raise HeadError(
-            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
-            f"kinds: {_remedy(model, head.type)}"
-        )
     about = parse_metadata(facts.metadata)
     image = next((spec for spec in facts.inputs if len(spec.shape) == 4), None)
     if image is None:
         given = "; ".join(map(str, facts.inputs))
         raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
+    if image.shape[3] in _CHANNELS and isinstance(image.shape[1], int) and image.shape[1] not in _CHANNELS:
+        raise HeadError(
+            f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: "
+            f"export it so (tf2onnx: --inputs-as-nchw {image.name})"
+        )
+    if usual is None:
+        raise HeadError(
+            f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
+            f"kinds: {_remedy(model, head.type)}"
+        )
+    if usual.get("dtype") != "uint8" and isinstance(image.shape[1], int) and image.shape[1] not in (1, 3):
+        raise HeadError(
+            f"{model.origin}: input {image}: expected 1 or 3 channels, gray or a picture, got "
+            f"{image.shape[1]}: what they are has to stand in a card, under inputs"
+        )
     size_wh = facts.image_wh or (about.imgsz_wh if about else None)
     if size_wh is None:
         raise HeadError(
@@ -186,10 +202,36 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
         found, type = f"it could be {brands}", readings[0].type
     else:
         near = nearest(facts)
+        types = [each for each, _ in near]
+        # Any detector has some vector; of one output that is all, it may be a score a class.
+        others = (classify.TYPE,) if len(facts.outputs) == 1 else ()
+        type = next((each for each in (*types, *others) if _can_draft(each, facts)), types[0])
         if _NMS & facts.operators:
             near = [(boxes.TYPE, "of what enters its own NMS, which is cut off"), near[0]]
-        found, type = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}", near[0][0]
+            type = boxes.TYPE
+        found = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}"
     return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {_remedy(model, type)}"
+
+
+def _can_draft(type: str, facts: ModelFacts) -> bool:
+    try:
+        heads.get(type).draft(facts)
+    except HeadError:
+        return False
+    return True
+
+
+def _others(known: list[Reading]) -> str:
+    """What the other ways to read the outputs have in place of the first one's parameters."""
+    told = []
+    for reading in known[1:]:
+        pairs = (
+            (name, getattr(reading.params, name), getattr(known[0].params, name))
+            for name in reading.params.__struct_fields__
+        )
+        differing = [f"{name} {msgspec.json.encode(a).decode()}" for name, a, b in pairs if a != b]
+        told.append(f"those of {reading.brand} have {', '.join(differing) or 'another input'}")
+    return "; ".join(told)
 
 
 def _remedy(model: OnnxModel, type: str) -> str:

@@ -12,7 +12,7 @@ from edgecv.card import ModelCard, read_labels
 from edgecv.errors import CardError, InputError, ModelNotFoundError
 from edgecv.formats import LABELS, LABELS_SUFFIX, LABELS_SUFFIXES
 from edgecv.graph.model import OnnxModel
-from edgecv.heads import classify
+from edgecv.heads import boxes, classify, rows
 
 # As Caffe's synset_words.txt has it: n01440764 tench, Tinca tinca.
 _SYNSET = re.compile(r"n\d{8}\s+")
@@ -89,11 +89,15 @@ def class_count(card: ModelCard, networks: Mapping[str, OnnxModel]) -> int | Non
         sizes = outputs.get(params.output, ())
         columns = sizes[0] if all(size == 1 for size in sizes[1:]) and sizes else None
         return columns if isinstance(columns, int) else None
-    # A row of scores for each box, in which the background has a column of its own.
+    if isinstance(params, rows.Params):
+        # A confidence for each row, whose class is a number.
+        return None
+    # A row, or a column, of scores for each box, in which the background has one of its own.
     sizes = outputs.get(getattr(params, "scores", ""), ())
-    columns = sizes[-1] if sizes else None
+    by_columns = isinstance(params, boxes.Params) and (params.scores_layout or params.layout) == "columns"
+    count = (sizes[-2] if by_columns else sizes[-1]) if len(sizes) > by_columns else None
     background = getattr(params, "background", "first")
-    return columns - (background is not None) if isinstance(columns, int) else None
+    return count - (background is not None) if isinstance(count, int) else None
 
 
 def _names(path: Path, count: int) -> tuple[str, ...]:

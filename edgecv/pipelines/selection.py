@@ -27,7 +27,10 @@ def check(found: Candidates, outputs: Mapping[str, NDArray[Any]], head: str) -> 
 
     outputs: what the candidates were read from.
     """
-    remedy = "the head or its parameters do not fit this network: correct the card"
+    remedy = (
+        "the head or its parameters do not fit this network: correct its card, which `edgecv models draft` "
+        "writes where it has none"
+    )
     if len(found):
         highest = found.confidence.max()
         if not highest <= _MOST_CONFIDENT:

@@ -225,6 +225,14 @@ ONE: dict[str, tuple[ModelFacts, str, HeadParams]] = {
         "yolov8_raw",
         distances.Params(scores=names("cls", P5), boxes=names("box", P5), bins=16),
     ),
+    "yolov8-raw-with-sums": (
+        facts(
+            maps(640, P5, box=64, cls=80, sum=1),
+            ends=ends_of(maps(640, P5, box=64, cls=80, sum=1), "sum", "Clip"),
+        ),
+        "yolov8_raw",
+        distances.Params(scores=names("cls", P5), boxes=names("box", P5), bins=16, logits=True),
+    ),
     "yolov8-raw-joined": (
         facts({"b": (1, 64, 8400), "s": (1, 80, 8400)}, ends="Concat"),
         "yolov8_raw",
@@ -296,6 +304,7 @@ def test_doubt_lists_every_brand(model: ModelFacts, brands: set[str]) -> None:
 
 
 NONE: dict[str, ModelFacts] = {
+    "yolov8-raw-with-objectness": facts(maps(640, P5, box=64, cls=80, obj=1)),
     "maps-with-anchors": facts(maps(640, P5, p=255)),
     "maps-of-another-joining": facts(maps(640, P5, p=144)),
     "yolov6-or-any-other": facts(RTMDET),

@@ -72,14 +72,16 @@ def test_the_largest_of_huge_scores_wins() -> None:
 
 
 def network(
-    *outputs: tuple[int | None, ...], classes: int = 0, task: str = "classify", end: str = "Gemm"
+    *outputs: tuple[int | None, ...], classes: int = 0, task: str | None = "classify", end: str = "Gemm"
 ) -> ModelFacts:
     """A network of a picture; with metadata as Ultralytics writes it where classes are given."""
-    names = {i: f"class{i}" for i in range(classes)}
+    said = {"names": str({i: f"class{i}" for i in range(classes)}), "stride": "1"}
+    if task is not None:
+        said["task"] = task
     return ModelFacts(
         (TensorSpec("data", np.dtype(np.float32), (1, 3, 224, 224)),),
         tuple(TensorSpec(f"out{i}", np.dtype(np.float32), shape) for i, shape in enumerate(outputs)),
-        {"names": str(names), "stride": "1", "task": task} if classes else {},
+        said if classes else {},
         (224, 224),
         ends={"out0": end},
     )
@@ -90,6 +92,7 @@ CLASSIFIERS: dict[str, tuple[ModelFacts, bool, tuple[float, ...] | None]] = {
     "torchvision-softmax": (network((1, 1000), end="Softmax"), True, (123.675, 116.28, 103.53)),
     "open-batch": (network((None, 1000)), False, (123.675, 116.28, 103.53)),
     "pooled": (network((1, 1000, 1, 1)), False, (123.675, 116.28, 103.53)),
+    "yolov5": (network((1, 3), classes=3, task=None), False, (123.675, 116.28, 103.53)),
     "ultralytics": (network((1, 3), classes=3, end="Softmax"), True, None),
     "ultralytics-open": (network((1, None), classes=3, end="Softmax"), True, None),
 }

@@ -108,6 +108,10 @@ ONE_HEAD: dict[str, tuple[ModelFacts, HeadParams]] = {
         brand("yolov5", output="output"),
     ),
     "yolov8-two-strides": (facts({"output0": (1, 7, 2000)}), brand("yolov8")),
+    "yolov8-of-metadata-beside-its-maps": (
+        facts({"output0": (1, 7, 8400), "p": (1, 67, 80, 80)}, metadata=ultralytics(3)),
+        brand("yolov8"),
+    ),
     "yolox-four-strides": (
         facts({"output": (1, 8500, 85)}, operators=("Exp",)),
         brand("yolox", output="output", decoded=True),
@@ -186,6 +190,7 @@ NO_HEAD: dict[str, ModelFacts] = {
     "yolov8-pose": facts({"output0": (1, 56, 8400)}, metadata=ultralytics(1, task="pose")),
     "yolov8-other-class-count": facts({"output0": (1, 84, 8400)}, metadata=ultralytics(79)),
     "yolov5-other-class-count": facts({"output0": (1, 25200, 117)}, metadata=yolov5_file(80)),
+    "tables-of-two-branches": facts({"a": (1, 7, 8400), "b": (1, 7, 8400)}, metadata=ultralytics(3)),
     "rows-too-many-to-be-final": facts({"output0": (1, 5000, 6)}),
     "yolov5-raw-only": facts({"p3": (1, 3, 80, 80, 85), "p4": (1, 3, 40, 40, 85), "p5": (1, 3, 20, 20, 85)}),
     "e2e-of-another-task": facts(

@@ -11,7 +11,7 @@ import pytest
 from edgecv import importers
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage
 from edgecv.errors import CardError, EdgeCVError, HeadError, InputError, ModelNotFoundError
-from edgecv.heads import anchors, grid, two_stages
+from edgecv.heads import anchors, boxes, grid, rows, two_stages
 from edgecv.heads.priors import PriorMap
 from edgecv.importers import NETWORK, ModelFiles, import_model, locate, of_card, read_model, relabel
 from edgecv.importers.labels import class_count, find_labels
@@ -209,12 +209,18 @@ COUNTS: dict[str, tuple[HeadSpec, int | None]] = {
     ),
     "scores without": (HeadSpec("anchors", anchors.Params(priors=PRIORS, scores="prob")), 4),
     "no such output": (HeadSpec("anchors", anchors.Params(priors=PRIORS, scores="scores")), None),
+    "confidences of rows": (HeadSpec("rows", rows.Params(boxes="boxes", scores="prob")), None),
+    "a row of scores": (HeadSpec("boxes", boxes.Params(boxes="boxes", scores="prob")), 4),
+    "scores by columns": (
+        HeadSpec("boxes", boxes.Params(boxes="boxes", scores="output0", layout="columns")),
+        7,
+    ),
 }
 
 
 @pytest.mark.parametrize(("head", "count"), COUNTS.values(), ids=COUNTS)
 def test_number_of_classes(head: HeadSpec, count: int | None) -> None:
-    networks = {NETWORK: read_model(tiny_classifier())}
+    networks = {"other": read_model(tiny_yolov8()), NETWORK: read_model(tiny_classifier())}
     assert class_count(card_of(head), networks) == count
 
 

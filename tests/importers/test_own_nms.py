@@ -89,6 +89,7 @@ CASES: dict[str, tuple[Make, int, str]] = {
     "ultralytics-traced": (lambda: tails.ultralytics(traced=True, opset=18), 0, "detect"),
     "ultralytics-opset-11": (lambda: tails.ultralytics(opset=11), 0, "detect"),
     "ultralytics-pose": (lambda: tails.ultralytics(extra=6), 6, "pose"),
+    "ultralytics-masks": (lambda: tails.ultralytics(extra=3, masks=True), 3, "segment"),
 }
 
 
@@ -112,6 +113,7 @@ def test_rows_are_those_of_the_whole_graph(case: str, seed: int | None, backend:
         found.xyxy.reshape(-1, 4), np.reshape([r[:4] for r in expected], (-1, 4)), 1e-4
     )
     assert found.class_id.tolist() == [int(row[5]) for row in expected]
+    assert (found.masks is not None) == (task == "segment")
     if task == "pose" and expected:
         assert found.keypoints is not None
         points = np.reshape([row[6:] for row in expected], (-1, 2, 3))

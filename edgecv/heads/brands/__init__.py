@@ -19,7 +19,7 @@ def _module(name: str) -> Any:
 
 # fmt: off
 _NAMES: tuple[str, ...] = (
-    "yolov5", "yolov5_face", "yolov8", "yolov8_pose", "yolov8_raw", "yolo_e2e", "yolov4", "yolov6", "yolov7",
+    "yolov5", "yolov5_face", "yolov6", "yolov8", "yolov8_pose", "yolov8_raw", "yolo_e2e", "yolov4", "yolov7",
     "yolo_nas", "yolox", "nanodet", "picodet", "fastestdet", "rtmdet", "fcos", "centernet", "yunet", "scrfd",
     "centerface", "retinaface", "retinaface_mxnet", "blazeface", "ultraface", "aizoo", "ssd",
     "torchvision_heads", "paddle", "pinto", "torchvision", "tensorflow", "efficient_nms", "mmdeploy", "detr",

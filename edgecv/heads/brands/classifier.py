@@ -1,8 +1,10 @@
 """Classifiers as Ultralytics and torchvision export them: one output, a score a class.
 
 Ultralytics: metadata of the task "classify"; pictures from 0 to 1, the shorter side resized and the center
-cut out (`classify_transforms` of the ultralytics package). torchvision: ImageNet's 1000 classes and nothing
-in the file; normalized by its mean and deviation (`torchvision.transforms._presets.ImageClassification`).
+cut out (`classify_transforms` of the ultralytics package). YOLOv5: metadata of names without a task, as many
+as there are scores; normalized as torchvision's (`classify_transforms` of ultralytics/yolov5). torchvision:
+ImageNet's 1000 classes and nothing in the file; normalized by its mean and deviation
+(`torchvision.transforms._presets.ImageClassification`).
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ def recognize(facts: ModelFacts) -> Reading | None:
         return None
     if about is None:
         return _reading(facts, output, IMAGENET_INPUT) if output.shape[1] == _IMAGENET_CLASSES else None
-    if about.task != classify.TASK or output.shape[1] not in (len(about.names), None):
+    if about.task not in (classify.TASK, None) or output.shape[1] not in (len(about.names), None):
         return None
-    return _reading(facts, output, ULTRALYTICS_INPUT)
+    return _reading(facts, output, _input(facts))
 
 
 def bare(facts: ModelFacts) -> Reading:
@@ -54,7 +56,12 @@ def bare(facts: ModelFacts) -> Reading:
             f"classify: outputs {shapes}: expected one of (batch, classes): it does not classify, or a card "
             "has to name the output"
         )
-    return _reading(facts, output, ULTRALYTICS_INPUT if parse_metadata(facts.metadata) else IMAGENET_INPUT)
+    return _reading(facts, output, _input(facts))
+
+
+def _input(facts: ModelFacts) -> Mapping[str, Any]:
+    about = parse_metadata(facts.metadata)
+    return ULTRALYTICS_INPUT if about is not None and about.task is not None else IMAGENET_INPUT
 
 
 def _scores(facts: ModelFacts) -> TensorSpec | None:

@@ -13,7 +13,7 @@ from edgecv.types import ModelFacts
 NAME = "detr"
 
 # ImageNet's, as DETR's transforms have them.
-_INPUT = {
+INPUT = {
     "color": "rgb",
     "resize": "stretch",
     "mean": (123.675, 116.28, 103.53),
@@ -30,4 +30,4 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if columns in (80, COCO_IDS):
         return None
     params = Queries(boxes=boxes, scores=scores, activation="softmax", background="last")
-    return Reading(NAME, "queries", params, _INPUT)
+    return Reading(NAME, "queries", params, INPUT)

@@ -13,7 +13,7 @@ from edgecv.types import ModelFacts
 
 NAME = "rfdetr"
 
-_INPUT = {
+INPUT = {
     "color": "rgb",
     "resize": "stretch",
     "mean": (123.675, 116.28, 103.53),
@@ -29,4 +29,4 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if len(found["labels"]) != 3 or len(found.get("masks", (None,) * 4)) != 4:
         return None
     params = Queries(boxes="dets", scores="labels", masks="masks" if "masks" in found else None)
-    return Reading(NAME, "queries", params, _INPUT)
+    return Reading(NAME, "queries", params, INPUT)

@@ -25,7 +25,7 @@ from edgecv.types import ModelFacts
 
 NAME = "rtdetr"
 
-_INPUT: dict[str, Any] = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
+INPUT: dict[str, Any] = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
@@ -43,7 +43,7 @@ def _of_ultralytics(facts: ModelFacts) -> Reading | None:
     counts_cells = is_cells(queries, facts, *YOLO_STRIDES) and not described(facts.metadata, "rtdetr")
     if queries == columns or counts_cells or described(facts.metadata, "yolo"):
         return None
-    return Reading(NAME, "queries", Queries(output=output.name, activation="none"), _INPUT)
+    return Reading(NAME, "queries", Queries(output=output.name, activation="none"), INPUT)
 
 
 def _of_logits(facts: ModelFacts) -> Reading | None:
@@ -54,7 +54,7 @@ def _of_logits(facts: ModelFacts) -> Reading | None:
     if columns == COCO_IDS + 1:
         return None
     # Deformable DETR has the same outputs and is fed with ImageNet's mean and std.
-    convention = _INPUT if columns == 80 else None
+    convention = INPUT if columns == 80 else None
     return Reading(NAME, "queries", Queries(boxes=boxes, scores=scores), convention)
 
 
@@ -64,4 +64,4 @@ def _final(facts: ModelFacts) -> Reading | None:
     found = shapes(facts)
     if set(found) != {"labels", "boxes", "scores"} or found["boxes"][2:] != (4,):
         return None
-    return Reading(NAME, "rows", Rows(boxes="boxes", labels="labels", scores="scores"), _INPUT)
+    return Reading(NAME, "rows", Rows(boxes="boxes", labels="labels", scores="scores"), INPUT)

@@ -21,7 +21,7 @@ _ROLES = {
     "scores": "detection_scores",
     "count": "num_detections",
 }
-_INPUT = {"color": "rgb", "resize": "stretch", "dtype": "uint8"}
+INPUT = {"color": "rgb", "resize": "stretch", "dtype": "uint8"}
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
@@ -34,4 +34,4 @@ def recognize(facts: ModelFacts) -> Reading | None:
     roles: dict[str, Any] = {role: found[name] for role, name in _ROLES.items()}
     params = Rows(**roles, format="yxyx", unit="fractions", first_class=1)
     takes_bytes = bool(facts.inputs) and facts.inputs[0].dtype == "uint8"
-    return Reading(NAME, "rows", params, _INPUT if takes_bytes else None)
+    return Reading(NAME, "rows", params, INPUT if takes_bytes else None)

@@ -16,7 +16,7 @@ from edgecv.types import ModelFacts
 
 NAME = "torchvision"
 
-_INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
+INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
@@ -33,4 +33,4 @@ def recognize(facts: ModelFacts) -> Reading | None:
         if len(masks.shape) != 4 or masks.shape[1] != 1:
             return None
         params = replace(params, masks="masks", mask_space=mask_space(masks, facts))
-    return Reading(NAME, "rows", params, _INPUT)
+    return Reading(NAME, "rows", params, INPUT)

@@ -9,7 +9,7 @@ from edgecv.types import ModelFacts
 
 NAME = "yolov4"
 
-_INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
+INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
 
 
 def recognize(facts: ModelFacts) -> Reading | None:
@@ -20,4 +20,4 @@ def recognize(facts: ModelFacts) -> Reading | None:
     if found["boxes"][2:] != (1, 4):
         return None
     params = Boxes(boxes="boxes", scores="confs", format="xyxy", unit="fractions")
-    return Reading(NAME, "boxes", params, _INPUT)
+    return Reading(NAME, "boxes", params, INPUT)

@@ -56,13 +56,24 @@ def recognize(facts: ModelFacts) -> Reading | None:
     about = parse_metadata(facts.metadata)
     maps = prototypes(facts)
     table = table_of(facts)
+    if table is None and about is not None and about.names and about.is_detector:
+        table = _beside_maps(facts)
     if table is None or (about and about.end2end) or described(facts.metadata, "rtdetr"):
         return None
     if about is not None and about.names:
+        # A detector's one map is what its table was decoded from.
+        maps = None if about.task == "detect" else maps
         return _of_metadata(facts, about, table, maps)
     if about is not None and not about.is_detector:
         return None
     return _bare(facts, table, maps, may_be_transposed=about is not None)
+
+
+def _beside_maps(facts: ModelFacts) -> TensorSpec | None:
+    """The one table, where all else are maps: what the network decodes it from."""
+    tables = [spec for spec in facts.outputs if len(spec.shape) == 3]
+    others = [spec for spec in facts.outputs if len(spec.shape) != 3]
+    return tables[0] if len(tables) == 1 and all(len(spec.shape) in (4, 5) for spec in others) else None
 
 
 def _of_metadata(

@@ -1,8 +1,9 @@
 """YOLOv8 to YOLO12, cut before their tail, as for NPUs: distributions of sides, and class logits.
 
 16 bins a side; in one map of 64 + classes channels a stride, or apart, in maps or in one table of all
-strides. A network that segments has maps of coefficients too, and prototypes of stride 4. `Detect` and
-`Segment` of the ultralytics package.
+strides. A network that segments has maps of coefficients too, and prototypes of stride 4; exports for
+Rockchip's NPUs have the sum of a cell's scores, which only helps to skip cells (`rknn_model_zoo`). `Detect`
+and `Segment` of the ultralytics package.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def recognize(facts: ModelFacts) -> Reading | None:
     for strides in _STRIDE_SETS:
         widths = levels.by_width(facts, strides, maps=True)
         if widths is not None:
+            if _BINS in widths and len(widths) == 3 and levels.are_sums(facts, widths.get(1, ())):
+                widths.pop(1)
             return _of_maps(facts, widths, strides, about)
         pair = levels.beside(dict(levels.joined(facts, strides) or ()), _BINS)
         if pair is not None and len(facts.outputs) == 2 and _has_classes(about, pair.classes):
