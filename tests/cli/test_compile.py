@@ -23,6 +23,7 @@ from tests.networks import model_bytes, tiny_trunk, tiny_yolov8
 Run = Callable[..., Result]
 
 NETWORK_KEYS = {
+    "remarks",
     *("stage", "file", "isa", "lanes", "threads", "inputs", "outputs", "operators", "changes", "missed"),
     *("steps", "flops", "moved_bytes", "memory", "graph"),
 }
