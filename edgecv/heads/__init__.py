@@ -40,8 +40,12 @@ def that_do(task: str) -> list[str]:
 def get(type: str) -> Head[Any]:
     """The head of a type. Raises CardError for an unknown one."""
     if type not in HEADS:
-        raise CardError(f"head.type: unknown head {type!r}; known: {', '.join(HEADS)}")
+        raise _unknown(type)
     return HEADS[type]
+
+
+def _unknown(type: str) -> CardError:
+    return CardError(f"head.type: unknown head {type!r}; known: {', '.join(HEADS)}")
 
 
 def params_from(mapping: Mapping[str, Any]) -> tuple[Head[Any], HeadParams]:
@@ -59,7 +63,7 @@ def params_from(mapping: Mapping[str, Any]) -> tuple[Head[Any], HeadParams]:
         return head, _converted(type, head.Params, fields)
     brand: Any = BRANDS.get(type)
     if not hasattr(brand, "Params"):
-        return get(type), HeadParams()
+        raise _unknown(type)
     reading: Reading = brand.reading(_converted(type, brand.Params, fields))
     return HEADS[reading.type], reading.params
 

@@ -5,7 +5,6 @@ A head is a module with the members of `DetectionHead` or `ClassificationHead`; 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -224,14 +223,3 @@ def softmax(logits: FloatArray) -> FloatArray:
     with np.errstate(over="ignore", invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
-
-
-def logit(confidence: float | FloatArray) -> float | FloatArray:
-    """The number whose sigmoid is the confidence; finite, also for 0 and 1."""
-    if not isinstance(confidence, np.ndarray):
-        # NumPy takes ten times as long for one number.
-        chance = min(max(confidence, 1e-30), 1 - 1e-7)
-        return math.log(chance) - math.log1p(-chance)
-    p = np.clip(confidence, 1e-30, 1 - 1e-7)
-    x: float | FloatArray = np.log(p) - np.log1p(-p)
-    return x

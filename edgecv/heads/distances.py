@@ -31,14 +31,13 @@ from edgecv.heads.base import (
     Strides,
     fits,
     join,
-    logit,
     sigmoid,
     take,
 )
 from edgecv.heads.cells import Grid, cell_count, cells_wh, grid
 from edgecv.heads.masks import PrototypeMasks
 from edgecv.heads.recognition import P5
-from edgecv.heads.scores import all_over
+from edgecv.heads.scores import all_over, logit
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 
 TYPE = "distances"

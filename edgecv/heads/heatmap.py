@@ -16,8 +16,9 @@ import numpy as np
 from edgecv import boxes
 from edgecv.errors import HeadError
 from edgecv.heads import levels
-from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, logit, sigmoid, take
+from edgecv.heads.base import AtLeast, HeadParams, PositiveInt, Query, sigmoid, take
 from edgecv.heads.cells import cells_wh
+from edgecv.heads.scores import logit
 from edgecv.types import Candidates, FloatArray, IntArray, ModelFacts
 
 if TYPE_CHECKING:

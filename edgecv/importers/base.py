@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,13 @@ Array = NDArray[Any]
 class Asked(msgspec.Struct, frozen=True):
     """What a caller says of a network that its files do not.
 
-    task: what it is to do. imgsz: width and height of the picture, pixels. run: gives the outputs for inputs
-    by name, a batch of one. None: not said.
+    task: what it is to do. imgsz: width and height of the picture, pixels. run: gives the outputs for each of
+    several inputs by name, of one shape and a batch of one. None: not said.
     """
 
     task: str | None = None
     imgsz: tuple[int, int] | None = None
-    run: Callable[[OnnxModel, Mapping[str, Array]], Mapping[str, Array]] | None = None
+    run: Callable[[OnnxModel, Sequence[Mapping[str, Array]]], Sequence[Mapping[str, Array]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -82,16 +82,14 @@ def _measured(
     """Shapes of outputs by runs on two pictures: what differs, or is 0, depends on data."""
     assert asked.run is not None
     noise = np.random.default_rng(0)
-    runs = []
-    for make in (np.zeros, noise.random):
-        feeds: dict[str, Array] = {
-            spec.name: np.asarray(make(shapes[spec.name])).astype(spec.dtype) for spec in model.facts.inputs
-        }
-        try:
-            runs.append(asked.run(model, feeds))
-        except EdgeCVError:
-            return {}
-    first, second = runs
+    feeds: list[dict[str, Array]] = [
+        {spec.name: np.asarray(make(shapes[spec.name])).astype(spec.dtype) for spec in model.facts.inputs}
+        for make in (np.zeros, noise.random)
+    ]
+    try:
+        first, second = asked.run(model, feeds)
+    except EdgeCVError:
+        return {}
     return {
         name: tuple(n if n == m else None for n, m in zip(array.shape, second[name].shape, strict=True))
         for name, array in first.items()

@@ -106,6 +106,8 @@ class Detector(SingleShot[Detections]):
         assert card.head is not None
         self._head: Any = card.head.module
         self._params: HeadParams = card.head.params
+        # Of heads that know how a batch lies in their outputs.
+        self._split = getattr(self._head, "of_image", None)
         self._query = Query(
             blob_wh=self.blob_wh,
             confidence=self.settings.threshold,
@@ -139,13 +141,13 @@ class Detector(SingleShot[Detections]):
         return selection.to_detections(kept, transform, self.names)
 
     def _of_image(self, outputs: Mapping[str, Array], number: int, images: int) -> Mapping[str, Array]:
-        apart = getattr(self._head, "of_image", lambda *_: None)(outputs, self._params, number, images)
+        apart = None if self._split is None else self._split(outputs, self._params, number, images)
         return super()._of_image(outputs, number, images) if apart is None else apart
 
     @property
     def _takes_one(self) -> bool:
-        is_single = getattr(self._head, "takes_one", lambda *_: False)
-        return bool(is_single(self.session.outputs, self._params))
+        is_single = getattr(self._head, "takes_one", None)
+        return is_single is not None and bool(is_single(self.session.outputs, self._params))
 
     def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs, candidates and detections."""

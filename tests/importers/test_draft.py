@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,11 @@ def test_sizes_that_inference_cannot_tell_are_run(
     shapes: list[tuple[int, ...]], expected: tuple[Any, ...]
 ) -> None:
     data = reshaped([1, "rows", "anchors"])
-    given = iter(shapes)
 
-    def run(_: OnnxModel, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        assert {name: array.shape for name, array in feeds.items()} == {"images": (1, 3, 64, 64)}
-        return {"output0": np.zeros(next(given), np.float32)}
+    def run(_: OnnxModel, feeds: Sequence[Mapping[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        for one in feeds:
+            assert {name: array.shape for name, array in one.items()} == {"images": (1, 3, 64, 64)}
+        return [{"output0": np.zeros(shape, np.float32)} for shape in shapes]
 
     facts = known_facts(OnnxModel.from_bytes(data, origin="net"), Asked(run=run))
     assert facts.outputs[0].shape == expected
