@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -176,14 +177,15 @@ def _boxes(rng: np.random.Generator, n: int, format: str = "cxcywh", scale: floa
     return np.hstack([low[:, ::-1], (low + size)[:, ::-1]] if format == "yxyx" else [low, low + size])
 
 
-class Make:
+class Make(ABC):
     """Random outputs for a case of these parameters; n rows."""
 
     def __init__(self, params: Mapping[str, Any], n: int = 60) -> None:
         self.params, self.n = params, n
 
+    @abstractmethod
     def __call__(self, rng: np.random.Generator, blob_wh: tuple[int, int], classes: int) -> Outputs:
-        raise NotImplementedError
+        """See `literal.Make`."""
 
 
 class Table(Make):
