@@ -102,7 +102,7 @@ def _without_tail(
         return found
     usual = None if reading is None else reading.input
     card = _card(model, stem, facts, tails.head_of(found, reading), usual or _USUAL_INPUT)
-    card = replace(card, thresholds=tails.thresholds_of(found.tail))
+    card = replace(card, thresholds=tails.thresholds_of(found))
     assumed = [_USUAL] * (not usual)
     if found.tail.coordinates is None:
         unit = getattr(card.head.params if card.head else None, "unit", "pixels")

@@ -38,16 +38,16 @@ def head_of(found: Found, reading: Reading | None) -> HeadSpec:
     return HeadSpec(boxes.TYPE, _head(found, reading))
 
 
-def thresholds_of(tail: Tail) -> Thresholds:
+def thresholds_of(found: Found) -> Thresholds:
     """What the tail counts as a detection."""
-    stated: dict[str, Any] = {} if tail.max_det is None else {"max_det": tail.max_det}
+    tail = found.tail
     return Thresholds(
         conf=0.0 if tail.confidence is None else tail.confidence,
         iou=tail.iou,
         agnostic=tail.class_agnostic,
         multi_label=tail.multi_label,
         max_per_class=tail.max_per_class,
-        **stated,
+        max_det=_most(found) if tail.max_det is None else tail.max_det,
     )
 
 
@@ -74,6 +74,16 @@ def cut(card: ModelCard, networks: Mapping[str, OnnxModel]) -> Mapping[str, Onnx
         why = found or "it has none"
         raise CardError(f"{card.name}: `head.tail` says that the network's own NMS is cut off: {why}")
     return {**networks, stage: found.model}
+
+
+def _most(found: Found) -> int:
+    """How many detections there can be where the tail sets no limit to all classes together."""
+    tail = found.tail
+    sizes = next(spec.shape for spec in found.model.facts.outputs if spec.name == tail.boxes)
+    boxes_there = sizes[1 if tail.boxes_are_rows else 2]
+    assert isinstance(boxes_there, int)
+    of_class = min(tail.max_per_class or boxes_there, boxes_there)
+    return of_class * tail.classes if tail.multi_label else min(boxes_there, of_class * tail.classes)
 
 
 def _head(found: Found, reading: Reading | None) -> boxes.Params:

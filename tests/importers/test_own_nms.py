@@ -15,6 +15,7 @@ from edgecv.drafts import draft
 from edgecv.errors import CardError
 from edgecv.explain import explain_model
 from edgecv.graph.model import OnnxModel
+from edgecv.graph.tails import Found, find_tail
 from tests.graph import tail_structures as tails
 
 FRAME = np.full((tails.SIDE, tails.SIDE, 3), 90, np.uint8)
@@ -71,14 +72,14 @@ def raw_boxes(seed: int, extra: int = 0, *, none: bool = False) -> np.ndarray:
     return np.concatenate([place, place + size, logits, others], axis=1, dtype=np.float32).T[None].copy()
 
 
-def whole(data: bytes) -> list[list[float]]:
-    """Rows of the file as ONNX Runtime runs it all, those of a confidence over 0."""
+def whole(data: bytes, score: int = 4) -> list[list[float]]:
+    """Rows of the file as ONNX Runtime runs it all, those of a confidence over 0. score: its column."""
     runtime = pytest.importorskip("onnxruntime", reason="the whole graph is run by the extra onnxruntime")
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     picture = np.zeros((1, 3, tails.SIDE, tails.SIDE), np.float32)
     rows = session.run(None, {"images": picture})[0]
     rows = rows.reshape(-1, rows.shape[-1])
-    found: list[list[float]] = rows[rows[:, 4] > 0].tolist()
+    found: list[list[float]] = rows[rows[:, score] > 0].tolist()
     return found
 
 
@@ -188,3 +189,28 @@ def test_what_was_cut_is_explained(tmp_path: Path) -> None:
     (told,) = explain_model(str(path)).values()
     assert any("NonMaxSuppression is replaced by edgecv's: IoU 0.45" in line for line in told.remarks)
     assert told.as_dict()["remarks"] == list(told.remarks)
+
+
+def test_every_class_of_a_box_counts_where_the_tail_has_it_so(tmp_path: Path) -> None:
+    """YOLOX's: each class is a column of NonMaxSuppression, so that one box can be of several classes."""
+    model = tails.yolox(score=0.1)
+    raw = tails.raw_of(model, "centers", "some", 0)["raw"]
+    data = of_a_picture(model, raw)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(data)
+    found = find_tail(OnnxModel.from_bytes(data, origin="net"))
+    assert isinstance(found, Found)
+    (told,) = found.tail.outputs
+    columns = told.partition(": ")[2].split(", ")
+    rows = np.array(whole(data, columns.index("score")))
+    assert len(rows) > 0
+    card = draft(path, "boxes", force=True).card
+    assert card.thresholds.multi_label
+    assert card.thresholds.max_per_class == found.tail.max_per_class == 8
+    assert found.tail.max_det is None
+    assert card.thresholds.max_det == 8 * tails.CLASSES
+    with edgecv.load(path, backend="simd", threads=1, cache=False) as detector:
+        got = detector(FRAME)
+    order = np.argsort(-rows[:, columns.index("score")], kind="stable")
+    np.testing.assert_allclose(got.confidence, rows[order, columns.index("score")], rtol=1e-5)
+    assert got.class_id.tolist() == rows[order, columns.index("class")].astype(int).tolist()
