@@ -290,3 +290,14 @@ def test_logits_pass_where_their_sigmoid_does(confidence: float) -> None:
     expected = int((chances.astype(np.float32) > np.float32(confidence)).sum())
     assert abs(len(found) - expected) <= 1
     assert (found.confidence > np.float32(confidence)).all()
+
+
+def test_a_limit_of_candidates_keeps_the_best() -> None:
+    scores = np.array([[0.3], [0.9], [0.5], [0.7]], np.float32)
+    outputs = {"boxes": np.tile(np.float32([0, 0, 9, 9]), (4, 1)), "scores": scores}
+    for most, kept in ((None, [0.3, 0.9, 0.5, 0.7]), (2, [0.9, 0.7]), (9, [0.3, 0.9, 0.5, 0.7])):
+        module, params = heads.params_from(
+            {"type": "boxes", "boxes": "boxes", "scores": "scores", "format": "xyxy", "max_candidates": most}
+        )
+        found = module.decode(outputs, params, Query((16, 16), 0.1))
+        np.testing.assert_allclose(found.confidence, kept)

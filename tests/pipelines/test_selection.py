@@ -56,3 +56,23 @@ def test_duplicates_of_other_classes(agnostic: bool, kept: list[int]) -> None:
     twins = Candidates(box, np.array([0.9, 0.8], np.float32), np.array([0, 1], np.int32))
     settings = DetectorSettings(conf=0.1, iou=0.5, max_det=9, agnostic=agnostic)
     assert selection.suppress(twins, settings).tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ("max_per_class", "max_det", "kept"),
+    [
+        pytest.param(None, 9, [0, 1, 2, 3, 4], id="any-number"),
+        pytest.param(1, 9, [0, 2], id="best-of-each"),
+        pytest.param(2, 9, [0, 1, 2, 4], id="two-of-each"),
+        pytest.param(2, 3, [0, 1, 2], id="all-together-fewer"),
+    ],
+)
+def test_so_many_of_a_class(max_per_class: int | None, max_det: int, kept: list[int]) -> None:
+    corner = np.arange(0, 100, 20, dtype=np.float32)[:, None]
+    apart = Candidates(
+        np.concatenate([corner, corner, corner + 9, corner + 9], axis=1),
+        np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32),
+        np.array([0, 0, 1, 0, 1], np.int32),
+    )
+    settings = DetectorSettings(conf=0.1, iou=0.5, max_det=max_det, max_per_class=max_per_class)
+    assert selection.suppress(apart, settings).tolist() == kept
