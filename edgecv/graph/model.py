@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
 from edgecv.errors import InputError, ModelFileError
+from edgecv.inputs import image_wh
 from edgecv.types import ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -231,13 +232,11 @@ def _read(node: NodeProto) -> Iterable[str]:
 
 def _facts(proto: ModelProto) -> ModelFacts:
     inputs = tuple(_spec(value) for value in proto.graph.input)
-    image = next((spec.shape for spec in inputs if len(spec.shape) == 4), ())
-    height, width = image[2:] if image else (None, None)
     return ModelFacts(
         inputs=inputs,
         outputs=tuple(_spec(value) for value in proto.graph.output),
         metadata={entry.key: entry.value for entry in proto.metadata_props},
-        image_wh=(width, height) if isinstance(width, int) and isinstance(height, int) else None,
+        image_wh=image_wh(inputs),
         operators=frozenset(node.op_type for node in proto.graph.node),
         ends=_ends(proto.graph),
     )

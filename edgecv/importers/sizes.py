@@ -11,9 +11,8 @@ from edgecv.errors import EdgeCVError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.importers.base import Array, Asked
+from edgecv.inputs import layout_of
 from edgecv.types import ModelFacts, TensorSpec
-
-Size = int | str | None
 
 
 def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
@@ -49,13 +48,11 @@ def _shapes(facts: ModelFacts, image_wh: tuple[int, int]) -> dict[str, tuple[int
     """Those of the inputs for one picture; None where there are others than pictures of open sizes."""
     shapes = {}
     for spec in facts.inputs:
-        sizes: tuple[Size, ...] = spec.shape
-        if len(sizes) == 4:
-            height, width = (
-                n if isinstance(n, int) else m for n, m in zip(sizes[2:], image_wh[::-1], strict=True)
-            )
-            sizes = (*sizes[:2], height, width)
-        sizes = tuple(1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(sizes))
+        layout = layout_of(spec.shape) or "n"
+        axes = {"n": 1, "w": image_wh[0], "h": image_wh[1]}
+        sizes = tuple(
+            n if isinstance(n, int) else axes.get(layout[i : i + 1]) for i, n in enumerate(spec.shape)
+        )
         if not all(isinstance(n, int) for n in sizes):
             return None
         shapes[spec.name] = tuple(n for n in sizes if isinstance(n, int))

@@ -17,7 +17,7 @@ from edgecv.heads.base import Query, take
 from edgecv.pipelines import selection
 from edgecv.pipelines.base import Frame, Inspection, Pipeline
 from edgecv.pipelines.detector import DetectorSettings, class_count
-from edgecv.pipelines.single_shot import Eye
+from edgecv.pipelines.eye import Eye
 from edgecv.types import Candidates, Detections, FloatArray, FrameTransform, TensorSpec
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class RegionProposal(Pipeline[Detections]):
         return found
 
     def _infer(self, deadline_ns: int) -> dict[str, Array]:
-        return self.trunk.run({self.eye.name: self.eye.fed(self.eye.blob)}, deadline_ns=deadline_ns)
+        return self.trunk.run(self.eye.feeds(self.eye.blob), deadline_ns=deadline_ns)
 
     def _look_at(
         self, outputs: Mapping[str, Array], proposals: FloatArray, deadline_ns: int
