@@ -68,7 +68,7 @@ class InputEntry(_Struct, frozen=True):
     name: str
     # Every picture has one; facts have none.
     size_wh: tuple[PositiveInt, PositiveInt] = None  # type: ignore[assignment]
-    layout: Literal["nchw", "chw"] = "nchw"
+    layout: Literal["nchw", "nhwc", "chw", "hwc"] = "nchw"
     channels: PositiveInt = 3
     color: Literal["bgr", "rgb", "gray", "bgrd", "rgbd"] = "bgr"
     resize: Literal["letterbox", "stretch", "crop"] = "letterbox"
@@ -124,6 +124,7 @@ class InputEntry(_Struct, frozen=True):
             mean=self.mean or (0.0,) * self.channels,
             std=self.std or (1.0,) * self.channels,
             dtype="uint8" if self.dtype == "uint8" else "float32",
+            layout="nhwc" if self.layout.endswith("c") else "nchw",
         )
 
 

@@ -82,8 +82,8 @@ def _picture(
         )
     elif spec.dtype != _BYTES and str(spec.dtype) not in _FLOATS:
         raise HeadError(
-            f"{origin}: input {spec}: expected floats, or bytes of a picture: what it takes has to stand in a "
-            "card"
+            f"{origin}: input {spec}: expected floats, or bytes of a picture: what it takes has to stand "
+            "in a card"
         )
     if layout != "nchw":
         fields["layout"] = layout

@@ -87,7 +87,7 @@ def write(folder: Path, data: bytes, **fields: Any) -> Path:
     return folder / "net.onnx"
 
 
-LAYOUTS = ["chw"]
+LAYOUTS = ["nhwc", "chw", "hwc"]
 
 
 @pytest.mark.parametrize("backend", ["simd", "onnxruntime", "opencv"])
@@ -112,9 +112,10 @@ def test_any_layout_and_type_finds_the_same(tmp_path: Path, layout: str, dtype: 
     if dtype == "float32":
         turned = laid if layout.endswith("w") else laid.transpose(0, 3, 1, 2)
         assert turned.tobytes() == blob.tobytes()
+    if dtype == "float32" and layout.endswith("w"):
         assert found == expected
         return
-    # Other roundings: those at the threshold may come and go, and equals change places.
+    # Other roundings, of turned operands too: some at the threshold come and go, and equals change places.
     for one, other in zip(expected, found, strict=True):
         sure = one[one.confidence > CONF + 0.01]
         assert len(sure)
