@@ -242,7 +242,7 @@ def of_image(
     if table is None or table.ndim != 2:
         return None
     found = {
-        key: array[number] if key == params.prototypes and array.ndim == 4 else array
+        key: array[number] if key == params.prototypes and array.ndim == 4 and len(array) == images else array
         for key, array in outputs.items()
     }
     if images == 1:
