@@ -14,8 +14,10 @@ from edgecv import backends, container, pipelines, planfile
 from edgecv.backends.base import CompileOptions, Shapes
 from edgecv.card import NETWORK
 from edgecv.errors import CardError, InputError, ModelFileError
+from edgecv.inputs import fixed_wh
 from edgecv.lookup import CARD_SUFFIX, Loaded, announce, check_read, is_plan, resolve
 from edgecv.options import LoadOptions
+from edgecv.pipelines.eye import Fed
 
 if TYPE_CHECKING:
     from edgecv import kept
@@ -340,22 +342,22 @@ def _compile_options(options: LoadOptions, pool: Pool | None, most: int | None =
     return CompileOptions(options.device, threads, options.precision)
 
 
-def _blob_shapes(card: ModelCard, inputs: Sequence[TensorSpec], blob_wh: tuple[int, int]) -> Shapes | None:
-    """What the network that takes the frame is prepared for; None where its input is not the card's."""
-    entry = card.image_input
-    if len(inputs) != 1 or inputs[0].name != entry.name or len(inputs[0].shape) != 4:
-        return None
-    batch = inputs[0].shape[0]
-    return {entry.name: (batch if isinstance(batch, int) else 1, entry.channels, blob_wh[1], blob_wh[0])}
+def _blob_shapes(card: ModelCard, inputs: Sequence[TensorSpec], blob_wh: tuple[int, int]) -> Shapes:
+    """What the network that takes the frame is prepared for. Raises CardError where its inputs are not the
+    card's."""
+    return Fed.of(inputs, card).shapes(blob_wh)
 
 
 def _blob_wh(card: ModelCard, inputs: Sequence[TensorSpec], options: LoadOptions) -> tuple[int, int]:
     """Width and height of the blob. Raises where the network's input is fixed at another size."""
-    wanted = options.imgsz or card.image_input.size_wh
-    shape = next((spec.shape for spec in inputs if len(spec.shape) == 4), (None,) * 4)
-    height, width = shape[2:]
-    if isinstance(width, int) and isinstance(height, int) and (width, height) != tuple(wanted):
-        sizes = f"{wanted[0]}x{wanted[1]}, and the network's input is fixed at {width}x{height}"
+    entry = card.image_input
+    wanted = options.imgsz or entry.size_wh
+    spec = next((spec for spec in inputs if spec.name == entry.name), None)
+    # Of another input than the card's, whoever feeds it tells.
+    is_known = spec is not None and len(spec.shape) == len(entry.layout)
+    fixed = fixed_wh(entry.layout, spec.shape) if spec is not None and is_known else None
+    if fixed is not None and fixed != tuple(wanted):
+        sizes = f"{wanted[0]}x{wanted[1]}, and the network's input is fixed at {fixed[0]}x{fixed[1]}"
         if options.imgsz is None:
             raise CardError(f"{card.name}: `size_wh` of the card states {sizes}")
         raise InputError(f"{card.name}: imgsz asks for {sizes}; export it with a dynamic input")

@@ -17,6 +17,7 @@ from edgecv import heads
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
 from edgecv.image import BlobSpec
+from edgecv.inputs import FACTS
 from edgecv.planfile import MAX_STAGES, STAGE_NAME
 
 if TYPE_CHECKING:
@@ -56,10 +57,18 @@ class FileEntry(_Struct, frozen=True):
 
 
 class InputEntry(_Struct, frozen=True):
-    """One input of the network, and how a frame becomes it; see `image.BlobSpec` for the terms."""
+    """One input of the network, and how a frame becomes it; see `image.BlobSpec` for the terms.
+
+    layout: the order of its axes; without n it has no batch axis. dtype: of the blob; float32 is rounded for
+    a network of float16. facts: in place of a picture, numbers that say where the frame lies in it: each is
+    a name out of `inputs.FACTS`, or itself; the network says in which type. shape: of those of one picture,
+    where the network leaves it open.
+    """
 
     name: str
-    size_wh: tuple[PositiveInt, PositiveInt]
+    # Every picture has one; facts have none.
+    size_wh: tuple[PositiveInt, PositiveInt] = None  # type: ignore[assignment]
+    layout: Literal["nchw", "nhwc", "chw", "hwc"] = "nchw"
     channels: PositiveInt = 3
     color: Literal["bgr", "rgb", "gray", "bgrd", "rgbd"] = "bgr"
     resize: Literal["letterbox", "stretch", "crop"] = "letterbox"
@@ -69,9 +78,18 @@ class InputEntry(_Struct, frozen=True):
     interpolation: Literal["linear", "area", "nearest"] = "linear"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    dtype: Literal["float32", "uint8"] = "float32"
+    dtype: Literal["float32", "float16", "float64", "uint8"] = "float32"
+    facts: tuple[str | float, ...] = ()
+    shape: tuple[PositiveInt, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.facts:
+            self._check_facts()
+            return
+        if self.size_wh is None:
+            raise ValueError("missing required field `size_wh`, or `facts` in place of a picture")
+        if self.shape:
+            raise ValueError("`shape` is that of `facts`: a picture has its `size_wh` and `layout`")
         for field in ("mean", "std"):
             given = len(getattr(self, field))
             if given not in (0, self.channels):
@@ -83,6 +101,15 @@ class InputEntry(_Struct, frozen=True):
             raise ValueError(f"`color` {self.color} has {colors} channels, `channels` says {self.channels}")
         if any(not value for value in self.std):
             raise ValueError("`std` has a zero")
+
+    def _check_facts(self) -> None:
+        for fact in self.facts:
+            if isinstance(fact, str) and fact not in FACTS:
+                raise ValueError(f"`facts` has {fact[:40]!r}: expected numbers, and of {', '.join(FACTS)}")
+        fields, defaults = self.__struct_fields__[1:], self.__struct_defaults__
+        for field, default in zip(fields, defaults, strict=True):
+            if field not in ("facts", "shape") and getattr(self, field) != default:
+                raise ValueError(f"`{field}` and `facts` are both given: facts stand in place of a picture")
 
     def blob_spec(self, size_wh: tuple[int, int] | None = None) -> BlobSpec:
         """The preprocessing of this input, at another size where one is given."""
@@ -96,7 +123,8 @@ class InputEntry(_Struct, frozen=True):
             interpolation=self.interpolation,
             mean=self.mean or (0.0,) * self.channels,
             std=self.std or (1.0,) * self.channels,
-            dtype=self.dtype,
+            dtype="uint8" if self.dtype == "uint8" else "float32",
+            layout="nhwc" if self.layout.endswith("c") else "nchw",
         )
 
 
@@ -148,8 +176,8 @@ class HeadSpec:
 class Stage(_Struct, frozen=True):
     """One network of a model.
 
-    files: what holds it, as `format` wants them; none where the card lies beside its network. inputs: the
-    first one takes the frame in the first stage. head: None where a later stage reads its outputs.
+    files: what holds it, as `format` wants them; none where the card lies beside its network. inputs: in the
+    first stage one takes the frame; others take facts. head: None where a later stage reads its outputs.
     """
 
     files: tuple[FileEntry, ...] = ()
@@ -216,7 +244,12 @@ class ModelCard(_Card, frozen=True, kw_only=True):
     @property
     def image_input(self) -> InputEntry:
         """The input that frames are made into."""
-        return self.inputs[0]
+        return next(entry for entry in self.inputs if not entry.facts)
+
+    @property
+    def facts_inputs(self) -> tuple[InputEntry, ...]:
+        """The inputs that take facts in place of a picture."""
+        return tuple(entry for entry in self.inputs if entry.facts)
 
     @property
     def head(self) -> HeadSpec | None:
@@ -229,7 +262,9 @@ class ModelCard(_Card, frozen=True, kw_only=True):
 
     def with_input(self, entry: InputEntry) -> "ModelCard":
         """The same card with another image input."""
-        return self._with(next(iter(self.stages)), inputs=(entry, *self.inputs[1:]))
+        old = self.image_input
+        inputs = tuple(entry if each is old else each for each in self.inputs)
+        return self._with(next(iter(self.stages)), inputs=inputs)
 
     def with_head(self, head: HeadSpec) -> "ModelCard":
         """The same card with another head in place of `head`, or in the last stage where there was none."""
@@ -347,8 +382,11 @@ def _check_stages(stages: Mapping[str, Stage]) -> None:
     if NETWORK in stages and len(stages) > 1:
         raise ValueError(f"`stages`: {NETWORK!r} is the name of a network alone, and there are {len(stages)}")
     first = next(iter(stages))
-    if not stages[first].inputs:
+    inputs = stages[first].inputs
+    if not inputs:
         raise ValueError(f"`stages.{first}.inputs` is empty: the first stage takes the frame")
+    if all(entry.facts for entry in inputs):
+        raise ValueError(f"`stages.{first}.inputs` are facts alone: one of them takes the frame")
 
 
 def check_relative(path: str) -> None:

@@ -20,8 +20,10 @@ from edgecv.engine.program import lanes_of
 from edgecv.errors import HeadError, InputError, UnavailableError, UnsupportedOperatorError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import two_stages
+from edgecv.inputs import fixed_wh, image_of
 from edgecv.media import atomic
 from edgecv.options import LoadOptions
+from edgecv.pipelines.eye import Fed
 from edgecv.planfile import Told
 from edgecv.types import TensorSpec
 
@@ -102,7 +104,10 @@ def _find(model: str, options: LoadOptions) -> _Found:
         return _Found(importers.read_networks(files), None, files.paths, Told())
     is_unread = loaded.is_drafted and loaded.card.task == "features"
     card = None if is_unread else loaded.card
-    return _Found(loaded.networks, card, loaded.paths, Told(loaded.remarks, loaded.assumptions))
+    # Where nothing was assumed the plan has nothing to tell when it is loaded.
+    is_assumed = loaded.is_drafted and bool(loaded.assumptions)
+    told = Told(loaded.remarks, loaded.assumptions, is_assumed)
+    return _Found(loaded.networks, card, loaded.paths, told)
 
 
 def _check_out(out: Path, found: _Found) -> None:
@@ -131,9 +136,8 @@ def _to_bytes(model: str, found: _Found, stages: Mapping[str, saved.StageToSave]
     if card is not None:
         first = card.image_input
         shapes = {spec.name: spec.shape for spec in next(iter(stages.values())).inputs}
-        shape = shapes.get(first.name, ())
-        if len(shape) == 4:
-            first = msgspec.structs.replace(first, size_wh=(shape[3], shape[2]))
+        size_wh = fixed_wh(first.layout, shapes[first.name]) if first.name in shapes else None
+        first = msgspec.structs.replace(first, size_wh=size_wh or first.size_wh)
         # The golden tensors lie in a file beside the model's own card.
         card = msgspec.structs.replace(card.with_input(first), golden=None)
     return saved.to_bytes(
@@ -177,7 +181,10 @@ def _shapes(
             f"at {fixed[0]}x{fixed[1]}; export it with a dynamic input"
         )
     size_wh = wanted or (card.image_input.size_wh if card is not None else None)
-    shapes = {spec.name: _shape(network, spec, size_wh, batch) for spec in network.facts.inputs}
+    if card is not None and size_wh is not None:
+        shapes = Fed.of(network.facts.inputs, card).shapes(size_wh)
+    else:
+        shapes = {spec.name: _shape(network, spec, size_wh, batch) for spec in network.facts.inputs}
     for spec in network.facts.inputs:
         check_input_bytes(spec, shapes[spec.name])
     return shapes
@@ -186,16 +193,19 @@ def _shapes(
 def _shape(
     network: OnnxModel, spec: TensorSpec, size_wh: tuple[int, int] | None, batch: int
 ) -> tuple[int, ...]:
+    found = image_of(network.facts.inputs)
+    layout = found[1] if found is not None and found[0] is spec else "n"
     sizes: list[int] = []
     for axis, n in enumerate(spec.shape):
+        letter = layout[axis : axis + 1]
         if isinstance(n, int):
             sizes.append(n)
-        elif axis == 0:
+        elif letter == "n":
             sizes.append(batch)
-        elif len(spec.shape) == 4 and axis >= 2:
+        elif letter in ("w", "h"):
             if size_wh is None:
                 raise InputError(f"{network.origin}: input {spec} takes any size: name one with --imgsz")
-            sizes.append(size_wh[3 - axis])
+            sizes.append(size_wh["wh".index(letter)])
         else:
             raise InputError(
                 f"{network.origin}: input {spec}: the size of axis {axis} is not known; export the model "

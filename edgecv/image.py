@@ -26,6 +26,7 @@ ROUNDINGS = ("nearest", "floor")
 ANCHORS = ("center", "top-left")
 INTERPOLATIONS = ("nearest", "linear", "area")
 DTYPES = ("float32", "uint8")
+BLOB_LAYOUTS = ("nchw", "nhwc")
 
 _FRAME_COLOR_OF_COUNT = {1: "gray", 3: "bgr", 4: "bgra"}
 # Beyond any image's mean or std, and far from where float32 ends.
@@ -49,6 +50,7 @@ class BlobSpec(msgspec.Struct, frozen=True):
     mean, std: one number, or one per channel of the blob: value = (pixel - mean) / std. They are kept
         with one per channel.
     dtype: "float32", or "uint8" for the pixels as they are: mean 0 and std 1.
+    layout: "nchw", plane by plane, or "nhwc", the channels of a pixel side by side; the same values.
 
     Raises InputError for a value that is not one of these.
     """
@@ -63,6 +65,7 @@ class BlobSpec(msgspec.Struct, frozen=True):
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     dtype: str = "float32"
+    layout: str = "nchw"
 
     def __post_init__(self) -> None:
         width, height = _size(self.size_wh, "size_wh")
@@ -73,6 +76,7 @@ class BlobSpec(msgspec.Struct, frozen=True):
         _one_of(self.rounding, ROUNDINGS, "rounding")
         _one_of(self.interpolation, INTERPOLATIONS, "interpolation")
         _one_of(self.dtype, DTYPES, "dtype")
+        _one_of(self.layout, BLOB_LAYOUTS, "layout")
         msgspec.structs.force_setattr(self, "mean", self._per_channel(self.mean, "mean"))
         msgspec.structs.force_setattr(self, "std", self._per_channel(self.std, "std"))
         padding = self._per_channel(self.pad_value, "pad_value")
@@ -96,6 +100,12 @@ class BlobSpec(msgspec.Struct, frozen=True):
     def channels(self) -> int:
         """Number of channels of the blob."""
         return 1 if self.color == "gray" else len(self.color)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the blob of one frame: (C, H, W), or (H, W, C)."""
+        width, height = self.size_wh
+        return (self.channels, height, width) if self.layout == "nchw" else (height, width, self.channels)
 
     @property
     def pad_values(self) -> tuple[float, ...]:
@@ -167,8 +177,8 @@ class Preprocessor:
         """Writes the blob of a frame.
 
         frame: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), 1 to 32767 pixels a side, any strides,
-        read-only or not. out: C-contiguous (C, H, W) of the spec's size and dtype; it may not overlap
-        the frame. Raises InputError otherwise, SessionBusyError while another thread runs this one.
+        read-only or not. out: C-contiguous, of the spec's shape and dtype; it may not overlap the
+        frame. Raises InputError otherwise, SessionBusyError while another thread runs this one.
         """
         try:
             plan, transform = self._plans[frame.shape, frame.strides]
@@ -195,6 +205,7 @@ class Preprocessor:
             mean=self.spec.mean,
             scale=tuple(1.0 / s for s in self.spec.std),
             as_float=self.spec.dtype == "float32",
+            channels_last=self.spec.layout == "nhwc",
         )
         self._plans[frame.shape, frame.strides] = plan, transform
         if len(self._plans) > _PLANS_KEPT:
@@ -209,12 +220,12 @@ def to_blob(
     out: NDArray[Any] | None = None,
     frame_color: str | None = None,
 ) -> tuple[NDArray[Any], FrameTransform]:
-    """The blob of one frame, (1, C, H, W), and the geometry that maps it back.
+    """The blob of one frame, (1, C, H, W) or (1, H, W, C), and the geometry that maps it back.
 
     frame, frame_color: see `Preprocessor`, which is the faster one for many frames.
-    out: the array to write, C-contiguous (1, C, H, W) of the spec's dtype; None makes one.
+    out: the array to write, C-contiguous, of the spec's shape and dtype behind an axis of 1; None makes one.
     """
-    shape = (1, spec.channels, spec.size_wh[1], spec.size_wh[0])
+    shape = (1, *spec.shape)
     if out is None:
         out = np.empty(shape, spec.dtype)
     elif not isinstance(out, np.ndarray) or out.shape != shape:

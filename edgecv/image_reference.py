@@ -57,13 +57,15 @@ class Spec(Protocol):
     def std(self) -> tuple[float, ...]: ...
     @property
     def dtype(self) -> str: ...
+    @property
+    def layout(self) -> str: ...
 
 
 def to_blob(frame: NDArray[np.uint8], spec: Spec, *, frame_color: str | None = None) -> NDArray[Any]:
     """The blob of a frame.
 
     frame: uint8 (H, W) or (H, W, 1, 3 or 4). frame_color: as in `edgecv.image.to_blob`.
-    Returns float32 or uint8 (1, C, H, W), as the spec says.
+    Returns float32 or uint8 (1, C, H, W) or (1, H, W, C), as the spec says.
     """
     source = np.asarray(frame, np.int64)
     source = source[..., None] if source.ndim == 2 else source
@@ -83,9 +85,8 @@ def to_blob(frame: NDArray[np.uint8], spec: Spec, *, frame_color: str | None = N
     blob = np.empty((channels, height, width), np.float32)
     blob[:] = np.array(spec.pad_values, np.float32).reshape(channels, 1, 1)
     blob[:, top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels.transpose(2, 0, 1)
-    if spec.dtype == "uint8":
-        return blob.astype(np.uint8)[None]
-    return ((blob - mean) * scale)[None]
+    blob = blob.astype(np.uint8) if spec.dtype == "uint8" else (blob - mean) * scale
+    return np.ascontiguousarray(blob.transpose(1, 2, 0) if spec.layout == "nhwc" else blob)[None]
 
 
 def resized_and_offset(frame_wh: tuple[int, int], spec: Spec) -> tuple[tuple[int, int], tuple[int, int]]:

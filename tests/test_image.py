@@ -296,6 +296,7 @@ VIEWS: dict[str, Callable[[Frame], Frame]] = {
     interpolation=st.sampled_from(image.INTERPOLATIONS),
     color=st.sampled_from(image.COLORS),
     as_float=st.booleans(),
+    layout=st.sampled_from(image.BLOB_LAYOUTS),
 )
 def test_as_the_reference(
     frame: Frame,
@@ -305,6 +306,7 @@ def test_as_the_reference(
     interpolation: str,
     color: str,
     as_float: bool,
+    layout: str,
 ) -> None:
     if "d" in color and (frame.ndim == 2 or frame.shape[2] != 4):
         color = color[:3]
@@ -314,10 +316,9 @@ def test_as_the_reference(
         "mean": tuple(100.5 + 3.3 * c for c in range(channels)),
         "std": tuple(57.1 + 1.7 * c for c in range(channels)),
     }
-    plain = {"pad_value": 114, "dtype": "uint8"}
-    spec = BlobSpec(
-        size_wh, color, resize, anchor, interpolation=interpolation, **(normalization if as_float else plain)
-    )
+    plain = {"pad_value": normalization["pad_value"], "dtype": "uint8"}
+    kept = {"interpolation": interpolation, "layout": layout}
+    spec = BlobSpec(size_wh, color, resize, anchor, **kept, **(normalization if as_float else plain))
     assert_as_reference(frame, spec)
 
 

@@ -29,6 +29,7 @@ LEVELS = {
     "options": 0.1,
     "exclusive": 0.1,
     "clock": 0.2,
+    "inputs": 0.2,
     "_isa": 0.2,
     "machine": 0.3,
     "_image": 0.3,

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
 from edgecv.errors import InputError, ModelFileError
+from edgecv.inputs import image_wh
 from edgecv.types import ModelFacts, TensorSpec
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # Protobuf's own limit on one message.
 MAX_MODEL_BYTES = (2 << 30) - 1
+
+# Weights of more numbers than this are no shapes.
+_TELLING = 1024
 
 # Operators whose results are their operand's values.
 _MOVES = frozenset(
@@ -87,6 +91,30 @@ class OnnxModel:
         except (ValueError, EncodeError) as error:
             raise ModelFileError(f"{self.origin}: over the 2 GB that one ONNX message can hold") from error
         return data
+
+    def with_facts(self, facts: ModelFacts) -> OnnxModel:
+        """The same network, of which more is known than its file says."""
+        known = OnnxModel(self.proto, self.origin, is_self_contained=self.is_self_contained)
+        known.facts = facts
+        return known
+
+    def outline(self) -> OnnxModel:
+        """The network for shape inference: weights of more than a few numbers are inputs of their shape."""
+        proto = onnx.ModelProto(ir_version=self.proto.ir_version)
+        proto.opset_import.extend(self.proto.opset_import)
+        proto.functions.extend(self.proto.functions)
+        graph = self.proto.graph
+        proto.graph.name = graph.name
+        proto.graph.node.extend(graph.node)
+        proto.graph.input.extend(graph.input)
+        proto.graph.output.extend(graph.output)
+        for tensor in graph.initializer:
+            if int(np.prod(tensor.dims, dtype=np.int64)) <= _TELLING:
+                proto.graph.initializer.append(tensor)
+            else:
+                spec = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+                proto.graph.input.append(spec)
+        return OnnxModel(proto, self.origin)
 
     @property
     def opset(self) -> int:
@@ -231,13 +259,11 @@ def _read(node: NodeProto) -> Iterable[str]:
 
 def _facts(proto: ModelProto) -> ModelFacts:
     inputs = tuple(_spec(value) for value in proto.graph.input)
-    image = next((spec.shape for spec in inputs if len(spec.shape) == 4), ())
-    height, width = image[2:] if image else (None, None)
     return ModelFacts(
         inputs=inputs,
         outputs=tuple(_spec(value) for value in proto.graph.output),
         metadata={entry.key: entry.value for entry in proto.metadata_props},
-        image_wh=(width, height) if isinstance(width, int) and isinstance(height, int) else None,
+        image_wh=image_wh(inputs),
         operators=frozenset(node.op_type for node in proto.graph.node),
         ends=_ends(proto.graph),
     )

@@ -35,13 +35,15 @@ def draft(facts: ModelFacts) -> Params:
 
 def probabilities(outputs: Mapping[str, FloatArray], params: Params) -> FloatArray:
     """See `base.ClassificationHead`. What is not a number counts as 0."""
-    if params.output in outputs and not _is_row(outputs[params.output].shape):
+    shape = outputs[params.output].shape if params.output in outputs else (1,)
+    # A batch axis that the network's shapes do not prove.
+    shape = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+    if not _is_row(shape):
         raise HeadError(
             f"{TYPE} head: output {params.output!r} expected (classes,) or (classes, 1, 1), got "
-            f"{outputs[params.output].shape}: one score a class and no map; correct the head in the card"
+            f"{shape}: one score a class and no map; correct the head in the card"
         )
-    rank = outputs[params.output].ndim if params.output in outputs else 1
-    scores = take(outputs, params.output, (None,) * rank, TYPE).reshape(-1)
+    scores = take(outputs, params.output, (None,) * len(shape), TYPE).reshape(-1)
     if not params.is_probability:
         scores = _softmax(scores)
     return np.asarray(np.clip(np.nan_to_num(scores, nan=0.0), 0, 1), np.float32)

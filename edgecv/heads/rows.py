@@ -220,11 +220,12 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
     )
 
 
-def takes_one(outputs: Sequence[TensorSpec], params: Params) -> bool:
-    """Whether rows are of one image, since nothing would say which of several they are of."""
+def takes_one(outputs: Sequence[TensorSpec], params: Params) -> bool | None:
+    """Whether rows are of one image, since nothing would say which of several they are of; None where they
+    have a batch axis."""
     ranks = {spec.name: len(spec.shape) for spec in outputs}
     is_flat = ranks.get(params.output or params.boxes or "") == 2
-    return is_flat and params.count is None and params.table.batch is None
+    return params.count is None and params.table.batch is None if is_flat else None
 
 
 def of_image(
@@ -241,7 +242,7 @@ def of_image(
     if table is None or table.ndim != 2:
         return None
     found = {
-        key: array[number] if key == params.prototypes and array.ndim == 4 else array
+        key: array[number] if key == params.prototypes and array.ndim == 4 and len(array) == images else array
         for key, array in outputs.items()
     }
     if images == 1:

@@ -34,6 +34,7 @@ __all__ = [
     "read_model",
     "read_networks",
     "relabel",
+    "settled",
     "with_mean",
 ]
 
@@ -106,6 +107,22 @@ def cut_tail(card: ModelCard, networks: Mapping[str, OnnxModel]) -> Mapping[str,
     from edgecv.importers import tails
 
     return tails.cut(card, networks)
+
+
+def settled(
+    card: ModelCard, networks: Mapping[str, OnnxModel], imgsz: tuple[int, int] | None
+) -> Mapping[str, OnnxModel]:
+    """The networks of a card, of which the one that takes the frame says which outputs have a batch axis.
+
+    imgsz: the size that is asked for. Raises InputError where that network cannot take it.
+    """
+    from edgecv.importers.sizes import check_size, with_batches
+
+    (stage, model), *_ = networks.items()
+    entry = card.image_input
+    if imgsz is not None:
+        check_size(model, entry.name, entry.layout, entry.channels, imgsz)
+    return {**networks, stage: with_batches(model, imgsz or entry.size_wh)}
 
 
 def drafted(files: ModelFiles, head: str | None, asked: Asked) -> Imported:

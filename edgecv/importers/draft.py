@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edgecv import card as cards
 from edgecv import heads
-from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
+from edgecv.card import HeadSpec, ModelCard, Stage, Task
 from edgecv.errors import CardError, HeadError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import boxes, classify, rows
@@ -19,14 +19,13 @@ from edgecv.heads.brands import classifier
 from edgecv.heads.nearest import nearest
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.importers.base import NETWORK, Asked, Imported, card_name
+from edgecv.importers.feeding import inputs_of
 from edgecv.importers.sizes import known_facts
-from edgecv.types import ModelFacts, TensorSpec
+from edgecv.inputs import axis_sizes, image_of, shape_of
+from edgecv.types import ModelFacts
 
 # ONNX metadata key under which a model can carry its card.
 CARD_KEY = "edgecv.card"
-
-# Of a picture: gray, color, and color with depth.
-_CHANNELS = (1, 3, 4)
 
 # Outputs that a message lists.
 _SHOWN = 8
@@ -81,9 +80,9 @@ def draft_card(model: OnnxModel, stem: str, asked: Asked) -> Imported:
     assumed = (
         f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
     )
-    card = _card(model, stem, facts, HeadSpec(reading.type, reading.params), reading.input)
+    card, fed = _card(model, stem, facts, HeadSpec(reading.type, reading.params), reading.input)
     remarks = () if tail is None else (f"its own NMS stays in the network: {tail}",)
-    return Imported(card, {NETWORK: model}, remarks, () if about else (assumed,))
+    return Imported(card, {NETWORK: model}, remarks, fed if about else (assumed, *fed))
 
 
 def _without_tail(
@@ -101,9 +100,9 @@ def _without_tail(
     if not isinstance(found, Found):
         return found
     usual = None if reading is None else reading.input
-    card = _card(model, stem, facts, tails.head_of(found, reading), usual or _USUAL_INPUT)
+    card, fed = _card(model, stem, facts, tails.head_of(found, reading), usual or _USUAL_INPUT)
     card = replace(card, thresholds=tails.thresholds_of(found))
-    assumed = [_USUAL] * (not usual)
+    assumed = [*[_USUAL] * (not usual), *fed]
     if found.tail.coordinates is None:
         unit = getattr(card.head.params if card.head else None, "unit", "pixels")
         assumed.append(f"boxes before its NMS are in {unit}")
@@ -112,14 +111,14 @@ def _without_tail(
 
 def _open_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]] | None:
     """Of the input that takes a picture of any size, the shape for the size that is known."""
+    found = image_of(facts.inputs)
     if facts.image_wh is None:
         return None
-    width, height = facts.image_wh
-    return {
-        spec.name: (1, spec.shape[1], height, width)
-        for spec in facts.inputs
-        if len(spec.shape) == 4 and isinstance(spec.shape[1], int) and not spec.is_static
-    }
+    if found is None or found[0].is_static:
+        return {}
+    spec, layout = found
+    channels = axis_sizes(layout, spec.shape)["c"]
+    return {spec.name: shape_of(layout, 1, channels, facts.image_wh)} if isinstance(channels, int) else {}
 
 
 def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
@@ -135,60 +134,35 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
         return tail
     params = known[0].params if known else head.draft(facts)
     usual = known[0].input if known else None
-    card = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
+    card, fed = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
     assumed = [f"head {type}: its parameters, guessed from names and shapes of the outputs"] * (not known)
     if len(known) > 1:
         assumed.append(f"head {type}: {known[0].brand}'s parameters; {_others(known)}")
     if not usual:
         assumed.append(_USUAL)
+    assumed += fed
     return Imported(card, {NETWORK: model}, assumptions=tuple(assumed))
 
 
 def _card(
     model: OnnxModel, stem: str, facts: ModelFacts, head: HeadSpec, usual: Mapping[str, Any] | None
-) -> ModelCard:
+) -> tuple[ModelCard, tuple[str, ...]]:
+    """The card, and what is assumed of the inputs."""
     about = parse_metadata(facts.metadata)
-    image = next((spec for spec in facts.inputs if len(spec.shape) == 4), None)
-    if image is None:
-        given = "; ".join(map(str, facts.inputs))
-        raise HeadError(f"{model.origin}: inputs {given}: expected one that takes a picture, of four axes")
-    if image.shape[3] in _CHANNELS and isinstance(image.shape[1], int) and image.shape[1] not in _CHANNELS:
-        raise HeadError(
-            f"{model.origin}: input {image}: it takes its channels last, and is fed with channels first: "
-            f"export it so (tf2onnx: --inputs-as-nchw {image.name})"
-        )
-    if usual is None:
+    if usual is None and image_of(facts.inputs) is not None:
         raise HeadError(
             f"{model.origin}: recognized as {head.type}, and such models are trained on inputs of many "
             f"kinds: {_remedy(model, head.type)}"
         )
-    if usual.get("dtype") != "uint8" and isinstance(image.shape[1], int) and image.shape[1] not in (1, 3):
-        raise HeadError(
-            f"{model.origin}: input {image}: expected 1 or 3 channels, gray or a picture, got "
-            f"{image.shape[1]}: what they are has to stand in a card, under inputs"
-        )
-    size_wh = facts.image_wh or (about.imgsz_wh if about else None)
-    if size_wh is None:
-        raise HeadError(
-            f"{model.origin}: its input takes any size and the file names none: give one with imgsz, or "
-            f"{_remedy(model, head.type)}"
-        )
-    entry = InputEntry(name=image.name, size_wh=size_wh, **_for_channels(image, usual))
-    return ModelCard(
+    inputs, assumed = inputs_of(model.origin, facts, usual or {}, _remedy(model, head.type))
+    card = ModelCard(
         name=card_name(stem),
         task=cast(Task, head.module.TASK),
         format="onnx",
-        stages={NETWORK: Stage(inputs=(entry,), head=head)},
+        stages={NETWORK: Stage(inputs=inputs, head=head)},
         labels=about.names if about else (),
     )
-
-
-def _for_channels(image: TensorSpec, usual: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How a picture is fed to an input of one channel: as to three, in gray."""
-    if image.shape[1] != 1 or usual.get("color") not in ("rgb", "bgr"):
-        return usual
-    one = {name: usual[name][:1] for name in ("mean", "std") if usual.get(name)}
-    return {**usual, **one, "color": "gray", "channels": 1}
+    return card, assumed
 
 
 def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> str:

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 from msgspec.structs import replace
 
-from edgecv.errors import EdgeCVError
+from edgecv.errors import EdgeCVError, InputError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads.ultralytics import parse_metadata
 from edgecv.importers.base import Array, Asked
+from edgecv.inputs import Size, axis_sizes, fixed_wh, image_of, layout_of, shape_of
 from edgecv.types import ModelFacts, TensorSpec
 
-Size = int | str | None
+# What sizes of networks with maps of several strides are multiples of.
+_STEPS = (2, 4, 8, 16, 32, 64, 128, 256)
+# The name of a batch axis that has none.
+_BATCH = "batch"
 
 
 def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
@@ -31,6 +35,10 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
     try:
         found = model.output_shapes(shapes)
     except EdgeCVError:
+        image = image_of(facts.inputs)
+        if asked.imgsz is not None and image is not None:
+            channels = axis_sizes(image[1], image[0].shape)["c"]
+            check_size(model, image[0].name, image[1], channels, asked.imgsz)
         # Whoever runs the network says why it cannot take these sizes.
         return facts
     outputs = tuple(_filled(spec, found.get(spec.name, ())) for spec in facts.outputs)
@@ -38,6 +46,75 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
         measured = _measured(model, shapes, asked)
         outputs = tuple(_filled(spec, measured.get(spec.name, ())) for spec in outputs)
     return replace(facts, outputs=outputs, image_wh=image_wh)
+
+
+def check_size(model: OnnxModel, name: str, layout: str, channels: Size, size_wh: tuple[int, int]) -> None:
+    """Raise InputError for a size of the picture that the network cannot take, which names the nearest that it
+    can.
+
+    name, layout, channels: of the input that takes it. By shape inference alone: what it cannot tell is left
+    to whoever compiles.
+    """
+    spec = next((spec for spec in model.facts.inputs if spec.name == name), None)
+    if spec is None or len(spec.shape) != len(layout) or fixed_wh(layout, spec.shape) is not None:
+        return
+    outline, color = model.outline(), channels if isinstance(channels, int) else 3
+
+    def reason(wh: tuple[int, int]) -> str:
+        try:
+            outline.output_shapes({name: shape_of(layout, 1, color, wh)})
+        except InputError as error:
+            return str(error)
+        return ""
+
+    why = reason(size_wh)
+    if not why:
+        return
+    asked = f"{model.origin}: imgsz asks for {size_wh[0]}x{size_wh[1]}, which the network cannot take: "
+    for step in _STEPS:
+        lower, upper = (
+            (max(step, width // step * step), max(step, height // step * step))
+            for width, height in (size_wh, tuple(n + step - 1 for n in size_wh))
+        )
+        if size_wh != lower and not reason(lower) and not reason(upper):
+            sizes = " or ".join(dict.fromkeys(f"{width}x{height}" for width, height in (lower, upper)))
+            raise InputError(f"{asked}it takes multiples of {step}; the nearest are {sizes}")
+    raise InputError(f"{asked}{why.removeprefix(f'{model.origin}: ')}")
+
+
+def with_batches(model: OnnxModel, size_wh: tuple[int, int]) -> OnnxModel:
+    """The network, its outputs naming the batch axis of its picture where inference proves that it is theirs.
+
+    Some exporters give each open axis a name of its own. size_wh: of the picture, where the file leaves it
+    open.
+    """
+    facts = model.facts
+    found = image_of(facts.inputs)
+    if found is None or "n" not in found[1] or isinstance(found[0].shape[0], int):
+        return model
+    symbol = found[0].shape[0] or _BATCH
+    if all(spec.shape[:1] == (symbol,) for spec in facts.outputs) and found[0].shape[0]:
+        return model
+    shapes = _shapes(facts, facts.image_wh or size_wh)
+    if shapes is None:
+        return model
+    open_batch = [spec.name for spec in facts.inputs if spec.shape and not isinstance(spec.shape[0], int)]
+    outline, firsts = model.outline(), []
+    for batch in (2, 3):
+        told = {name: (batch, *shape[1:]) if name in open_batch else shape for name, shape in shapes.items()}
+        try:
+            firsts.append({name: shape[:1] for name, shape in outline.output_shapes(told).items()})
+        except InputError:
+            return model
+    proven = {name for name, first in firsts[0].items() if first == (2,) and firsts[1][name] == (3,)}
+    outputs = tuple(
+        replace(spec, shape=(symbol, *spec.shape[1:])) if spec.name in proven and spec.shape else spec
+        for spec in facts.outputs
+    )
+    inputs = tuple(
+        replace(spec, shape=(symbol, *spec.shape[1:])) if spec is found[0] else spec for spec in facts.inputs
+    )
+    return model.with_facts(replace(facts, inputs=inputs, outputs=outputs))
 
 
 def _exported_wh(facts: ModelFacts) -> tuple[int, int] | None:
@@ -49,13 +126,11 @@ def _shapes(facts: ModelFacts, image_wh: tuple[int, int]) -> dict[str, tuple[int
     """Those of the inputs for one picture; None where there are others than pictures of open sizes."""
     shapes = {}
     for spec in facts.inputs:
-        sizes: tuple[Size, ...] = spec.shape
-        if len(sizes) == 4:
-            height, width = (
-                n if isinstance(n, int) else m for n, m in zip(sizes[2:], image_wh[::-1], strict=True)
-            )
-            sizes = (*sizes[:2], height, width)
-        sizes = tuple(1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(sizes))
+        layout = layout_of(spec.shape) or "n"
+        axes = {"n": 1, "w": image_wh[0], "h": image_wh[1]}
+        sizes = tuple(
+            n if isinstance(n, int) else axes.get(layout[i : i + 1]) for i, n in enumerate(spec.shape)
+        )
         if not all(isinstance(n, int) for n in sizes):
             return None
         shapes[spec.name] = tuple(n for n in sizes if isinstance(n, int))

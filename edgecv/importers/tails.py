@@ -13,6 +13,7 @@ from edgecv.graph.model import OnnxModel
 from edgecv.graph.tails import Found, Tail, find_tail
 from edgecv.heads import boxes, rows
 from edgecv.heads.base import Reading
+from edgecv.inputs import shape_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -63,11 +64,11 @@ def cut(card: ModelCard, networks: Mapping[str, OnnxModel]) -> Mapping[str, Onnx
     names = {spec.name for spec in model.facts.outputs}
     if params.boxes in names:
         return networks
-    width, height = card.image_input.size_wh
+    entry = card.image_input
     shapes = {
-        spec.name: (1, card.image_input.channels, height, width)
+        spec.name: shape_of(entry.layout, 1, entry.channels, entry.size_wh)
         for spec in model.facts.inputs
-        if spec.name == card.image_input.name and not spec.is_static
+        if spec.name == entry.name and not spec.is_static
     }
     found = find_tail(model, shapes)
     if not isinstance(found, Found):

@@ -83,7 +83,21 @@ def _of_plan(path: str) -> Loaded:
             f"{path}: a plan without a card, since it is not known what its outputs mean: edgecv.compile "
             f"runs it; to detect or classify put a card beside it as {os.path.basename(beside)}"
         )
-    return Loaded(card, {}, None, plan=plan)
+    told = planfile.Told() if text is None else planfile.told_by(plan)
+    if not told.is_drafted:
+        return Loaded(card, {}, None, plan=plan)
+    from pathlib import Path
+
+    return Loaded(
+        card,
+        {},
+        None,
+        (Path(path),),
+        is_drafted=True,
+        remarks=told.remarks,
+        assumptions=told.assumptions,
+        plan=plan,
+    )
 
 
 def check_read(loaded: Loaded) -> None:
@@ -106,16 +120,19 @@ def announce(loaded: Loaded) -> None:
 
     log = logging.getLogger("edgecv")
     card, source = loaded.card, loaded.paths[0]
+    is_plan = source.suffix == container.SUFFIX
+    network = "the network that it was compiled from" if is_plan else "the network"
     log.log(
         logging.WARNING if loaded.assumptions else logging.INFO,
         "%s: no card, so one was drafted: head %s, input %s%s; `edgecv convert` writes such a card, and "
-        "%s%s beside the network takes its place",
+        "%s%s beside %s takes its place",
         source,
         card.head.type if card.head else "none",
         _described(card),
         "".join(f"; assumed: {line}" for line in loaded.assumptions),
         source.stem,
         CARD_SUFFIX,
+        network,
     )
     for remark in loaded.remarks:
         log.info("%s: %s", source, remark)
@@ -124,7 +141,10 @@ def announce(loaded: Loaded) -> None:
 def _described(card: ModelCard) -> str:
     entry = card.image_input
     scale = f"mean {_numbers(entry.mean) or 0}, std {_numbers(entry.std) or 1}"
-    return f"{entry.size_wh[0]}x{entry.size_wh[1]} {entry.color} {entry.resize}, {scale}"
+    kind = "".join(
+        f" {one}" for one, usual in ((entry.layout, "nchw"), (entry.dtype, "float32")) if one != usual
+    )
+    return f"{entry.size_wh[0]}x{entry.size_wh[1]}{kind} {entry.color} {entry.resize}, {scale}"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

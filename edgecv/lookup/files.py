@@ -29,6 +29,18 @@ def resolve(
     imgsz: tuple[int, int] | None = None,
 ) -> Loaded:
     """See `edgecv.lookup.resolve`."""
+    found = _found(model, weights, labels, mean, task, imgsz)
+    return replace(found, networks=importers.settled(found.card, found.networks, imgsz))
+
+
+def _found(
+    model: str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None,
+    labels: str | os.PathLike[str] | None,
+    mean: str | os.PathLike[str] | Sequence[float] | None,
+    task: str | None,
+    imgsz: tuple[int, int] | None,
+) -> Loaded:
     path = Path(model)
     if path.is_dir() and (path / cards.FILE_NAME).is_file():
         path = path / cards.FILE_NAME

@@ -77,7 +77,7 @@ class Classifier(SingleShot[Classification]):
         """Raw outputs, and the probability of every class."""
         self.preprocess(frame)
         outputs = {name: np.array(array) for name, array in self.infer(self.eye.blob).items()}
-        first = {name: array[0] for name, array in outputs.items()}
+        first = self._of_image(outputs, 0, len(self.eye.blob))
         return Inspection(outputs, {"classes": self.probabilities(first)})
 
 

@@ -147,7 +147,8 @@ class Detector(SingleShot[Detections]):
     @property
     def _takes_one(self) -> bool:
         is_single = getattr(self._head, "takes_one", None)
-        return is_single is not None and bool(is_single(self.session.outputs, self._params))
+        said = None if is_single is None else is_single(self.session.outputs, self._params)
+        return super()._takes_one if said is None else bool(said)
 
     def _inspect(self, frame: Frame) -> Inspection:
         """Raw outputs, candidates and detections."""

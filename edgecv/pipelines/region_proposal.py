@@ -17,7 +17,7 @@ from edgecv.heads.base import Query, take
 from edgecv.pipelines import selection
 from edgecv.pipelines.base import Frame, Inspection, Pipeline
 from edgecv.pipelines.detector import DetectorSettings, class_count
-from edgecv.pipelines.single_shot import Eye
+from edgecv.pipelines.eye import Eye
 from edgecv.types import Candidates, Detections, FloatArray, FrameTransform, TensorSpec
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class RegionProposal(Pipeline[Detections]):
         return class_count(self.card)
 
     def propose(self, outputs: Mapping[str, Array], place: FrameTransform) -> FloatArray:
-        """Proposals, float32 (n, 4), pixels of the blob, from the raw outputs of `trunk` of one image.
+        """Proposals, float32 (n, 4), pixels of the blob, from the raw outputs of `trunk` of one image, with or
+        without a batch axis.
 
         place: of the frame in the blob, which bounds them.
         """
@@ -141,9 +142,8 @@ class RegionProposal(Pipeline[Detections]):
         """
         place = self.eye.preprocess(frame)
         outputs = self._infer(0)
-        of_image = {name: array[0] for name, array in outputs.items()}
-        proposals = self.propose(of_image, place)
-        found = self.candidates(self._look_at(of_image, proposals, 0))
+        proposals = self.propose(outputs, place)
+        found = self.candidates(self._look_at(outputs, proposals, 0))
         detections = self.detections(found, place)
         return Inspection(outputs, {"candidates": found, "detections": detections})
 
@@ -151,18 +151,18 @@ class RegionProposal(Pipeline[Detections]):
         place = self.eye.preprocess(frame)
         watch.lap("preprocess")
         self._check_cancelled()
-        of_image = {name: array[0] for name, array in self._infer(deadline_ns).items()}
+        outputs = self._infer(deadline_ns)
         watch.lap("trunk")
-        proposals = self.propose(of_image, place)
+        proposals = self.propose(outputs, place)
         watch.lap("proposals")
-        read = self._look_at(of_image, proposals, deadline_ns)
+        read = self._look_at(outputs, proposals, deadline_ns)
         watch.lap("roi")
         found = self.detections(self.candidates(read), place)
         watch.lap("postprocess")
         return found
 
     def _infer(self, deadline_ns: int) -> dict[str, Array]:
-        return self.trunk.run({self.eye.name: self.eye.fed(self.eye.blob)}, deadline_ns=deadline_ns)
+        return self.trunk.run(self.eye.feeds(self.eye.blob), deadline_ns=deadline_ns)
 
     def _look_at(
         self, outputs: Mapping[str, Array], proposals: FloatArray, deadline_ns: int

@@ -6,15 +6,14 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from edgecv import clock
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CardError, InputError
-from edgecv.image import Preprocessor
+from edgecv.pipelines.apart import Apart
 from edgecv.pipelines.base import Frame, Pipeline
-from edgecv.types import FloatArray, FrameTransform, R, TensorSpec
+from edgecv.pipelines.eye import Eye
+from edgecv.types import FloatArray, FrameTransform, R
 
 if TYPE_CHECKING:
     from edgecv.backends.session import Session
@@ -43,6 +42,7 @@ class SingleShot(Pipeline[R]):
         (self.session,) = self.sessions.values()
         self.eye = Eye(self.session, card, imgsz)
         self.blob_wh = self.eye.blob_wh
+        self._apart = Apart.of(self.eye.picture, card.image_input.layout, self.session.outputs)
         self._out = _reusable_outputs(self.session)
 
     def batch(
@@ -73,17 +73,24 @@ class SingleShot(Pipeline[R]):
         return results
 
     def preprocess(self, frame: Frame, blob: FloatArray | None = None) -> FrameTransform:
-        """Make the frame into `blob`, (channels, height, width); None: the pipeline's own buffer."""
+        """Make the frame into `blob`, one of a batch; None: the pipeline's own buffer."""
         return self.eye.preprocess(frame, blob)
 
     def new_blob(self, batch: int | None = None) -> FloatArray:
-        """A zeroed blob, (batch, channels, height, width); None: the batch of a single call."""
+        """A zeroed blob, (batch, channels, height, width), or as the card's layout has it, with a batch axis
+        always; batch: None for that of a single call."""
         return self.eye.new_blob(batch)
 
-    def infer(self, blob: Array, deadline_ns: int = 0) -> Mapping[str, Array]:
-        """Raw outputs by name, the batch first, of a blob of a prepared shape; valid until the next call."""
+    def infer(
+        self, blob: Array, deadline_ns: int = 0, places: Sequence[FrameTransform] | None = None
+    ) -> Mapping[str, Array]:
+        """Raw outputs by name of a blob of a prepared shape; valid until the next call.
+
+        places: where the frames lie in it, for a network that takes facts of that; None: as the one that was
+        preprocessed last.
+        """
         out = self._out if blob.shape == self.eye.blob.shape else None
-        return self.session.run({self.eye.name: self.eye.fed(blob)}, out=out, deadline_ns=deadline_ns)
+        return self.session.run(self.eye.feeds(blob, places), out=out, deadline_ns=deadline_ns)
 
     @abstractmethod
     def postprocess(self, outputs: Mapping[str, Array], transform: FrameTransform) -> R:
@@ -101,14 +108,12 @@ class SingleShot(Pipeline[R]):
 
     def _of_image(self, outputs: Mapping[str, Array], number: int, images: int) -> Mapping[str, Array]:
         """Of raw outputs those of one of the images; what has no batch axis is of all of them."""
-        return {
-            name: array[number] if array.shape[:1] == (images,) else array for name, array in outputs.items()
-        }
+        return self._apart.of_image(outputs, number, images)
 
     @property
     def _takes_one(self) -> bool:
         """Whether outputs do not tell the frames of a batch apart, however many the input takes."""
-        return False
+        return not self._apart.is_proven
 
     def _look_at_group(
         self, frames: Sequence[Frame], captures: Sequence[int | None], size: int, deadline_ns: int
@@ -120,9 +125,9 @@ class SingleShot(Pipeline[R]):
         blob[len(frames) :] = 0
         watch.lap("preprocess")
         if size != len(self.eye.blob):
-            self.session.prepare({self.eye.name: blob.shape})
+            self.session.prepare(self.eye.shapes(size))
         self._check_cancelled()
-        outputs = self.infer(blob, deadline_ns)
+        outputs = self.infer(blob, deadline_ns, transforms)
         watch.lap("inference")
         found = [
             self.postprocess(self._of_image(outputs, i, size), transform)
@@ -135,67 +140,9 @@ class SingleShot(Pipeline[R]):
         ]
 
 
-class Eye:
-    """How frames become the input of a network, into a buffer that is made once.
-
-    name: of the input. blob: (batch, channels, height, width), float32 for a network that takes float16 too.
-    blob_wh: pixels. batch: frames that the network takes at once, None where any number will do.
-    """
-
-    def __init__(self, session: Session[Any], card: ModelCard, imgsz: tuple[int, int] | None) -> None:
-        self._entry = card.image_input
-        spec = self._entry.blob_spec(imgsz)
-        self.name = self._entry.name
-        self.blob_wh: tuple[int, int] = spec.size_wh
-        taken = _input_of(session, card)
-        self.batch = taken.shape[0] if isinstance(taken.shape[0], int) else None
-        self.blob = self.new_blob()
-        self._fed = self.blob if taken.dtype == self.blob.dtype else self.blob.astype(taken.dtype)
-        self._preprocess = Preprocessor(spec)
-        session.prepare({self.name: self.blob.shape})
-
-    def preprocess(self, frame: Frame, blob: FloatArray | None = None) -> FrameTransform:
-        """Make the frame into `blob`, (channels, height, width); None: the first of the own buffer."""
-        return self._preprocess(frame, self.blob[0] if blob is None else blob)
-
-    def fed(self, blob: Array) -> Array:
-        """The blob in the type that the network takes; what is rounded is valid until the next call."""
-        if blob.dtype == self._fed.dtype:
-            return blob
-        if blob.shape != self._fed.shape:
-            return blob.astype(self._fed.dtype)
-        np.copyto(self._fed, blob, casting="same_kind")
-        return self._fed
-
-    def new_blob(self, batch: int | None = None) -> FloatArray:
-        """A zeroed blob, (batch, channels, height, width); None: the batch of a single call."""
-        width, height = self.blob_wh
-        return np.zeros((batch or self.batch or 1, self._entry.channels, height, width), self._entry.dtype)
-
-
 def _reusable_outputs(session: Session[Any]) -> dict[str, Array] | None:
     """Buffers for every frame's raw outputs; None where a size depends on the data."""
     try:
         return session.empty_outputs()
     except InputError:
         return None
-
-
-def _input_of(session: Session[Any], card: ModelCard) -> TensorSpec:
-    """The input that takes the frame. Raises CardError where it is not the one that the card states."""
-    entry = card.image_input
-    spec = next((s for s in session.inputs if s.name == entry.name), None)
-    if spec is None:
-        raise CardError(
-            f"{card.name}: `inputs` names {entry.name!r}, and the model's inputs are "
-            f"{', '.join(s.name for s in session.inputs)}"
-        )
-    if len(session.inputs) != 1:
-        raise CardError(f"{card.name}: a frame makes one input, and the model has {len(session.inputs)}")
-    taken = [np.dtype(entry.dtype), *([np.dtype(np.float16)] if entry.dtype == "float32" else [])]
-    if len(spec.shape) != 4 or spec.dtype not in taken:
-        raise CardError(
-            f"{card.name}: the model's input is {spec}; the card states {entry.dtype} "
-            f"(batch, {entry.channels}, height, width)"
-        )
-    return spec

@@ -96,16 +96,18 @@ cdef class Plan:
     resized_wh, blob_wh, offset_xy: as in FrameTransform; along each axis the resized frame lies inside
     the blob or covers it. interpolation: index in nearest, linear, area. sources: the frame's channel of each
     channel of the blob, or with to_gray where its b, g and r are. pad, mean, scale: one for each channel.
+    channels_last: the blob is (H, W, C), else (C, H, W).
     """
 
     cdef NativePlan* plan
     cdef PlanSpec spec
     cdef int ndim
+    cdef bint channels_last
     cdef bint busy
 
     def __cinit__(
         self, *, frame_shape, frame_strides, resized_wh, blob_wh, offset_xy, interpolation, sources, to_gray,
-        pad, mean, scale, as_float
+        pad, mean, scale, as_float, channels_last=False
     ):
         cdef PlanSpec* s = &self.spec
         cdef int i
@@ -122,6 +124,9 @@ cdef class Plan:
         s.to_gray = to_gray
         s.as_float = as_float
         s.blob_channels = len(pad)
+        self.channels_last = channels_last
+        # One channel lies the same either way.
+        s.channels_last = channels_last and s.blob_channels > 1
         _check_size("frame_shape", s.frame_w, s.frame_h)
         _check_size("blob_wh", s.blob_w, s.blob_h)
         _check_place("x", s.resized_w, s.blob_w, s.offset_x)
@@ -163,7 +168,7 @@ cdef class Plan:
         return tuple(name for i, name in enumerate(kernels()) if used >> i & 1)
 
     def run(self, frame, out):
-        """Write the blob of `frame` to `out`: uint8 of the plan's shape and strides to (C, H, W)."""
+        """Write the blob of `frame`, uint8 of the plan's shape and strides, to `out`."""
         cdef Py_buffer source, target
         cdef PyThreadState* gil
         _choose_isa()
@@ -192,7 +197,9 @@ cdef class Plan:
         """The array that a run writes."""
         cdef const PlanSpec* s = &self.spec
         dtype = "float32" if s.as_float else "uint8"
-        return f"a writable C-contiguous {dtype} array ({s.blob_channels}, {s.blob_h}, {s.blob_w})"
+        planes = s.blob_channels, s.blob_h, s.blob_w
+        shape = (*planes[1:], planes[0]) if self.channels_last else planes
+        return f"a writable C-contiguous {dtype} array {shape}"
 
     cdef int _check_frame(self, const Py_buffer* view) except -1:
         cdef const PlanSpec* s = &self.spec
@@ -213,12 +220,14 @@ cdef class Plan:
 
     cdef int _check_out(self, const Py_buffer* view) except -1:
         cdef const PlanSpec* s = &self.spec
+        cdef int channel = 2 if self.channels_last else 0
+        cdef int row = 0 if self.channels_last else 1
         if (
             strcmp(view.format, b"f" if s.as_float else b"B") != 0
             or view.ndim != 3
-            or view.shape[0] != s.blob_channels
-            or view.shape[1] != s.blob_h
-            or view.shape[2] != s.blob_w
+            or view.shape[channel] != s.blob_channels
+            or view.shape[row] != s.blob_h
+            or view.shape[row + 1] != s.blob_w
         ):
             shape = tuple(view.shape[i] for i in range(view.ndim))
             raise InputError(

@@ -23,6 +23,15 @@ struct BlockTable {
     const int16_t* weights;  // 8 a block
 };
 
+// How pixels become values channel by channel, in groups of as many pixels as an ISA has lanes: windows of 16
+// bytes from a group's first pixel on, 4 bytes a value as `i32_pick` takes them, and a mean and a scale a
+// value.
+struct Interleave {
+    int32_t window[16];
+    uint8_t order[256];
+    float mean[64], scale[64];
+};
+
 // A row of u8x4 pixels holds one uint32_t a pixel, with the frame's channels in its low bytes. A row of
 // s16 values has 7 fractional bits.
 //
@@ -35,6 +44,9 @@ struct BlockTable {
 //     [pair (w0, w1): once for c1, four times for c3 and c4].
 // u8x4_to_gray: replaces each pixel by the sum of its four bytes times weights of 15 bits, rounded.
 // f32_plane: out = (byte - mean) scale. u8_plane: out = byte. f32_fill: out = value.
+// interleave: the table for 3 or 4 channels, each a byte of a pixel with a mean and a scale. f32_pixels: out
+// =
+//     (byte - mean) scale, of n pixels, the channels of a pixel side by side. u8_pixels: out = byte, so too.
 // memory_floor: reads all of `in`, writes all of `out`, and does nothing else with either.
 #define ECV_IMAGE_KERNELS(X)                                                                                 \
     X(s16_blend_rows, (const uint8_t* a, const uint8_t* b, int weight_a, int weight_b, int16_t* out, int n)) \
@@ -54,6 +66,10 @@ struct BlockTable {
     X(f32_plane, (const uint32_t* pixels, int byte, float mean, float scale, float* out, int n))             \
     X(u8_plane, (const uint32_t* pixels, int byte, uint8_t* out, int n))                                     \
     X(f32_fill, (float value, float* out, size_t n))                                                         \
+    X(interleave,                                                                                            \
+      (const int* bytes, const float* mean, const float* scale, int channels, Interleave& table))            \
+    X(f32_pixels, (const uint32_t* pixels, const Interleave& table, int channels, float* out, int n))        \
+    X(u8_pixels, (const uint32_t* pixels, const Interleave& table, int channels, uint8_t* out, int n))       \
     X(memory_floor, (const uint8_t* in, size_t in_bytes, uint8_t* out, size_t out_bytes))
 
 struct ImageKernels {

@@ -239,6 +239,92 @@ void u8_plane(const uint32_t* pixels, int byte, uint8_t* out, int n) {
     }
 }
 
+void interleave(const int* bytes, const float* mean, const float* scale, int channels, Interleave& table) {
+    // So many values lie within 4 pixels, which are a window.
+    constexpr int span = kIntLanes < 8 ? kIntLanes : 8;
+    for (int v = 0; v < channels * kIntLanes; ++v) {
+        const int first = v / span * span / channels, c = v % channels;
+        table.window[v / span] = 4 * first;
+        memset(table.order + 4 * v, 128, 4);
+        table.order[4 * v] = static_cast<uint8_t>(4 * (v / channels - first) + bytes[c]);
+        table.mean[v] = mean[c];
+        table.scale[v] = scale[c];
+    }
+}
+
+// The pixels' bytes channel by channel, in vectors of which a group of kIntLanes pixels makes `channels`.
+template <int channels>
+struct Interleaved {
+    const uint8_t* pixels;
+    const Interleave& table;
+    VecI32 order[channels];
+
+    Interleaved(const uint32_t* row, const Interleave& t)
+        : pixels(reinterpret_cast<const uint8_t*>(row)), table(t) {
+        for (int j = 0; j < channels; ++j) order[j] = i32_load(t.order + 4 * kIntLanes * j);
+    }
+    // Vector j of the group that begins with pixel i.
+    VecI32 values(ptrdiff_t i, int j) const {
+        constexpr int windows = kIntLanes < 8 ? 1 : kIntLanes / 8;
+        return i32_pick(pixels + 4 * i, table.window + windows * j, order[j]);
+    }
+};
+
+template <int channels>
+inline void pixels_of_floats(const uint32_t* pixels, const Interleave& table, float* out, int n) {
+    const Interleaved<channels> from(pixels, table);
+    VecF mean[channels], scale[channels];
+    for (int j = 0; j < channels; ++j) {
+        mean[j] = f_load(table.mean + kFloatLanes * j);
+        scale[j] = f_load(table.scale + kFloatLanes * j);
+    }
+    const auto store = [&](float* to, ptrdiff_t i) {
+        ECV_UNROLL
+        for (int j = 0; j < channels; ++j)
+            f_store(to + kFloatLanes * j, f_mul(f_sub(f_from_i32(from.values(i, j)), mean[j]), scale[j]));
+    };
+    ptrdiff_t i = 0;
+    for (; i + kFloatLanes <= n; i += kFloatLanes) store(out + channels * i, i);
+    if (i < n) {
+        float last[channels * kFloatLanes];
+        store(last, i);
+        memcpy(out + channels * i, last, static_cast<size_t>(channels * (n - i)) * sizeof(float));
+    }
+}
+
+void f32_pixels(const uint32_t* pixels, const Interleave& table, int channels, float* out, int n) {
+    if (channels == 3)
+        pixels_of_floats<3>(pixels, table, out, n);
+    else
+        pixels_of_floats<4>(pixels, table, out, n);
+}
+
+template <int channels>
+inline void pixels_of_bytes(const uint32_t* pixels, const Interleave& table, uint8_t* out, int n) {
+    constexpr int step = 4 * kIntLanes;
+    const Interleaved<channels> from(pixels, table);
+    const auto store = [&](uint8_t* to, ptrdiff_t i) {
+        const auto value = [&](int v) { return from.values(i + v / channels * kIntLanes, v % channels); };
+        ECV_UNROLL
+        for (int j = 0; j < channels; ++j)
+            u8_store(to + step * j, value(4 * j), value(4 * j + 1), value(4 * j + 2), value(4 * j + 3));
+    };
+    ptrdiff_t i = 0;
+    for (; i + step <= n; i += step) store(out + channels * i, i);
+    if (i < n) {
+        uint8_t last[channels * step];
+        store(last, i);
+        memcpy(out + channels * i, last, static_cast<size_t>(channels * (n - i)));
+    }
+}
+
+void u8_pixels(const uint32_t* pixels, const Interleave& table, int channels, uint8_t* out, int n) {
+    if (channels == 3)
+        pixels_of_bytes<3>(pixels, table, out, n);
+    else
+        pixels_of_bytes<4>(pixels, table, out, n);
+}
+
 void f32_fill(float value, float* out, size_t n) {
     const VecF v = f_set(value);
     if (n < kFloatLanes) {

@@ -16,6 +16,7 @@ enum class Interpolation : int { nearest, linear, area };
 // Sizes in pixels, 1 to kMaxSide, but for the resized size of a crop, which may exceed it; strides in
 // bytes; channels 1, 3 or 4. The resized frame lies inside the blob along an axis, or covers it.
 // source: the frame's channel of each channel of the blob; with to_gray, where its b, g and r are.
+// channels_last: the channels of a pixel lie side by side; there are 3 or 4.
 struct PlanSpec {
     int frame_w, frame_h, channels;
     ptrdiff_t row_stride, pixel_stride, channel_stride;
@@ -23,7 +24,7 @@ struct PlanSpec {
     Interpolation interpolation;
     int blob_channels;
     int source[kMaxChannels];
-    bool to_gray, as_float;
+    bool to_gray, as_float, channels_last;
     float pad[kMaxChannels], mean[kMaxChannels], scale[kMaxChannels];
 };
 
@@ -33,7 +34,8 @@ struct Plan;
 Plan* plan_create(const PlanSpec& spec);
 void plan_free(Plan* plan);
 
-// frame: its pixel (0, 0), channel 0. out: the blob, of float or uint8_t, channel by channel.
+// frame: its pixel (0, 0), channel 0. out: the blob, of float or uint8_t, channel by channel or pixel by
+// pixel.
 void plan_run(Plan* plan, const ImageKernels& kernels, const uint8_t* frame, void* out);
 
 // Bytes that the plan holds.

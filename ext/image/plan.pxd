@@ -21,7 +21,7 @@ cdef extern from "plan.h" namespace "ecv" nogil:
         Interpolation interpolation
         int blob_channels
         int source[4]
-        bint to_gray, as_float
+        bint to_gray, as_float, channels_last
         float pad[4]
         float mean[4]
         float scale[4]

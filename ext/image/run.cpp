@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "plan_state.h"
+#include "writers.h"
 
 namespace ecv {
 namespace {
@@ -99,56 +100,17 @@ void finish_row(Plan& p, const ImageKernels& k, const uint8_t* frame, int i, uin
     }
 }
 
-// Where the blob's values go: runs of one channel's plane.
-struct FloatPlanes {
-    const Plan& p;
-    const ImageKernels& k;
-    float* out;
-
-    float* at(int c, ptrdiff_t i) const {
-        return out + static_cast<ptrdiff_t>(c) * p.spec.blob_w * p.spec.blob_h + i;
-    }
-    // Where in a vector the values of a row begin: pixels that begin there too are read in whole vectors.
-    size_t phase(ptrdiff_t i) const {
-        return reinterpret_cast<uintptr_t>(out + i) / sizeof(float) % kRowGroup;
-    }
-    void pad(int c, ptrdiff_t i, ptrdiff_t n) const {
-        const float value = (p.spec.pad[c] - p.spec.mean[c]) * p.spec.scale[c];
-        if (n > 0) k.f32_fill(value, at(c, i), static_cast<size_t>(n));
-    }
-    void pixels(int c, const uint32_t* row, int byte, ptrdiff_t i) const {
-        k.f32_plane(row, byte, p.spec.mean[c], p.spec.scale[c], at(c, i), p.width);
-    }
-};
-
-struct BytePlanes {
-    const Plan& p;
-    const ImageKernels& k;
-    uint8_t* out;
-
-    uint8_t* at(int c, ptrdiff_t i) const {
-        return out + static_cast<ptrdiff_t>(c) * p.spec.blob_w * p.spec.blob_h + i;
-    }
-    size_t phase(ptrdiff_t) const { return 0; }
-    void pad(int c, ptrdiff_t i, ptrdiff_t n) const {
-        if (n > 0) memset(at(c, i), static_cast<int>(p.spec.pad[c]), static_cast<size_t>(n));
-    }
-    void pixels(int c, const uint32_t* row, int byte, ptrdiff_t i) const {
-        k.u8_plane(row, byte, at(c, i), p.width);
-    }
-};
-
-template <typename Planes>
-void run(Plan& p, const ImageKernels& k, const uint8_t* frame, const Planes& planes) {
+template <typename Writer>
+void run(Plan& p, const ImageKernels& k, const uint8_t* frame, const Writer& blob) {
     const PlanSpec& s = p.spec;
-    const ptrdiff_t width = s.blob_w, right = p.left + p.width, bottom = p.top + p.height;
+    const ptrdiff_t width = s.blob_w, bottom = p.top + p.height;
     frame += p.frame_start;
     p.gathered_index[0] = p.gathered_index[1] = -1;
-    for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, 0, p.top * width);
+    blob.margin(0, p.top * width);
     // Each stage is a row ahead of the one that reads what it stored. Right behind it, the reads would wait
     // for the stores, and these in the CPU's store buffer behind the blob's, which miss the cache.
     prepare_row(p, k, frame, 0);
-    const size_t phase = planes.phase(p.top * width + p.left);
+    const size_t phase = blob.phase(p.top * width + p.left);
     uint32_t *pixels = p.pixels + phase, *next = pixels, *spare = p.spare_pixels + phase;
     for (int i = -1; i < p.height; ++i) {
         pixels = next;
@@ -160,22 +122,25 @@ void run(Plan& p, const ImageKernels& k, const uint8_t* frame, const Planes& pla
         if (i + 2 < p.height && !repeats(p, i + 2)) prepare_row(p, k, frame, i + 2);
         if (i < 0) continue;
         const ptrdiff_t row = (p.top + i) * width;
-        for (int c = 0; c < s.blob_channels; ++c) {
-            planes.pad(c, row, p.left);
-            planes.pixels(c, pixels, s.to_gray ? 0 : s.source[c], row + p.left);
-            planes.pad(c, row + right, width - right);
-        }
+        blob.row(row, pixels);
     }
-    for (int c = 0; c < s.blob_channels; ++c) planes.pad(c, bottom * width, (s.blob_h - bottom) * width);
+    blob.margin(bottom * width, (s.blob_h - bottom) * width);
 }
 
 }  // namespace
 
 void plan_run(Plan* plan, const ImageKernels& kernels, const uint8_t* frame, void* out) {
-    if (plan->spec.as_float)
-        run(*plan, kernels, frame, FloatPlanes{*plan, kernels, static_cast<float*>(out)});
+    const PlanSpec& s = plan->spec;
+    float* floats = static_cast<float*>(out);
+    uint8_t* bytes = static_cast<uint8_t*>(out);
+    if (s.channels_last && s.as_float)
+        run(*plan, kernels, frame, Pixels<float>(*plan, kernels, floats));
+    else if (s.channels_last)
+        run(*plan, kernels, frame, Pixels<uint8_t>(*plan, kernels, bytes));
+    else if (s.as_float)
+        run(*plan, kernels, frame, Planes<float>{*plan, kernels, floats});
     else
-        run(*plan, kernels, frame, BytePlanes{*plan, kernels, static_cast<uint8_t*>(out)});
+        run(*plan, kernels, frame, Planes<uint8_t>{*plan, kernels, bytes});
 }
 
 unsigned plan_kernels(const Plan* plan) {
@@ -191,7 +156,11 @@ unsigned plan_kernels(const Plan* plan) {
             : s.channels == 3 ? ImageKernel::u8x4_resample_c3
                               : ImageKernel::u8x4_resample_c4);
     if (s.to_gray) use(ImageKernel::u8x4_to_gray);
-    use(s.as_float ? ImageKernel::f32_plane : ImageKernel::u8_plane);
+    if (s.channels_last) use(ImageKernel::interleave);
+    if (s.channels_last)
+        use(s.as_float ? ImageKernel::f32_pixels : ImageKernel::u8_pixels);
+    else
+        use(s.as_float ? ImageKernel::f32_plane : ImageKernel::u8_plane);
     if (s.as_float && (plan->width < s.blob_w || plan->height < s.blob_h)) use(ImageKernel::f32_fill);
     return used;
 }

@@ -183,15 +183,21 @@ inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
     return _mm512_packus_epi32(u32_shift_right<shift>(low), u32_shift_right<shift>(high));
 }
 
+// Bytes of kIntLanes integers, each out of the 16 from window[0] on, those of the upper half from window[1]
+// on, that its 4 of `order` tell; 128 makes a zero.
+inline VecI32 i32_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
+    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[0]));
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[1]));
+    const __m512i bytes = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(first), 0xff00, second);
+    return _mm512_shuffle_epi8(bytes, order);
+}
+
 // Bytes in the form that mix() takes: as the high bytes of shorts.
 inline VecI16 mix_load(const uint8_t* p) { return _mm512_slli_epi16(i16_from_u8(p), 8); }
 // The same for kBlocks blocks: of the 16 bytes from window[i / 2] on, block i takes those that its 16 bytes
 // of `order` tell; 128 makes a zero, and is where the form's low bytes go.
 inline VecI16 mix_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
-    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[0]));
-    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + window[1]));
-    const __m512i bytes = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(first), 0xff00, second);
-    return _mm512_shuffle_epi8(bytes, order);
+    return i32_pick(row, window, order);
 }
 // (a weight_a >> 8) + (b weight_b >> 8), of bytes; weights are positive.
 inline VecI16 mix(VecI16 a, VecI16 weight_a, VecI16 b, VecI16 weight_b) {

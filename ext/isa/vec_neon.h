@@ -166,13 +166,18 @@ inline VecI16 u16_narrow(VecI32 low, VecI32 high) {
     return vmovn_high_s32(first, u32_shift_right<shift>(high));
 }
 
+// Bytes of kIntLanes integers, each out of the 16 from window[0] on that its 4 of `order` tell; 128 makes a
+// zero.
+inline VecI32 i32_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
+    return vreinterpretq_s32_u8(vqtbl1q_u8(vld1q_u8(row + window[0]), vreinterpretq_u8_s32(order)));
+}
+
 // Bytes in the form that mix() takes: as shorts, times 128.
 inline VecI16 mix_load(const uint8_t* p) { return vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(p), 7)); }
 // The same for kBlocks blocks: of the 16 bytes from window[i / 2] on, block i takes those that its 16 bytes
 // of `order` tell; 128 makes a zero, and is where the form's low bytes go.
 inline VecI16 mix_pick(const uint8_t* row, const int32_t* window, VecI32 order) {
-    const uint8x16_t bytes = vqtbl1q_u8(vld1q_u8(row + window[0]), vreinterpretq_u8_s32(order));
-    return vreinterpretq_s16_u16(vshrq_n_u16(vreinterpretq_u16_u8(bytes), 1));
+    return vreinterpretq_s16_u16(vshrq_n_u16(vreinterpretq_u16_s32(i32_pick(row, window, order)), 1));
 }
 // (a weight_a >> 8) + (b weight_b >> 8), of bytes; weights are positive.
 inline VecI16 mix(VecI16 a, VecI16 weight_a, VecI16 b, VecI16 weight_b) {

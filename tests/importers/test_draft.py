@@ -146,7 +146,7 @@ def test_a_classifier_loads_where_the_caller_says_so(tmp_path: Path) -> None:
         edgecv.load(path, threads=1, cache=False)
 
 
-def test_channels_last_are_not_guessed_at(tmp_path: Path) -> None:
+def test_channels_last_are_told_by_the_shape(tmp_path: Path) -> None:
     nodes = [
         onnx.helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 3, 1, 2]),
         onnx.helper.make_node("Conv", ["turned", "weight"], ["map"], strides=[8, 8]),
@@ -154,10 +154,12 @@ def test_channels_last_are_not_guessed_at(tmp_path: Path) -> None:
     ]
     weights = {"weight": np.zeros((7, 3, 8, 8), np.float32), "shape": np.int64([1, 7, -1])}
     data = model_bytes(
-        nodes, inputs=[("image", [1, 64, 64, 3])], outputs=[("output0", [1, 7, 64])], weights=weights
+        nodes, inputs=[("image", [1, 64, 96, 3])], outputs=[("output0", [1, 7, 96])], weights=weights
     )
-    with pytest.raises(HeadError, match=r"takes its channels last, .* --inputs-as-nchw image\)"):
-        draft(save(tmp_path, data), "boxes")
+    drafted = draft(save(tmp_path, data), "boxes")
+    entry = drafted.card.image_input
+    assert (entry.layout, entry.size_wh, entry.channels) == ("nhwc", (96, 64), 3)
+    assert any("channels last, told by its shape" in line for line in drafted.assumptions)
 
 
 def test_a_size_that_is_asked_for_settles_an_open_one(tmp_path: Path) -> None:

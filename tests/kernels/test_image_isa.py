@@ -78,6 +78,28 @@ CASES: dict[str, list[Callable[[int], Case]]] = {
         lambda n: stretch(noise(2, n, 4), (n, 2), "rgbd"),
         lambda n: (noise(2, 2, 3), BlobSpec((n + 2, 2), pad_value=114, dtype="uint8")),
     ],
+    "interleave": [lambda n: (noise(2, n, 3), BlobSpec((n, 2), "rgb", mean=(1, 2, 3), layout="nhwc"))],
+    "f32_pixels": [
+        lambda n: (
+            noise(2, n, 3),
+            BlobSpec((n, 2), "rgb", mean=(1.1, 2.2, 3.3), std=(0.3, 57.1, 255), layout="nhwc"),
+        ),
+        lambda n: (
+            noise(2, n, 4),
+            BlobSpec((n + 3, 4), "rgbd", pad_value=(1, 2, 3, 4.5), std=(57.1,), layout="nhwc"),
+        ),
+        lambda n: (noise(2, n), BlobSpec((n, 3), "bgr", pad_value=114.25, layout="nhwc")),
+    ],
+    "u8_pixels": [
+        lambda n: (
+            noise(2, n, 3),
+            BlobSpec((n, 3), "rgb", pad_value=(1, 2, 3), dtype="uint8", layout="nhwc"),
+        ),
+        lambda n: (
+            noise(2, n, 4),
+            BlobSpec((n + 3, 2), "rgbd", pad_value=114, dtype="uint8", layout="nhwc"),
+        ),
+    ],
     "f32_fill": [
         lambda n: (noise(2, 2, 3), BlobSpec((n + 2, 2), pad_value=(1, 2, 3), mean=(0.7,))),
         lambda n: (noise(2, 2), BlobSpec((2, n + 2), "gray", anchor="top-left", pad_value=114.25)),
@@ -104,7 +126,7 @@ def test_every_kernel_is_tested() -> None:
 def test_kernel(isa: str, kernel: str, n: int) -> None:
     for make in CASES[kernel]:
         frame, spec = make(n)
-        out = np.empty((spec.channels, spec.size_wh[1], spec.size_wh[0]), spec.dtype)
+        out = np.empty(spec.shape, spec.dtype)
         preprocess = Preprocessor(spec)
         preprocess(frame, out)
         np.testing.assert_array_equal(out, image_reference.to_blob(frame, spec)[0])
@@ -119,9 +141,10 @@ def test_the_cases_reach_their_kernel(kernel: str) -> None:
 
 
 @each_isa
+@pytest.mark.parametrize("layout", image.BLOB_LAYOUTS)
 @pytest.mark.parametrize("interpolation", image.INTERPOLATIONS)
 @pytest.mark.parametrize("size_wh", [(640, 640), (97, 61)], ids=str)
-def test_whole_frames(isa: str, interpolation: str, size_wh: tuple[int, int]) -> None:
+def test_whole_frames(isa: str, interpolation: str, size_wh: tuple[int, int], layout: str) -> None:
     frame = noise(360, 640, 3)
     spec = BlobSpec(
         size_wh,
@@ -130,8 +153,9 @@ def test_whole_frames(isa: str, interpolation: str, size_wh: tuple[int, int]) ->
         interpolation=interpolation,
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
+        layout=layout,
     )
-    out = np.empty((3, size_wh[1], size_wh[0]), np.float32)
+    out = np.empty(spec.shape, np.float32)
     Preprocessor(spec)(frame, out)
     assert out.tobytes() == image_reference.to_blob(frame, spec).tobytes()
 

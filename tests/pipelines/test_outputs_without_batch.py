@@ -14,6 +14,8 @@ import edgecv
 from edgecv import heads
 from edgecv.errors import HeadError
 from edgecv.heads import rows
+from edgecv.pipelines.apart import Apart
+from edgecv.types import TensorSpec
 from tests.networks import model_bytes
 
 F32 = np.float32
@@ -137,3 +139,70 @@ def test_rows_that_nothing_tells_apart() -> None:
     assert split(head, outputs, 0, 1)["rows"] is outputs["rows"]
     with pytest.raises(HeadError, match=r"'rows' has no batch axis.* 2 frames: give this network one frame"):
         split(head, outputs, 0, 2)
+
+
+def spec(name: str, *shape: int | str | None) -> TensorSpec:
+    return TensorSpec(name, np.dtype(F32), shape)
+
+
+# Of an input and an output what they state; images; the output's shape, and what of it is one image's.
+APART: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], int, tuple[int, ...], tuple[int, ...]]] = {
+    "batch": (("n", 3, 8, 8), ("n", 9, 7), 2, (2, 9, 7), (9, 7)),
+    "batch of classes": (("n", 3, 8, 8), ("n", 9), 2, (2, 9), (9,)),
+    "another symbol": (("n", 3, 8, 8), ("m", 7), 1, (1, 7), (1, 7)),
+    "another symbol, rows": (("n", 3, 8, 8), ("m", 7), 1, (5, 7), (5, 7)),
+    "a fixed batch": ((2, 3, 8, 8), (2, 7), 2, (2, 7), (7,)),
+    "a batch that is not the input's": ((2, 3, 8, 8), (1, 9, 7), 2, (1, 9, 7), (1, 9, 7)),
+    "a batch that is a stale one": ((2, 3, 8, 8), (2, 9, 7), 2, (6, 9, 7), (6, 9, 7)),
+    "boxes of one": ((1, 3, 8, 8), (1, 4), 1, (1, 4), (1, 4)),
+    "boxes of more": ((1, 3, 8, 8), (1, 4), 1, (3, 4), (3, 4)),
+    "maps": ((1, 3, 8, 8), (1, 5, 2, 2), 1, (1, 5, 2, 2), (5, 2, 2)),
+    "no shape": ((1, 3, 8, 8), (), 1, (1, 9, 7), (9, 7)),
+    "no batch axis": ((3, 8, 8), ("n", 4), 1, (1, 4), (1, 4)),
+    "no batch axis, masks": ((3, 8, 8), ("n", 1, 8, 8), 1, (1, 1, 8, 8), (1, 1, 8, 8)),
+    "no batch axis, but of outputs": ((3, 8, 8), (1, 9, 7), 1, (1, 9, 7), (9, 7)),
+}
+
+
+@pytest.mark.parametrize(("given", "told", "images", "shape", "expected"), APART.values(), ids=APART)
+def test_only_a_proven_batch_axis_is_taken_apart(
+    given: Any, told: Any, images: int, shape: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    layout = "nchw" if len(given) == 4 else "chw"
+    apart = Apart.of(spec("images", *given), layout, [spec("output", *told)])
+    for number in range(images):
+        array = np.arange(np.prod(shape), dtype=F32).reshape(shape)
+        found = apart.of_image({"output": array}, number, images)["output"]
+        assert found.shape == expected
+        np.testing.assert_array_equal(found, array if expected == shape else array[number])
+
+
+def test_a_row_lies_as_the_tables_beside_it_do() -> None:
+    outputs = [spec("boxes", 1, 9, 4), spec("scores", 1, 9)]
+    apart = Apart.of(spec("images", 1, 3, 8, 8), "nchw", outputs)
+    found = apart.of_image({"boxes": np.zeros((1, 9, 4), F32), "scores": np.zeros((1, 9), F32)}, 0, 1)
+    assert (found["boxes"].shape, found["scores"].shape) == ((9, 4), (9,))
+
+
+PAIR = {"boxes": np.array([[10, 8, 30, 30]], F32), "scores": np.array([[0.9]], F32)}
+QUERIES = {"boxes": np.array([[0.5, 0.5, 0.25, 0.25]], F32), "logits": np.array([[4, -9]], F32)}
+
+
+@pytest.mark.parametrize(
+    ("head", "outputs"),
+    [
+        pytest.param(
+            {"type": "boxes", "boxes": "boxes", "scores": "scores", "format": "xyxy"}, PAIR, id="boxes"
+        ),
+        pytest.param({"type": "queries", "boxes": "boxes", "scores": "logits"}, QUERIES, id="queries"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["simd", "onnxruntime"])
+def test_a_table_of_one_row_is_a_table(
+    head: dict[str, Any], outputs: dict[str, np.ndarray], backend: str, tmp_path: Path
+) -> None:
+    if backend != "simd":
+        pytest.importorskip(backend)
+    with edgecv.load(write(tmp_path, outputs, head), backend=backend, threads=1, cache=False) as detector:
+        assert len(detector(FRAME)) == 1
+        assert [len(found) for found in detector.batch([FRAME] * 3)] == [1, 1, 1]
