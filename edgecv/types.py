@@ -27,18 +27,27 @@ class TensorSpec(msgspec.Struct, frozen=True):
     """Name, dtype and shape of a model's input or output.
 
     shape: one entry an axis; an int, the symbol of a dynamic axis, or None where even that is unknown.
+    is_ranked: False where not even the number of axes is known, and `shape` is empty as a scalar's is.
     """
 
     name: str
     dtype: np.dtype
     shape: tuple[int | str | None, ...]
+    is_ranked: bool = True
 
     @property
     def is_static(self) -> bool:
         """Whether every axis has a fixed size."""
-        return all(isinstance(n, int) for n in self.shape)
+        return self.is_ranked and all(isinstance(n, int) for n in self.shape)
+
+    def opened(self) -> TensorSpec:
+        """The same with None in place of every size."""
+        sizes = tuple(None if isinstance(n, int) else n for n in self.shape)
+        return msgspec.structs.replace(self, shape=sizes)
 
     def __str__(self) -> str:
+        if not self.is_ranked:
+            return f"{self.name}: {self.dtype} of any shape"
         axes = ", ".join("?" if n is None else str(n) for n in self.shape)
         return f"{self.name}: {self.dtype} ({axes})"
 

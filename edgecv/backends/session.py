@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv import clock
 from edgecv.backends.base import Array, Compiled, Shapes, check_input_bytes, listed
@@ -29,24 +30,47 @@ PlanT = TypeVar("PlanT")
 SessionT = TypeVar("SessionT", bound="Session[Any]")
 # Shapes in the order of the inputs, and the values of inputs that say shapes.
 Key: TypeAlias = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
+# By the names of the outputs.
+OutputShapes: TypeAlias = dict[str, tuple[int | None, ...] | None]
 
 
 class Session(ABC, Generic[PlanT]):
     """What runs a compiled network. Its state belongs to one thread at a time: a second concurrent run
     raises.
 
-    compiled: the network, shared with other sessions. inputs, outputs: TensorSpec in the model's own order.
+    compiled: the network, shared with other sessions. inputs: TensorSpec in the model's own order.
     placement: what runs where. A model with static shapes is prepared when the session is opened.
     """
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
         self.inputs: tuple[TensorSpec, ...] = compiled.inputs
-        self.outputs: tuple[TensorSpec, ...] = compiled.outputs
+        self._declared: tuple[TensorSpec, ...] = compiled.declared
+        self._outputs: tuple[TensorSpec, ...] | None = None
         self.placement = compiled.placement
         self._plans: OrderedDict[Key, PlanT] = OrderedDict()
         self._exclusive = Exclusive("session")
         self._is_running = self._is_cancelled = False
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """TensorSpec in the model's own order, with the sizes that all prepared shapes of the inputs give.
+
+        A size that depends on the data, or differs from one prepared shape to another, has the name that the
+        file gives it, or None. Whatever else the file declares of outputs is not repeated here: it may be
+        wrong.
+        """
+        if self._outputs is None:
+            shapes = [self._output_shapes(plan) for plan in list(self._plans.values())]
+            self._outputs = self.compiled.outputs if not shapes else self._known(shapes)
+        return self._outputs
+
+    def _known(self, plans: list[OutputShapes]) -> tuple[TensorSpec, ...]:
+        is_static = all(spec.is_static for spec in self.inputs)
+        return tuple(
+            _known(spec, [shapes[spec.name] for shapes in plans], is_static=is_static)
+            for spec in self._declared
+        )
 
     @property
     def deadline_ns(self) -> int:
@@ -84,8 +108,9 @@ class Session(ABC, Generic[PlanT]):
         deadline."""
 
     @abstractmethod
-    def _output_shapes(self, plan: PlanT) -> dict[str, tuple[int | None, ...]]:
-        """Shapes of the outputs under a plan; None marks a size that depends on the data."""
+    def _output_shapes(self, plan: PlanT) -> OutputShapes:
+        """Shapes of the outputs under a plan; None marks a size that depends on the data, and an output whose
+        number of axes does."""
 
     def _release(self) -> None:
         """Let go of what the library holds."""
@@ -175,7 +200,7 @@ class Session(ABC, Generic[PlanT]):
             shapes = self._output_shapes(next(reversed(self._plans.values())))
             return {
                 spec.name: np.empty(self._fixed(spec.name, shapes[spec.name]), spec.dtype)
-                for spec in self.outputs
+                for spec in self._declared
             }
 
     def close(self) -> None:
@@ -226,6 +251,7 @@ class Session(ABC, Generic[PlanT]):
                 )
             plan = self._make_plan(key, shapes, operands)
             self._plans[key] = plan
+            self._outputs = None
             if len(self._plans) > MAX_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
@@ -246,12 +272,14 @@ class Session(ABC, Generic[PlanT]):
         self._check_names(shapes)
         for spec in self.inputs:
             shape = shapes[spec.name]
-            fits = len(shape) == len(spec.shape) and all(
-                (got > 0 or want == 0) and (not isinstance(want, int) or want == got)
-                for want, got in zip(spec.shape, shape, strict=False)
-            )
-            if not fits:
-                raise InputError(f"input {spec}: got shape {shape}{self.compiled.other_shapes}")
+            if not _fits(spec, shape):
+                why = self.compiled.other_shapes
+                if 0 in spec.shape and 0 not in shape:
+                    why = (
+                        ": a size that is declared 0 takes no values at all; a free size is written as a "
+                        "name, without a number"
+                    )
+                raise InputError(f"input {spec}: got shape {shape}{why}")
             check_input_bytes(spec, shape)
         return tuple(shapes[spec.name] for spec in self.inputs)
 
@@ -271,10 +299,10 @@ class Session(ABC, Generic[PlanT]):
 
     def _check_out(self, plan: PlanT, out: Mapping[str, Array]) -> None:
         shapes = self._output_shapes(plan)
-        expected = [spec.name for spec in self.outputs]
+        expected = [spec.name for spec in self._declared]
         if set(out) != set(expected):
             raise InputError(f"out: expected {', '.join(expected)}, got {', '.join(out) or 'none'}")
-        for spec in self.outputs:
+        for spec in self._declared:
             array, shape = out[spec.name], self._fixed(spec.name, shapes[spec.name])
             fits = array.dtype == spec.dtype and array.shape == shape
             if not fits or not array.flags.c_contiguous or not array.flags.writeable:
@@ -284,11 +312,35 @@ class Session(ABC, Generic[PlanT]):
                 )
 
     @staticmethod
-    def _fixed(name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        fixed = tuple(n for n in shape if n is not None)
-        if len(fixed) != len(shape):
+    def _fixed(name: str, shape: tuple[int | None, ...] | None) -> tuple[int, ...]:
+        fixed = tuple(n for n in shape or () if n is not None)
+        if shape is None or len(fixed) != len(shape):
             raise InputError(f"output {name!r}: its size depends on the data; call run() without out")
         return fixed
+
+
+def _fits(spec: TensorSpec, shape: tuple[int, ...]) -> bool:
+    """Whether an input takes a shape."""
+    if not spec.is_ranked:
+        return all(n > 0 for n in shape)
+    return len(shape) == len(spec.shape) and all(
+        (got > 0 or want == 0) and (not isinstance(want, int) or want == got)
+        for want, got in zip(spec.shape, shape, strict=True)
+    )
+
+
+def _known(spec: TensorSpec, shapes: list[tuple[int | None, ...] | None], *, is_static: bool) -> TensorSpec:
+    """An output as it comes under several plans. is_static: whether the inputs have one shape alone."""
+    ranks = {None if shape is None else len(shape) for shape in shapes}
+    rank = ranks.pop()
+    if rank is None or ranks:
+        return replace(spec, shape=(), is_ranked=False)
+    names = spec.shape if len(spec.shape) == rank else (None,) * rank
+    sizes: list[int | str | None] = []
+    for name, *found in zip(names, *(shape or () for shape in shapes), strict=True):
+        size = found[0] if len(set(found)) == 1 else None
+        sizes.append(name if isinstance(name, str) and not (is_static and size is not None) else size)
+    return replace(spec, shape=tuple(sizes), is_ranked=True)
 
 
 def static_shapes(inputs: Iterable[TensorSpec]) -> Shapes | None:

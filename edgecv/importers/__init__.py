@@ -16,7 +16,7 @@ from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES, OnnxModel
 from edgecv.importers.base import NETWORK, Asked, Imported
-from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card
+from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card, with_target
 from edgecv.importers.labels import find_labels, relabel
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "read_networks",
     "relabel",
     "with_mean",
+    "with_target",
 ]
 
 Mean = Path | tuple[float, ...]
@@ -170,4 +171,4 @@ def _read_onnx(path: Path) -> OnnxModel:
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return OnnxModel.from_bytes(data, origin=str(path), folder=path.parent)
+    return OnnxModel.from_bytes(data, origin=str(path), folders=[each.parent for each in with_target(path)])
