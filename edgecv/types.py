@@ -258,8 +258,8 @@ class Placement(msgspec.Struct, frozen=True):
         stored = "" if self.stored == self.precision else f" (stored {self.stored})"
         where = f"{self.backend} {self.version} ({self.engine}) on {self.device}"
         text = f"{where}, {self.precision}{stored}{threads}"
-        for name, why in self.fallbacks:
-            text += f"; fell back from {name}: {why}"
+        for why, names in by_reason(self.fallbacks).items():
+            text += f"; fell back from {', '.join(names)}: {why}"
         return f"{text}; {self.tail}" if self.tail else text
 
 
@@ -468,6 +468,14 @@ class Classification(Result, frozen=True, eq=False):
                 for confidence, class_id in self
             ]
         }
+
+
+def by_reason(failures: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Each reason once, with the names of all that have it, in their order."""
+    found: dict[str, list[str]] = {}
+    for name, why in failures:
+        found.setdefault(why, []).append(name)
+    return found
 
 
 def corners(xywhr: FloatArray) -> FloatArray:

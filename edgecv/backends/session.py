@@ -6,11 +6,11 @@ raises, and a run that is late or cancelled has no result.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from edgecv import clock
 from edgecv.backends.base import Array, Compiled, Shapes, check_input_bytes, listed
 from edgecv.errors import CancelledError, InputError
 from edgecv.exclusive import Exclusive
+from edgecv.sealed import Sealed
 from edgecv.types import Memory, TensorSpec
 
 if TYPE_CHECKING:
@@ -34,13 +35,15 @@ Key: TypeAlias = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
 OutputShapes: TypeAlias = dict[str, tuple[int | None, ...] | None]
 
 
-class Session(ABC, Generic[PlanT]):
+class Session(Sealed, Generic[PlanT]):
     """What runs a compiled network. Its state belongs to one thread at a time: a second concurrent run
     raises.
 
     compiled: the network, shared with other sessions. inputs: TensorSpec in the model's own order.
     placement: what runs where. A model with static shapes is prepared when the session is opened.
     """
+
+    PER_CALL: ClassVar[dict[str, str]] = {"deadline": "run(inputs, deadline_ns=…)"}
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
@@ -71,15 +74,6 @@ class Session(ABC, Generic[PlanT]):
             _known(spec, [shapes[spec.name] for shapes in plans], is_static=is_static)
             for spec in self._declared
         )
-
-    @property
-    def deadline_ns(self) -> int:
-        """No session has one: a deadline is of one run, `run(…, deadline_ns=)`."""
-        raise AttributeError("deadline_ns: a deadline is of one run: run(inputs, deadline_ns=…)")
-
-    @deadline_ns.setter
-    def deadline_ns(self, value: int) -> None:
-        raise AttributeError("deadline_ns: a deadline is of one run: run(inputs, deadline_ns=…)")
 
     @property
     @abstractmethod

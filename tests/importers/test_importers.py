@@ -56,9 +56,7 @@ def test_initializers_among_the_inputs_are_not_inputs() -> None:
 @pytest.mark.parametrize(
     ("declared", "expected"), [(["a", 4], None), (None, None)], ids=["declared", "nowhere"]
 )
-def test_output_whose_rank_inference_cannot_tell(
-    declared: list[str | int] | None, expected: None
-) -> None:
+def test_output_whose_rank_inference_cannot_tell(declared: list[str | int] | None, expected: None) -> None:
     """The new shape comes in from outside, so that nothing about it is known beforehand."""
     graph = helper.make_graph(
         [helper.make_node("Reshape", ["x", "shape"], ["y"])],
