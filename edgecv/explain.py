@@ -186,6 +186,8 @@ def _shapes(
 def _shape(
     network: OnnxModel, spec: TensorSpec, size_wh: tuple[int, int] | None, batch: int
 ) -> tuple[int, ...]:
+    if not spec.is_ranked:
+        raise InputError(f"{network.origin}: input {spec}: export the model with its shape fixed")
     sizes: list[int] = []
     for axis, n in enumerate(spec.shape):
         if isinstance(n, int):

@@ -34,11 +34,11 @@ class Sealed(metaclass=_SealedMeta):
         for start, call in self.PER_CALL.items():
             if name.startswith(start):
                 return (
-                    f"{name}: no attribute of a {kind}, which nobody would look at: it is of one call: {call}"
+                    f"{name}: no attribute of a {kind}, where nobody looks at it: it is of one call: {call}"
                 )
         from difflib import get_close_matches
 
         known = [each for each in dir(self) if not each.startswith("_")]
         close = get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
-        return f"{name}: no attribute of a {kind}, which nobody would look at: {hint}"
+        return f"{name}: no attribute of a {kind}, where nobody looks at it: {hint}"

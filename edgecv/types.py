@@ -40,10 +40,9 @@ class TensorSpec(msgspec.Struct, frozen=True):
         """Whether every axis has a fixed size."""
         return self.is_ranked and all(isinstance(n, int) for n in self.shape)
 
-    def opened(self) -> TensorSpec:
-        """The same with None in place of every size."""
-        sizes = tuple(None if isinstance(n, int) else n for n in self.shape)
-        return msgspec.structs.replace(self, shape=sizes)
+    def of_any_shape(self) -> TensorSpec:
+        """The same without its shape."""
+        return msgspec.structs.replace(self, shape=(), is_ranked=False)
 
     def __str__(self) -> str:
         if not self.is_ranked:

@@ -141,8 +141,8 @@ class Compiled(ABC):
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        """The outputs with sizes that are proven for all inputs, None for others; by default none is."""
-        return tuple(spec.opened() for spec in self.declared)
+        """The outputs with sizes that are proven for all inputs; by default none is."""
+        return tuple(spec.of_any_shape() for spec in self.declared)
 
     @abstractmethod
     def open(self, pool: Pool | None = None) -> Session[Any]:

@@ -22,8 +22,8 @@ from edgecv.backends.base import (
     refuse_pool,
     why_not_importable,
 )
-from edgecv.backends.session import Key, OutputShapes, Session
-from edgecv.errors import BackendError, EdgeCVError, InputError, PlacementError
+from edgecv.backends.session import Key, OutputShapes, Session, into, told_shape
+from edgecv.errors import BackendError, EdgeCVError, PlacementError
 from edgecv.types import Memory, Placement, TensorSpec
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ class OnnxRuntimeSession(Session[_Plan]):
         except BackendError as error:
             raise (doubt or error) from error
         for spec in self._declared:
-            plan.output_shapes[spec.name] = _told(spec, proven.get(spec.name), seen[spec.name].shape)
+            plan.output_shapes[spec.name] = told_shape(spec, proven.get(spec.name), seen[spec.name].shape)
         plan.proven = frozenset(
             name for name, array in seen.items() if name not in shapes and proven.get(name) == array.shape
         )
@@ -313,10 +313,10 @@ class OnnxRuntimeSession(Session[_Plan]):
             # In the order in which they were bound first.
             for spec, value in zip(self._made, plan.binding.get_outputs(), strict=True):
                 if spec.name not in arrays:
-                    arrays[spec.name] = _into(out, spec.name, value.numpy())
+                    arrays[spec.name] = into(out, spec.name, value.numpy())
         for spec in self._declared:
             if spec.name in inputs:
-                arrays[spec.name] = _into(out, spec.name, np.array(inputs[spec.name]))
+                arrays[spec.name] = into(out, spec.name, np.array(inputs[spec.name]))
         return {spec.name: arrays[spec.name] for spec in self._declared}
 
     @staticmethod
@@ -328,32 +328,6 @@ class OnnxRuntimeSession(Session[_Plan]):
 
     def _release(self) -> None:
         del self._running
-
-
-def _told(
-    spec: TensorSpec, proven: tuple[int | None, ...] | None, seen: tuple[int, ...]
-) -> tuple[int | None, ...]:
-    """The shape of an output: what is proven of it; where nothing is, what the file declares, if that is what
-    came of a run."""
-    sizes = proven if proven is not None and len(proven) == len(seen) else (None,) * len(seen)
-    declared = spec.shape if len(spec.shape) == len(seen) else (None,) * len(seen)
-    return tuple(
-        came if came == size or (size is None and came == stated) else None
-        for size, stated, came in zip(sizes, declared, seen, strict=True)
-    )
-
-
-def _into(out: Mapping[str, Array] | None, name: str, array: Array) -> Array:
-    """What was computed, in the caller's array where there is one. Raises InputError for another shape."""
-    if out is None:
-        return array
-    if out[name].shape != array.shape:
-        raise InputError(
-            f"out {name!r}: expected {array.shape}, got {out[name].shape}: its size depends on the data; "
-            "call run() without out"
-        )
-    np.copyto(out[name], array)
-    return out[name]
 
 
 def _first_line(error: BaseException) -> str:

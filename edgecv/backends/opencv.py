@@ -24,7 +24,7 @@ from edgecv.backends.base import (
     refuse_pool,
     why_not_importable,
 )
-from edgecv.backends.session import Key, OutputShapes, Session
+from edgecv.backends.session import Key, OutputShapes, Session, into, told_shape
 from edgecv.errors import BackendError, PlacementError
 from edgecv.types import Memory, Placement, TensorSpec
 
@@ -97,7 +97,10 @@ def _target(kind: str, precision: str) -> tuple[int, int] | None:
 
 
 class _Plan(msgspec.Struct, frozen=True):
+    """output_shapes: as far as they are known. proven: those beyond doubt, which a run is held against."""
+
     shapes: Shapes
+    proven: OutputShapes
     output_shapes: OutputShapes
 
 
@@ -265,9 +268,11 @@ class OpenCVSession(Session[_Plan]):
         return Memory(weights=self._model.weight_bytes, arena=None)
 
     def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
-        plan = _Plan(shapes, self._model.output_shapes(shapes))
-        self._execute(plan, {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}, None, 0)
-        return plan
+        proven = self._model.output_shapes(shapes)
+        zeros = {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}
+        seen = self._execute(_Plan(shapes, proven, {}), zeros, None, 0)
+        known = {s.name: told_shape(s, proven[s.name], seen[s.name].shape) for s in self._declared}
+        return _Plan(shapes, proven, dict(known))
 
     def _output_shapes(self, plan: _Plan) -> OutputShapes:
         return plan.output_shapes
@@ -288,7 +293,7 @@ class OpenCVSession(Session[_Plan]):
         for spec, array in zip(self._declared, arrays, strict=True):
             if array is None:
                 raise BackendError(f"opencv: the run gave no output {spec.name!r}; use another backend")
-            expected = plan.output_shapes[spec.name]
+            expected = plan.proven[spec.name]
             if expected is not None and (
                 len(expected) != array.ndim
                 or any(want not in (None, got) for want, got in zip(expected, array.shape, strict=True))
@@ -297,11 +302,7 @@ class OpenCVSession(Session[_Plan]):
                     f"opencv: output {spec.name!r} came as {array.shape}, the graph makes {expected}: "
                     "OpenCV does not run this graph as its definition says; use another backend"
                 )
-            if out is None:
-                results[spec.name] = np.asarray(array, spec.dtype)
-            else:
-                np.copyto(out[spec.name], array)
-                results[spec.name] = out[spec.name]
+            results[spec.name] = into(out, spec.name, np.asarray(array, spec.dtype))
         return results
 
     def _release(self) -> None:

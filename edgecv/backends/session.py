@@ -337,6 +337,32 @@ def _known(spec: TensorSpec, shapes: list[tuple[int | None, ...] | None], *, is_
     return replace(spec, shape=tuple(sizes), is_ranked=True)
 
 
+def told_shape(
+    spec: TensorSpec, proven: tuple[int | None, ...] | None, seen: tuple[int, ...]
+) -> tuple[int | None, ...]:
+    """The shape of an output: what is proven of it; where nothing is, what the file declares, if that is what
+    came of a run."""
+    sizes = proven if proven is not None and len(proven) == len(seen) else (None,) * len(seen)
+    declared = spec.shape if len(spec.shape) == len(seen) else (None,) * len(seen)
+    return tuple(
+        came if came == size or (size is None and came == stated) else None
+        for size, stated, came in zip(sizes, declared, seen, strict=True)
+    )
+
+
+def into(out: Mapping[str, Array] | None, name: str, array: Array) -> Array:
+    """What was computed, in the caller's array where there is one. Raises InputError for another shape."""
+    if out is None:
+        return array
+    if out[name].shape != array.shape:
+        raise InputError(
+            f"out {name!r}: expected {array.shape}, got {out[name].shape}: its size depends on the data; "
+            "call run() without out"
+        )
+    np.copyto(out[name], array)
+    return out[name]
+
+
 def static_shapes(inputs: Iterable[TensorSpec]) -> Shapes | None:
     """The one set of shapes of inputs that are all static; None where one is not."""
     shapes = {spec.name: tuple(n for n in spec.shape if isinstance(n, int)) for spec in inputs}

@@ -78,8 +78,8 @@ def _size(tensor: TensorProto, what: str) -> int:
     if not is_known or tensor.data_type == onnx.TensorProto.STRING or any(n < 0 for n in tensor.dims):
         raise ModelFileError(f"{what}: expected a known type of numbers and sizes, to be read from a file")
     itemsize = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    bits = _SHARING_BITS.get(tensor.data_type, 8 * itemsize)
-    return -(-math.prod(tensor.dims) * bits // 8)
+    bits: int = _SHARING_BITS.get(tensor.data_type, 8 * itemsize)
+    return int(-(-math.prod(tensor.dims) * bits // 8))
 
 
 def _read(path: Path, location: str, offset: int, length: int, needed: int, what: str) -> bytes:

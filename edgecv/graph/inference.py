@@ -6,7 +6,7 @@ believed here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -112,6 +112,25 @@ def output_shapes(
     return {value.name: sizes_of(value) for value in _inferred(bare, origin, shapes).graph.output}
 
 
+def graphs_in(graph: onnx.GraphProto) -> Iterable[onnx.GraphProto]:
+    """A graph and all within it."""
+    waiting = [graph]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        for node in part.node:
+            for attribute in node.attribute:
+                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs
+
+
+def forget(graph: onnx.GraphProto) -> None:
+    """Drop the shapes that a graph declares of its outputs and of what lies between."""
+    del graph.value_info[:]
+    for value in graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+
+
 def sizes_of(value: onnx.ValueInfoProto) -> Sizes | None:
     """The sizes that are stated of a value; None where not even the number of its axes is."""
     tensor = value.type.tensor_type
@@ -125,13 +144,13 @@ def sizes_of(value: onnx.ValueInfoProto) -> Sizes | None:
 def _inferred(proto: onnx.ModelProto, origin: str, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
     bare = onnx.ModelProto()
     bare.CopyFrom(proto)
-    del bare.graph.value_info[:]
+    for graph in graphs_in(bare.graph):
+        forget(graph)
     # Of outputs that are inputs or weights: no node makes them, so that inference passes them over.
     kinds = {value.name: value.type for value in bare.graph.input}
     for tensor in bare.graph.initializer:
         kinds[tensor.name] = helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
     for value in bare.graph.output:
-        value.type.tensor_type.ClearField("shape")
         if value.name in kinds:
             value.type.CopyFrom(kinds[value.name])
     _round_pools(bare, origin)

@@ -80,7 +80,7 @@ class OnnxModel:
         _free_negative_sizes(proto)
         _keep_real_inputs(proto)
         _name_outputs_once(proto)
-        for graph in _graphs(proto.graph):
+        for graph in inference.graphs_in(proto.graph):
             _put_in_order(graph)
         return cls(proto, origin, is_self_contained=not tensors)
 
@@ -151,8 +151,7 @@ class OnnxModel:
         None marks a size that cannot be told beforehand, and an output whose number of axes cannot. Raises
         InputError where the graph cannot take these inputs.
         """
-        inputs = {spec.name: spec.shape for spec in self.facts.inputs if spec.is_static}
-        if inputs == dict(input_shapes):
+        if self._static_shapes == dict(input_shapes):
             known = self._known
             if isinstance(known, EdgeCVError):
                 raise known
@@ -163,13 +162,17 @@ class OnnxModel:
             for name, sizes in known.items()
         }
 
+    @property
+    def _static_shapes(self) -> dict[str, tuple[int, ...]] | None:
+        """Of the inputs; None where one has no fixed shape."""
+        shapes = {s.name: tuple(n for n in s.shape if isinstance(n, int)) for s in self.facts.inputs}
+        return shapes if all(spec.is_static for spec in self.facts.inputs) else None
+
     @cached_property
     def _known(self) -> dict[str, inference.Sizes | None] | EdgeCVError:
         """What inference proves of the outputs for all inputs, or why it does not."""
-        shapes = {spec.name: spec.shape for spec in self.facts.inputs}
-        is_static = all(spec.is_static for spec in self.facts.inputs)
         try:
-            return inference.output_shapes(self.proto, self.origin, shapes if is_static else {})
+            return inference.output_shapes(self.proto, self.origin, self._static_shapes or {})
         except EdgeCVError as error:
             return error
 
@@ -177,15 +180,12 @@ class OnnxModel:
     def data_of_proven(self) -> bytes:
         """As `data`, without the shapes of outputs and inner values where the file declares some of outputs
         that are not proven: libraries of others believe them."""
-        declared = [value for value in self.proto.graph.output if value.type.tensor_type.HasField("shape")]
         proven = {spec.name: spec for spec in self.proven_outputs}
-        if all(_agree(inference.sizes_of(value), proven[value.name]) for value in declared):
+        if all(_agree(spec, proven[spec.name]) for spec in self.facts.outputs):
             return self.data
         bare = onnx.ModelProto()
         bare.CopyFrom(self.proto)
-        del bare.graph.value_info[:]
-        for value in bare.graph.output:
-            value.type.tensor_type.ClearField("shape")
+        inference.forget(bare.graph)
         return OnnxModel(bare, self.origin).data
 
     @cached_property
@@ -209,19 +209,18 @@ def with_output_shapes(model: OnnxModel) -> OnnxModel:
     return OnnxModel(told, model.origin)
 
 
-def _agree(declared: inference.Sizes | None, proven: TensorSpec) -> bool:
+def _agree(declared: TensorSpec, proven: TensorSpec) -> bool:
     """Whether every size that is declared is proven too."""
-    return declared is None or (
-        proven.is_ranked
-        and len(declared) == len(proven.shape)
-        and all(not isinstance(n, int) or n == known for n, known in zip(declared, proven.shape, strict=True))
-    )
+    if not declared.is_ranked or not proven.is_ranked or len(declared.shape) != len(proven.shape):
+        return not declared.is_ranked
+    sizes = zip(declared.shape, proven.shape, strict=True)
+    return all(not isinstance(size, int) or size == known for size, known in sizes)
 
 
 def _proven(spec: TensorSpec, known: inference.Sizes | None) -> TensorSpec:
     """An output as it is declared, with what is known of its sizes."""
     if known is None:
-        return spec.opened()
+        return spec.of_any_shape()
     names = spec.shape if len(spec.shape) == len(known) else (None,) * len(known)
     sizes = tuple(
         size if isinstance(size, int) else name if isinstance(name, str) else _own_name(size)
@@ -237,7 +236,7 @@ def _own_name(size: str | None) -> str | None:
 
 def _free_negative_sizes(proto: ModelProto) -> None:
     """Write sizes below 0, as old exporters state free ones, as such; ONNX Runtime reads them so."""
-    for graph in _graphs(proto.graph):
+    for graph in inference.graphs_in(proto.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             for dim in value.type.tensor_type.shape.dim if value.type.HasField("tensor_type") else ():
                 if dim.dim_value < 0:
@@ -361,7 +360,7 @@ def _check(proto: ModelProto, origin: str) -> None:
 
 def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
     """Those of a graph and of its subgraphs."""
-    for part in _graphs(graph):
+    for part in inference.graphs_in(graph):
         yield from part.initializer
         for node in part.node:
             for attribute in node.attribute:
@@ -370,16 +369,5 @@ def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
 
 
 def _nodes(graph: GraphProto) -> Iterable[NodeProto]:
-    for part in _graphs(graph):
+    for part in inference.graphs_in(graph):
         yield from part.node
-
-
-def _graphs(graph: GraphProto) -> Iterable[GraphProto]:
-    """A graph and all within it."""
-    waiting = [graph]
-    while waiting:
-        part = waiting.pop()
-        yield part
-        for node in part.node:
-            for attribute in node.attribute:
-                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs

@@ -64,8 +64,14 @@ def read_model(source: Path | bytes, weights: Path | None = None) -> OnnxModel:
 
 def read_networks(files: ModelFiles) -> Mapping[str, OnnxModel]:
     """The networks in a model's files, by stage; of most there is one, `NETWORK`. Raises as `read_model`."""
-    if files.format == "onnx":
-        return {NETWORK: _read_onnx(files.source)}
+    match files.format:
+        case "onnx":
+            return {NETWORK: _read_onnx(files.source)}
+        case "caffe" | "digits":
+            from edgecv.importers import caffe
+
+            # How a picture is fed does not matter here, nor whether one can be.
+            return caffe.read_networks(*files.paths)
     return _read(files, None, None, Asked()).networks
 
 
