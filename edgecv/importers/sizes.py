@@ -57,7 +57,7 @@ def _shapes(facts: ModelFacts, image_wh: tuple[int, int]) -> dict[str, tuple[int
             )
             sizes = (*sizes[:2], height, width)
         sizes = tuple(1 if i == 0 and not isinstance(n, int) else n for i, n in enumerate(sizes))
-        if not all(isinstance(n, int) for n in sizes):
+        if not spec.is_ranked or not all(isinstance(n, int) for n in sizes):
             return None
         shapes[spec.name] = tuple(n for n in sizes if isinstance(n, int))
     return shapes
