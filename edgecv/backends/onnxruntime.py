@@ -44,7 +44,8 @@ PROVIDERS: dict[str, tuple[str, str | None]] = {
     "acl": ("ACLExecutionProvider", None),
     "qnn": ("QNNExecutionProvider", None),
 }
-_ERRORS_ONLY = 3
+# Its errors are raised here, and not written to stderr as well.
+_FATAL_ONLY = 4
 # Operators that multiply: in integers, and in the type of their operands.
 _INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm")
 _MULTIPLYING = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -142,7 +143,7 @@ def _load(
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = _ERRORS_ONLY
+    settings.log_severity_level = _FATAL_ONLY
     is_cpu = provider == PROVIDERS["cpu"][0]
     if not is_cpu:
         # Without it, nodes that the provider lacks run on the CPU, and nobody is told.
