@@ -442,7 +442,8 @@ def read_labels(path: "Path") -> tuple[str, ...]:
 
 
 def inside(folder: "Path", relative: str) -> "Path":
-    """A path that a card names, refused where a link leads it out of the card's folder."""
+    """A text that a card names, refused where a link leads it out of the card's folder: what it holds comes
+    out with the results."""
     path = folder / relative
     if not path.resolve().is_relative_to(folder.resolve()):
         raise CardError(f"{folder}: {relative!r} leads out of the model's folder")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgecv import api
+from edgecv import api, importers
 from edgecv import card as cards
 from edgecv.card import FileEntry, ModelCard
-from edgecv.errors import InputError
+from edgecv.errors import InputError, NoPictureError
 from edgecv.graph.model import OnnxModel
 from edgecv.importers import NETWORK
 from edgecv.media.atomic import PendingFile, cannot_write, check_not_input
@@ -45,11 +45,14 @@ class ConvertedNetwork:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written. remarks, assumptions: see `importers.Imported`; a card settles assumptions."""
+    """What was written. remarks, assumptions: see `importers.Imported`; a card settles assumptions.
+
+    card, card_path: None of a network that no picture can feed, for which there is no card.
+    """
 
     source: str
-    card_path: str
-    card: ModelCard
+    card_path: str | None
+    card: ModelCard | None
     networks: tuple[ConvertedNetwork, ...]
     remarks: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -59,7 +62,7 @@ class Conversion:
         return {
             "source": self.source,
             "card_path": self.card_path,
-            "card": msgspec.json.decode(cards.dumps(self.card)),
+            "card": None if self.card is None else msgspec.json.decode(cards.dumps(self.card)),
             "networks": [asdict(network) for network in self.networks],
             "remarks": list(self.remarks),
             "assumptions": list(self.assumptions),
@@ -71,7 +74,8 @@ def convert(
     to: str | Path,
     options: LoadOptions | None = None,
 ) -> Conversion:
-    """Write a model as ONNX, and its card beside it as `<stem>.model.json`.
+    """Write a model as ONNX, and its card beside it as `<stem>.model.json`; of a network of Caffe's that no
+    picture can feed the network alone.
 
     model, options: as `load` takes them; of the options weights, labels and mean count. to: the file to
     write, `<stem>.onnx`; a model of several networks becomes `<stem>.<stage>.onnx` of each. What bore these
@@ -83,7 +87,10 @@ def convert(
     target = Path(to)
     if target.suffix.lower() != SUFFIX or not target.stem:
         raise InputError(f"to: expected a file name that ends in {SUFFIX}, got {str(to)!r}")
-    loaded = api.resolve(model, options)
+    try:
+        loaded = api.resolve(model, options)
+    except NoPictureError as error:
+        return _without_card(Path(model), target, options or LoadOptions(), error)
     paths = {stage: _path(target, stage) for stage in loaded.networks}
     card_path = target.with_name(target.stem + api.CARD_SUFFIX)
     remarks = loaded.remarks
@@ -101,12 +108,32 @@ def convert(
         source=str(model),
         card_path=str(card_path),
         card=card,
-        networks=tuple(
-            _described(stage, paths[stage], entries[stage], network)
-            for stage, network in loaded.networks.items()
-        ),
+        networks=_described(loaded.networks, paths, entries),
         remarks=remarks,
         assumptions=loaded.assumptions,
+    )
+
+
+def _without_card(source: Path, target: Path, options: LoadOptions, error: NoPictureError) -> Conversion:
+    """The networks of a model that no picture can feed. error: which says so."""
+    for name in ("labels", "mean"):
+        if getattr(options, name) is not None:
+            raise InputError(f"{name}: {error}")
+    files = importers.locate(source, None if options.weights is None else Path(options.weights))
+    networks = importers.read_networks(files)
+    paths = {stage: _path(target, stage) for stage in networks}
+    contents = {stage: network.data for stage, network in networks.items()}
+    entries = {stage: _entry(paths[stage], data) for stage, data in contents.items()}
+    for path in paths.values():
+        check_not_input(path, files.paths)
+    _write_all({paths[stage]: data for stage, data in contents.items()})
+    return Conversion(
+        source=str(source),
+        card_path=None,
+        card=None,
+        networks=_described(networks, paths, entries),
+        remarks=(f"no card: {error}",),
+        assumptions=(),
     )
 
 
@@ -150,7 +177,13 @@ def _write_all(contents: dict[Path, bytes]) -> None:
             file.commit()
 
 
-def _described(stage: str, path: Path, entry: FileEntry, network: OnnxModel) -> ConvertedNetwork:
+def _described(
+    networks: Mapping[str, OnnxModel], paths: Mapping[str, Path], entries: Mapping[str, FileEntry]
+) -> tuple[ConvertedNetwork, ...]:
+    return tuple(_one(stage, paths[stage], entries[stage], network) for stage, network in networks.items())
+
+
+def _one(stage: str, path: Path, entry: FileEntry, network: OnnxModel) -> ConvertedNetwork:
     graph = network.proto.graph
     return ConvertedNetwork(
         stage=stage,

@@ -49,6 +49,10 @@ class HeadError(EdgeCVError, ValueError):
     """Outputs that the head cannot read, or a model whose head is in doubt."""
 
 
+class NoPictureError(HeadError):
+    """A network that no picture can feed, where a card is wanted that says how one does."""
+
+
 class UnavailableError(EdgeCVError, RuntimeError):
     """What was asked for exists, but not on this machine."""
 

@@ -193,6 +193,8 @@ def _shapes(
 def _shape(
     network: OnnxModel, spec: TensorSpec, size_wh: tuple[int, int] | None, batch: int
 ) -> tuple[int, ...]:
+    if not spec.is_ranked:
+        raise InputError(f"{network.origin}: input {spec}: export the model with its shape fixed")
     found = image_of(network.facts.inputs)
     layout = found[1] if found is not None and found[0] is spec else "n"
     sizes: list[int] = []

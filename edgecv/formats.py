@@ -5,7 +5,9 @@ Here and not with the readers, since a model's files are named before any reader
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 
 # Format -> suffixes of its structure and its weights.
 PAIRS = {"caffe": (".prototxt", ".caffemodel"), "darknet": (".cfg", ".weights")}
@@ -24,6 +26,15 @@ DIGITS_SNAPSHOT = re.compile(r"snapshot_iter_(\d+)\.caffemodel")
 
 # The text of a Caffe network.
 MAX_PROTOTXT_BYTES = 4 << 20
+
+
+def with_target(path: str) -> tuple[str, ...]:
+    """A path, and that of the file itself where the path is a link: what belongs to it lies beside either."""
+    try:
+        is_link = stat.S_ISLNK(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        is_link = False
+    return (path, os.path.realpath(path)) if is_link else (path,)
 
 
 def can_be_weights(suffix: str, format: str) -> bool:

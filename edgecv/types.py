@@ -27,18 +27,26 @@ class TensorSpec(msgspec.Struct, frozen=True):
     """Name, dtype and shape of a model's input or output.
 
     shape: one entry an axis; an int, the symbol of a dynamic axis, or None where even that is unknown.
+    is_ranked: False where not even the number of axes is known, and `shape` is empty as a scalar's is.
     """
 
     name: str
     dtype: np.dtype
     shape: tuple[int | str | None, ...]
+    is_ranked: bool = True
 
     @property
     def is_static(self) -> bool:
         """Whether every axis has a fixed size."""
-        return all(isinstance(n, int) for n in self.shape)
+        return self.is_ranked and all(isinstance(n, int) for n in self.shape)
+
+    def of_any_shape(self) -> TensorSpec:
+        """The same without its shape."""
+        return msgspec.structs.replace(self, shape=(), is_ranked=False)
 
     def __str__(self) -> str:
+        if not self.is_ranked:
+            return f"{self.name}: {self.dtype} of any shape"
         axes = ", ".join("?" if n is None else str(n) for n in self.shape)
         return f"{self.name}: {self.dtype} ({axes})"
 
@@ -249,8 +257,8 @@ class Placement(msgspec.Struct, frozen=True):
         stored = "" if self.stored == self.precision else f" (stored {self.stored})"
         where = f"{self.backend} {self.version} ({self.engine}) on {self.device}"
         text = f"{where}, {self.precision}{stored}{threads}"
-        for name, why in self.fallbacks:
-            text += f"; fell back from {name}: {why}"
+        for why, names in by_reason(self.fallbacks).items():
+            text += f"; fell back from {', '.join(names)}: {why}"
         return f"{text}; {self.tail}" if self.tail else text
 
 
@@ -459,6 +467,14 @@ class Classification(Result, frozen=True, eq=False):
                 for confidence, class_id in self
             ]
         }
+
+
+def by_reason(failures: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Each reason once, with the names of all that have it, in their order."""
+    found: dict[str, list[str]] = {}
+    for name, why in failures:
+        found.setdefault(why, []).append(name)
+    return found
 
 
 def corners(xywhr: FloatArray) -> FloatArray:

@@ -101,8 +101,11 @@ def locate(file: FileEntry, folder: Path) -> Path | None:
 
 
 def place_of(file: FileEntry, folder: Path) -> Path | None:
-    """As `locate`; what lies in the card's own folder or in the cache goes by its name, unverified."""
-    own = cards.inside(folder, file.path)
+    """As `locate`; what lies in the card's own folder or in the cache goes by its name, unverified.
+
+    A link in the folder is followed wherever it leads: what is read has to be what the card states.
+    """
+    own = folder / file.path
     if own.is_file():
         return own
     for path in _candidates(file):

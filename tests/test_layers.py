@@ -20,6 +20,7 @@ LEVELS = {
     "errors": 0.0,
     "version": 0.0,
     "extras": 0.1,
+    "sealed": 0.05,
     "registry": 0.05,
     "private": 0.05,
     "masks": 0.05,

@@ -5,7 +5,7 @@ A strict name fails with the reason; `"a,b"` is an ordered fallback that the pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,15 @@ from edgecv.backends import gate
 from edgecv.backends.base import Backend, Compiled, CompileOptions, Shapes, check_input_bytes
 from edgecv.backends.session import Session
 from edgecv.errors import (
-    BackendError,
     BackendUnavailableError,
+    EdgeCVError,
     InputError,
     ModelFileError,
     PlacementError,
-    UnavailableError,
     UnsupportedOperatorError,
 )
 from edgecv.registry import Registry
+from edgecv.types import by_reason
 
 if TYPE_CHECKING:
     from edgecv.backends.pool import Pool
@@ -98,7 +98,8 @@ def compile_model(
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
     all that are usable, in the same way. shapes: of the inputs, to prepare for, so that what a backend cannot
     do with them counts here too. pool: threads to share, on backends that take them; None: threads of its
-    own. Raises what the only or last backend raised, with all reasons.
+    own. A list goes on whatever the reason. Raises what the only backend raised, or all of them alike, as a
+    wrong shape is; else BackendUnavailableError, with each reason once.
     """
     for spec in model.facts.inputs:
         if spec.is_static:
@@ -106,18 +107,35 @@ def compile_model(
     names = None if backend is None else parse_names(backend)
     if names is not None and len(names) == 1:
         return _strictly(names[0], model, options, shapes, pool)
-    failures: list[tuple[str, str]] = []
+    errors: dict[str, Exception] = {}
     for name in names or _usable_names():
+        failures = [(other, _reason(other, error)) for other, error in errors.items()]
         try:
             return compile_on(name, model, options, shapes, pool, failures)
-        except (UnavailableError, BackendError) as error:
-            failures.append((name, str(error).removeprefix(f"{name}: ")))
-    if not failures:
+        except (EdgeCVError, NotImplementedError, MemoryError) as error:
+            errors[name] = error
+    raise _none_runs(errors)
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why a backend does not run a model, without its name."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory{str(error) and ': '}{error}"
+    return " ".join(str(error).split()).removeprefix(f"{name}: ") or type(error).__name__
+
+
+def _none_runs(errors: Mapping[str, Exception]) -> EdgeCVError:
+    """What is raised when all backends failed, each with an error."""
+    if not errors:
         reasons = "; ".join(f"{name}: {b.unavailable()}" for name, b in BACKENDS.items())
-        raise BackendUnavailableError(f"no backend is usable here: {reasons}")
-    reasons = "; ".join(f"{name}: {why}" for name, why in failures)
-    tried = ", ".join(name for name, _ in failures)
-    raise BackendUnavailableError(f"none of the backends {tried} can run this model: {reasons}")
+        return BackendUnavailableError(f"no backend is usable here: {reasons}")
+    told = by_reason((name, _reason(name, error)) for name, error in errors.items())
+    first = next(iter(errors.values()))
+    if len(errors) > 1 and len(told) == 1 and isinstance(first, EdgeCVError):
+        # Nothing that a backend could do anything about.
+        return first
+    reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in told.items())
+    return BackendUnavailableError(f"none of the backends {', '.join(errors)} can run this model: {reasons}")
 
 
 def open_container(

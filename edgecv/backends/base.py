@@ -125,18 +125,24 @@ class Backend(ABC):
 class Compiled(ABC):
     """A network, compiled: weights and plans. Any thread may use it, and any number of sessions share it.
 
-    inputs, outputs: TensorSpec in the model's own order. placement: what runs where. deadline: "ends" where a
-    run stops between two steps once its deadline has passed; "judges" where it is finished first.
-    other_shapes: how to get at others than the inputs state, to be added to an error.
+    inputs: TensorSpec in the model's own order. declared: likewise the outputs, with the sizes that the file
+    states, which may be wrong. placement: what runs where. deadline: "ends" where a run stops between two
+    steps once its deadline has passed; "judges" where it is finished first. other_shapes: how to get at
+    others than the inputs state, to be added to an error.
     """
 
     deadline: ClassVar[Literal["ends", "judges"]] = "judges"
 
     def __init__(self, facts: ModelFacts, placement: Placement) -> None:
         self.inputs: tuple[TensorSpec, ...] = facts.inputs
-        self.outputs: tuple[TensorSpec, ...] = facts.outputs
+        self.declared: tuple[TensorSpec, ...] = facts.outputs
         self.placement = placement
         self.other_shapes = ""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs with sizes that are proven for all inputs; by default none is."""
+        return tuple(spec.of_any_shape() for spec in self.declared)
 
     @abstractmethod
     def open(self, pool: Pool | None = None) -> Session[Any]:

@@ -22,8 +22,8 @@ from edgecv.backends.base import (
     refuse_pool,
     why_not_importable,
 )
-from edgecv.backends.session import Key, Session
-from edgecv.errors import BackendError, PlacementError
+from edgecv.backends.session import Key, OutputShapes, Session, into, told_shape
+from edgecv.errors import BackendError, EdgeCVError, PlacementError
 from edgecv.types import Memory, Placement, TensorSpec
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ PROVIDERS: dict[str, tuple[str, str | None]] = {
     "acl": ("ACLExecutionProvider", None),
     "qnn": ("QNNExecutionProvider", None),
 }
-_ERRORS_ONLY = 3
+# Its errors are raised here, and not written to stderr as well.
+_FATAL_ONLY = 4
 # Operators that multiply: in integers, and in the type of their operands.
 _INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm")
 _MULTIPLYING = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -57,10 +58,15 @@ _PRECISIONS = {1: "fp32", 10: "fp16", 16: "bf16", 2: "int8", 3: "int8"}
 
 @dataclass
 class _Plan:
-    """A binding for one set of input shapes, and what it is bound to."""
+    """A binding for one set of input shapes, and what it is bound to.
+
+    output_shapes: as far as they are known. proven: outputs of which they are beyond doubt: only these are
+    bound to memory of ours.
+    """
 
     binding: Any
-    output_shapes: dict[str, tuple[int | None, ...]]
+    output_shapes: OutputShapes = field(default_factory=dict)
+    proven: frozenset[str] = frozenset()
     bound: dict[str, int] = field(default_factory=dict)
 
 
@@ -137,7 +143,7 @@ def _load(
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = _ERRORS_ONLY
+    settings.log_severity_level = _FATAL_ONLY
     is_cpu = provider == PROVIDERS["cpu"][0]
     if not is_cpu:
         # Without it, nodes that the provider lacks run on the CPU, and nobody is told.
@@ -150,7 +156,7 @@ def _load(
             settings.optimized_model_filepath = str(written)
         try:
             session = onnxruntime.InferenceSession(
-                model.data, settings, providers=[(provider, provider_options)]
+                model.data_of_proven, settings, providers=[(provider, provider_options)]
             )
         except Exception as error:  # onnxruntime's errors share no base class
             if not is_cpu and "fallback" in str(error):
@@ -232,9 +238,13 @@ class CompiledOnnxRuntime(Compiled):
         self.model = model
         self.running = running
         got = [value.name for value in running.get_outputs()]
-        expected = [spec.name for spec in self.outputs]
+        expected = [spec.name for spec in self.declared]
         if got != expected:
             raise BackendError(f"onnxruntime: outputs {got} differ from the model's {expected}")
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self.model.proven_outputs
 
     def open(self, pool: Pool | None = None) -> OnnxRuntimeSession:
         refuse_pool("onnxruntime", pool)
@@ -248,6 +258,9 @@ class OnnxRuntimeSession(Session[_Plan]):
         super().__init__(compiled)
         self._running = compiled.running
         self._model = compiled.model
+        names = {spec.name for spec in self.inputs}
+        # An output that is an input has no node: bound to memory of ours it comes back unwritten.
+        self._made = [spec for spec in self._declared if spec.name not in names]
         self._prepare_static()
 
     @property
@@ -255,41 +268,57 @@ class OnnxRuntimeSession(Session[_Plan]):
         return Memory(weights=self._model.weight_bytes, arena=None)
 
     def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
-        plan = _Plan(self._running.io_binding(), self._model.output_shapes(shapes))
+        plan = _Plan(self._running.io_binding())
+        proven: OutputShapes = {}
+        doubt = None
+        try:
+            proven = self._model.output_shapes(shapes)
+        except EdgeCVError as error:
+            # ONNX Runtime may know better.
+            doubt = error
         zeros = {spec.name: np.zeros(shapes[spec.name], spec.dtype) for spec in self.inputs}
-        self._execute(plan, zeros, None, 0)
+        try:
+            seen = self._execute(plan, zeros, None, 0)
+        except BackendError as error:
+            raise (doubt or error) from error
+        for spec in self._declared:
+            plan.output_shapes[spec.name] = told_shape(spec, proven.get(spec.name), seen[spec.name].shape)
+        plan.proven = frozenset(
+            name for name, array in seen.items() if name not in shapes and proven.get(name) == array.shape
+        )
         return plan
 
-    def _output_shapes(self, plan: _Plan) -> dict[str, tuple[int | None, ...]]:
+    def _output_shapes(self, plan: _Plan) -> OutputShapes:
         return plan.output_shapes
 
     def _execute(
         self, plan: _Plan, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
     ) -> dict[str, Array]:
-        results: dict[str, Array] = {}
+        arrays = {name: array for name, array in (out or {}).items() if name in plan.proven}
         for spec in self.inputs:
             self._bind(plan, plan.binding.bind_input, spec, inputs[spec.name])
-        for spec in self.outputs:
-            shape = plan.output_shapes[spec.name]
-            if out is not None:
-                results[spec.name] = out[spec.name]
-            elif None not in shape:
-                results[spec.name] = np.empty(self._fixed(spec.name, shape), spec.dtype)
-            if spec.name in results:
-                self._bind(plan, plan.binding.bind_output, spec, results[spec.name])
-            else:
-                plan.binding.bind_output(spec.name, "cpu")
-        try:
-            self._running.run_with_iobinding(plan.binding)
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise BackendError(f"onnxruntime: the run failed: {_first_line(error)}") from error
-        if len(results) == len(self.outputs):
-            return results
-        fetched = plan.binding.copy_outputs_to_cpu()
-        return {
-            spec.name: results.get(spec.name, array)
-            for spec, array in zip(self.outputs, fetched, strict=True)
-        }
+        for spec in self._made:
+            name = spec.name
+            if name not in plan.proven:
+                plan.binding.bind_output(name, "cpu")
+                continue
+            if name not in arrays:
+                arrays[name] = np.empty(self._fixed(name, plan.output_shapes[name]), spec.dtype)
+            self._bind(plan, plan.binding.bind_output, spec, arrays[name])
+        if self._made:
+            try:
+                self._running.run_with_iobinding(plan.binding)
+            except Exception as error:  # onnxruntime's errors share no base class
+                raise BackendError(f"onnxruntime: the run failed: {_first_line(error)}") from error
+        if len(arrays) < len(self._made):
+            # In the order in which they were bound first.
+            for spec, value in zip(self._made, plan.binding.get_outputs(), strict=True):
+                if spec.name not in arrays:
+                    arrays[spec.name] = into(out, spec.name, value.numpy())
+        for spec in self._declared:
+            if spec.name in inputs:
+                arrays[spec.name] = into(out, spec.name, np.array(inputs[spec.name]))
+        return {spec.name: arrays[spec.name] for spec in self._declared}
 
     @staticmethod
     def _bind(plan: _Plan, bind: Any, spec: TensorSpec, array: Array) -> None:

@@ -24,9 +24,9 @@ from edgecv.backends.base import (
     refuse_pool,
     why_not_importable,
 )
-from edgecv.backends.session import Key, Session
+from edgecv.backends.session import Key, OutputShapes, Session, into, told_shape
 from edgecv.errors import BackendError, PlacementError
-from edgecv.types import Memory, Placement
+from edgecv.types import Memory, Placement, TensorSpec
 
 if TYPE_CHECKING:
     from edgecv.backends.pool import Pool
@@ -97,8 +97,11 @@ def _target(kind: str, precision: str) -> tuple[int, int] | None:
 
 
 class _Plan(msgspec.Struct, frozen=True):
+    """output_shapes: as far as they are known. proven: those beyond doubt, which a run is held against."""
+
     shapes: Shapes
-    output_shapes: dict[str, tuple[int | None, ...]]
+    proven: OutputShapes
+    output_shapes: OutputShapes
 
 
 class CompiledOpenCV(Compiled):
@@ -135,6 +138,10 @@ class CompiledOpenCV(Compiled):
                 engine=engine,
             ),
         )
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self.model.proven_outputs
 
     def open(self, pool: Pool | None = None) -> OpenCVSession:
         refuse_pool("opencv", pool)
@@ -208,8 +215,8 @@ def _read(model: OnnxModel, version: str) -> Any:
         from edgecv.backends.opencv_padding import with_padding_of_points
 
         model = with_padding_of_points(model)
-    data = np.frombuffer(model.data, np.uint8)
     cannot = f"OpenCV {version} cannot compile {model.origin}"
+    data = np.frombuffer(_with_shapes(model, cannot), np.uint8)
     try:
         if _has_new_engine():
             net = cv2.dnn.readNetFromONNX(data, cv2.dnn.ENGINE_NEW)
@@ -220,6 +227,25 @@ def _read(model: OnnxModel, version: str) -> Any:
     if net.empty():
         raise BackendError(f"{cannot}: its importer refuses a node; it names it in its own log")
     return net
+
+
+def _with_shapes(model: OnnxModel, cannot: str) -> bytes:
+    """The network as OpenCV reads it: each output with a shape, whether the file says one or not.
+
+    Raises BackendError for an input without one, or of no values.
+    """
+    for spec in model.facts.inputs:
+        if not spec.is_ranked or 0 in spec.shape:
+            why = "no values" if spec.is_ranked else "no shape"
+            raise BackendError(f"{cannot}: input {spec.name!r} has {why}, which OpenCV does not read")
+    if all(spec.is_ranked for spec in model.facts.outputs):
+        return model.data
+    from edgecv.graph.model import with_output_shapes
+
+    for spec in model.proven_outputs:
+        if not spec.is_ranked:
+            raise BackendError(f"{cannot}: output {spec.name!r} has no shape, which OpenCV does not read")
+    return with_output_shapes(model).data
 
 
 class OpenCVSession(Session[_Plan]):
@@ -233,7 +259,7 @@ class OpenCVSession(Session[_Plan]):
         self.threads = compiled.threads
         self._net = net
         self._model = compiled.model
-        self._output_names = [spec.name for spec in self.outputs]
+        self._output_names = [spec.name for spec in self._declared]
         self.live.add(self)
         self._prepare_static()
 
@@ -242,11 +268,13 @@ class OpenCVSession(Session[_Plan]):
         return Memory(weights=self._model.weight_bytes, arena=None)
 
     def _make_plan(self, key: Key, shapes: Shapes, operands: Mapping[str, Array]) -> _Plan:
-        plan = _Plan(shapes, self._model.output_shapes(shapes))
-        self._execute(plan, {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}, None, 0)
-        return plan
+        proven = self._model.output_shapes(shapes)
+        zeros = {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}
+        seen = self._execute(_Plan(shapes, proven, {}), zeros, None, 0)
+        known = {s.name: told_shape(s, proven[s.name], seen[s.name].shape) for s in self._declared}
+        return _Plan(shapes, proven, dict(known))
 
-    def _output_shapes(self, plan: _Plan) -> dict[str, tuple[int | None, ...]]:
+    def _output_shapes(self, plan: _Plan) -> OutputShapes:
         return plan.output_shapes
 
     def _execute(
@@ -262,24 +290,19 @@ class OpenCVSession(Session[_Plan]):
         except cv2.error as error:
             raise BackendError(f"opencv: the run failed: {_reason(error)}") from error
         results: dict[str, Array] = {}
-        for spec, array in zip(self.outputs, arrays, strict=True):
+        for spec, array in zip(self._declared, arrays, strict=True):
             if array is None:
                 raise BackendError(f"opencv: the run gave no output {spec.name!r}; use another backend")
-            expected = plan.output_shapes[spec.name]
-            is_told = expected != (None,)
-            if is_told and (
+            expected = plan.proven[spec.name]
+            if expected is not None and (
                 len(expected) != array.ndim
                 or any(want not in (None, got) for want, got in zip(expected, array.shape, strict=True))
             ):
                 raise BackendError(
-                    f"opencv: output {spec.name!r} came as {array.shape}, the model says {expected}: "
+                    f"opencv: output {spec.name!r} came as {array.shape}, the graph makes {expected}: "
                     "OpenCV does not run this graph as its definition says; use another backend"
                 )
-            if out is None:
-                results[spec.name] = np.asarray(array, spec.dtype)
-            else:
-                np.copyto(out[spec.name], array)
-                results[spec.name] = out[spec.name]
+            results[spec.name] = into(out, spec.name, np.asarray(array, spec.dtype))
         return results
 
     def _release(self) -> None:

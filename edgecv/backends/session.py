@@ -6,18 +6,20 @@ raises, and a run that is late or cancelled has no result.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgecv import clock
 from edgecv.backends.base import Array, Compiled, Shapes, check_input_bytes, listed
 from edgecv.errors import CancelledError, InputError
 from edgecv.exclusive import Exclusive
+from edgecv.sealed import Sealed
 from edgecv.types import Memory, TensorSpec
 
 if TYPE_CHECKING:
@@ -29,33 +31,49 @@ PlanT = TypeVar("PlanT")
 SessionT = TypeVar("SessionT", bound="Session[Any]")
 # Shapes in the order of the inputs, and the values of inputs that say shapes.
 Key: TypeAlias = tuple[tuple[tuple[int, ...], ...], tuple[bytes, ...]]
+# By the names of the outputs.
+OutputShapes: TypeAlias = dict[str, tuple[int | None, ...] | None]
 
 
-class Session(ABC, Generic[PlanT]):
+class Session(Sealed, Generic[PlanT]):
     """What runs a compiled network. Its state belongs to one thread at a time: a second concurrent run
     raises.
 
-    compiled: the network, shared with other sessions. inputs, outputs: TensorSpec in the model's own order.
+    compiled: the network, shared with other sessions. inputs: TensorSpec in the model's own order.
     placement: what runs where. A model with static shapes is prepared when the session is opened.
     """
+
+    PER_CALL: ClassVar[dict[str, str]] = {"deadline": "run(inputs, deadline_ns=…)"}
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
         self.inputs: tuple[TensorSpec, ...] = compiled.inputs
-        self.outputs: tuple[TensorSpec, ...] = compiled.outputs
+        self._declared: tuple[TensorSpec, ...] = compiled.declared
+        self._outputs: tuple[TensorSpec, ...] | None = None
         self.placement = compiled.placement
         self._plans: OrderedDict[Key, PlanT] = OrderedDict()
         self._exclusive = Exclusive("session")
         self._is_running = self._is_cancelled = False
 
     @property
-    def deadline_ns(self) -> int:
-        """No session has one: a deadline is of one run, `run(…, deadline_ns=)`."""
-        raise AttributeError("deadline_ns: a deadline is of one run: run(inputs, deadline_ns=…)")
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """TensorSpec in the model's own order, with the sizes that all prepared shapes of the inputs give.
 
-    @deadline_ns.setter
-    def deadline_ns(self, value: int) -> None:
-        raise AttributeError("deadline_ns: a deadline is of one run: run(inputs, deadline_ns=…)")
+        A size that depends on the data, or differs from one prepared shape to another, has the name that the
+        file gives it, or None. Whatever else the file declares of outputs is not repeated here: it may be
+        wrong.
+        """
+        if self._outputs is None:
+            shapes = [self._output_shapes(plan) for plan in list(self._plans.values())]
+            self._outputs = self.compiled.outputs if not shapes else self._known(shapes)
+        return self._outputs
+
+    def _known(self, plans: list[OutputShapes]) -> tuple[TensorSpec, ...]:
+        is_static = all(spec.is_static for spec in self.inputs)
+        return tuple(
+            _known(spec, [shapes[spec.name] for shapes in plans], is_static=is_static)
+            for spec in self._declared
+        )
 
     @property
     @abstractmethod
@@ -84,8 +102,9 @@ class Session(ABC, Generic[PlanT]):
         deadline."""
 
     @abstractmethod
-    def _output_shapes(self, plan: PlanT) -> dict[str, tuple[int | None, ...]]:
-        """Shapes of the outputs under a plan; None marks a size that depends on the data."""
+    def _output_shapes(self, plan: PlanT) -> OutputShapes:
+        """Shapes of the outputs under a plan; None marks a size that depends on the data, and an output whose
+        number of axes does."""
 
     def _release(self) -> None:
         """Let go of what the library holds."""
@@ -175,7 +194,7 @@ class Session(ABC, Generic[PlanT]):
             shapes = self._output_shapes(next(reversed(self._plans.values())))
             return {
                 spec.name: np.empty(self._fixed(spec.name, shapes[spec.name]), spec.dtype)
-                for spec in self.outputs
+                for spec in self._declared
             }
 
     def close(self) -> None:
@@ -226,6 +245,7 @@ class Session(ABC, Generic[PlanT]):
                 )
             plan = self._make_plan(key, shapes, operands)
             self._plans[key] = plan
+            self._outputs = None
             if len(self._plans) > MAX_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(key)
@@ -246,12 +266,14 @@ class Session(ABC, Generic[PlanT]):
         self._check_names(shapes)
         for spec in self.inputs:
             shape = shapes[spec.name]
-            fits = len(shape) == len(spec.shape) and all(
-                (got > 0 or want == 0) and (not isinstance(want, int) or want == got)
-                for want, got in zip(spec.shape, shape, strict=False)
-            )
-            if not fits:
-                raise InputError(f"input {spec}: got shape {shape}{self.compiled.other_shapes}")
+            if not _fits(spec, shape):
+                why = self.compiled.other_shapes
+                if 0 in spec.shape and 0 not in shape:
+                    why = (
+                        ": a size that is declared 0 takes no values at all; a free size is written as a "
+                        "name, without a number"
+                    )
+                raise InputError(f"input {spec}: got shape {shape}{why}")
             check_input_bytes(spec, shape)
         return tuple(shapes[spec.name] for spec in self.inputs)
 
@@ -271,10 +293,10 @@ class Session(ABC, Generic[PlanT]):
 
     def _check_out(self, plan: PlanT, out: Mapping[str, Array]) -> None:
         shapes = self._output_shapes(plan)
-        expected = [spec.name for spec in self.outputs]
+        expected = [spec.name for spec in self._declared]
         if set(out) != set(expected):
             raise InputError(f"out: expected {', '.join(expected)}, got {', '.join(out) or 'none'}")
-        for spec in self.outputs:
+        for spec in self._declared:
             array, shape = out[spec.name], self._fixed(spec.name, shapes[spec.name])
             fits = array.dtype == spec.dtype and array.shape == shape
             if not fits or not array.flags.c_contiguous or not array.flags.writeable:
@@ -284,11 +306,61 @@ class Session(ABC, Generic[PlanT]):
                 )
 
     @staticmethod
-    def _fixed(name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
-        fixed = tuple(n for n in shape if n is not None)
-        if len(fixed) != len(shape):
+    def _fixed(name: str, shape: tuple[int | None, ...] | None) -> tuple[int, ...]:
+        fixed = tuple(n for n in shape or () if n is not None)
+        if shape is None or len(fixed) != len(shape):
             raise InputError(f"output {name!r}: its size depends on the data; call run() without out")
         return fixed
+
+
+def _fits(spec: TensorSpec, shape: tuple[int, ...]) -> bool:
+    """Whether an input takes a shape."""
+    if not spec.is_ranked:
+        return all(n > 0 for n in shape)
+    return len(shape) == len(spec.shape) and all(
+        (got > 0 or want == 0) and (not isinstance(want, int) or want == got)
+        for want, got in zip(spec.shape, shape, strict=True)
+    )
+
+
+def _known(spec: TensorSpec, shapes: list[tuple[int | None, ...] | None], *, is_static: bool) -> TensorSpec:
+    """An output as it comes under several plans. is_static: whether the inputs have one shape alone."""
+    ranks = {None if shape is None else len(shape) for shape in shapes}
+    rank = ranks.pop()
+    if rank is None or ranks:
+        return replace(spec, shape=(), is_ranked=False)
+    names = spec.shape if len(spec.shape) == rank else (None,) * rank
+    sizes: list[int | str | None] = []
+    for name, *found in zip(names, *(shape or () for shape in shapes), strict=True):
+        size = found[0] if len(set(found)) == 1 else None
+        sizes.append(name if isinstance(name, str) and not (is_static and size is not None) else size)
+    return replace(spec, shape=tuple(sizes), is_ranked=True)
+
+
+def told_shape(
+    spec: TensorSpec, proven: tuple[int | None, ...] | None, seen: tuple[int, ...]
+) -> tuple[int | None, ...]:
+    """The shape of an output: what is proven of it; where nothing is, what the file declares, if that is what
+    came of a run."""
+    sizes = proven if proven is not None and len(proven) == len(seen) else (None,) * len(seen)
+    declared = spec.shape if len(spec.shape) == len(seen) else (None,) * len(seen)
+    return tuple(
+        came if came == size or (size is None and came == stated) else None
+        for size, stated, came in zip(sizes, declared, seen, strict=True)
+    )
+
+
+def into(out: Mapping[str, Array] | None, name: str, array: Array) -> Array:
+    """What was computed, in the caller's array where there is one. Raises InputError for another shape."""
+    if out is None:
+        return array
+    if out[name].shape != array.shape:
+        raise InputError(
+            f"out {name!r}: expected {array.shape}, got {out[name].shape}: its size depends on the data; "
+            "call run() without out"
+        )
+    np.copyto(out[name], array)
+    return out[name]
 
 
 def static_shapes(inputs: Iterable[TensorSpec]) -> Shapes | None:

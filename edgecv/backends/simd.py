@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from edgecv.backends.base import Array, Backend, Compiled, CompileOptions, Shapes
-from edgecv.backends.session import MAX_PLANS, Key, Session, static_shapes
+from edgecv.backends.session import MAX_PLANS, Key, OutputShapes, Session, static_shapes
 from edgecv.errors import (
     InputError,
     PlacementError,
@@ -164,6 +164,10 @@ class CompiledNetwork(_SimdCompiled):
         self._lock = Lock()
 
     @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self._model.proven_outputs
+
+    @property
     def operands(self) -> tuple[str, ...]:
         return self._operands
 
@@ -300,8 +304,8 @@ class SimdSession(Session[_Ready]):
         if context is not None:
             context.cancel()
 
-    def _output_shapes(self, plan: _Ready) -> dict[str, tuple[int | None, ...]]:
-        return {out.name: out.declared for out in plan.plan.outputs[: len(self.outputs)]}
+    def _output_shapes(self, plan: _Ready) -> OutputShapes:
+        return {out.name: out.declared for out in plan.plan.outputs[: len(self._declared)]}
 
     def _execute(
         self, plan: _Ready, inputs: Mapping[str, Array], out: Mapping[str, Array] | None, deadline_ns: int
@@ -315,7 +319,7 @@ class SimdSession(Session[_Ready]):
                 tuple(arrays),
                 deadline_ns,
             )
-        return {o.name: o.cut(arrays, i) for i, o in enumerate(outputs[: len(self.outputs)])}
+        return {o.name: o.cut(arrays, i) for i, o in enumerate(outputs[: len(self._declared)])}
 
     def _release(self) -> None:
         self._context = None

@@ -76,9 +76,10 @@ def _lines(converted: Conversion) -> list[str]:
         which = "" if len(converted.networks) == 1 else f" of {network.stage}"
         lines += [f"input{which}: {spec}" for spec in network.inputs]
         lines += [f"output{which}: {spec}" for spec in network.outputs]
-    lines.append(f"head: {card.head.type if card.head else 'none'}, to {card.task}")
-    lines.append(f"labels: {len(card.labels)}" if card.labels else "labels: none")
+    if card is not None:
+        lines.append(f"head: {card.head.type if card.head else 'none'}, to {card.task}")
+        lines.append(f"labels: {len(card.labels)}" if card.labels else "labels: none")
     lines += [f"remark: {line}" for line in converted.remarks]
     lines += [f"assumed: {line}" for line in converted.assumptions]
     written = [*(network.path for network in converted.networks), converted.card_path]
-    return [*lines, f"wrote {', '.join(written)}"]
+    return [*lines, f"wrote {', '.join(path for path in written if path)}"]

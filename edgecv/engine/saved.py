@@ -86,6 +86,7 @@ class _Spec(_Struct, frozen=True):
     name: str
     dtype: _Dtype
     shape: tuple[int | str | None, ...]
+    is_ranked: bool = True
 
 
 class _Declared(_Struct, frozen=True):
@@ -315,14 +316,14 @@ def _facts_of(stage: StageToSave) -> bytes:
 
 
 def _specs(tensors: Sequence[TensorSpec]) -> tuple[_Spec, ...]:
-    return tuple(_Spec(t.name, t.dtype.name, t.shape) for t in tensors)  # type: ignore[arg-type]
+    return tuple(_Spec(t.name, t.dtype.name, t.shape, t.is_ranked) for t in tensors)  # type: ignore[arg-type]
 
 
 def _declared(stated: _Declared | None) -> ModelFacts | None:
     if stated is None:
         return None
     inputs, outputs = (
-        tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape) for t in specs)
+        tuple(TensorSpec(t.name, np.dtype(t.dtype), t.shape, t.is_ranked) for t in specs)
         for specs in (stated.inputs, stated.outputs)
     )
     return ModelFacts(inputs, outputs)
@@ -457,6 +458,8 @@ def _check_declared(plan: _Plan, declared: _Declared) -> None:
             raise ValueError(f"`declared`: its {kind} are not those of the plan")
     for spec, tensor in zip(declared.inputs, plan.inputs, strict=True):
         sizes = zip(spec.shape, tensor.shape, strict=False)
+        if not spec.is_ranked:
+            continue
         if len(spec.shape) != len(tensor.shape) or any(isinstance(n, int) and n != got for n, got in sizes):
             raise ValueError(f"`declared`: {spec.name[:40]!r} does not take the shape of the plan")
 

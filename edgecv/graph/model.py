@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from msgspec.structs import replace
+from onnx.external_data_helper import uses_external_data
 
-from edgecv.errors import InputError, ModelFileError
+from edgecv.errors import EdgeCVError, ModelFileError
+from edgecv.graph import external, inference
 from edgecv.inputs import image_wh
 from edgecv.types import ModelFacts, TensorSpec
 
@@ -62,10 +64,10 @@ class OnnxModel:
         self.facts = _facts(proto)
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, origin: str, folder: Path | None = None) -> OnnxModel:
+    def from_bytes(cls, data: bytes, *, origin: str, folders: Sequence[Path] = ()) -> OnnxModel:
         """Parse and check.
 
-        folder: where external weights may lie; None refuses them. Raises ModelFileError.
+        folders: where external weights may lie, looked at in order; none refuses them. Raises ModelFileError.
         """
         proto = onnx.ModelProto()
         try:
@@ -76,12 +78,15 @@ class OnnxModel:
                 "get the file again and compare its size and checksum"
             ) from error
         _check(proto, origin)
-        is_self_contained = not any(map(uses_external_data, _tensors(proto.graph)))
-        _load_external(proto, origin, folder)
+        tensors = [tensor for tensor in _tensors(proto.graph) if uses_external_data(tensor)]
+        if tensors:
+            external.load(tensors, origin, folders)
+        _free_negative_sizes(proto)
         _keep_real_inputs(proto)
-        for graph in _graphs(proto.graph):
+        _name_outputs_once(proto)
+        for graph in inference.graphs_in(proto.graph):
             _put_in_order(graph)
-        return cls(proto, origin, is_self_contained=is_self_contained)
+        return cls(proto, origin, is_self_contained=not tensors)
 
     @cached_property
     def data(self) -> bytes:
@@ -166,41 +171,113 @@ class OnnxModel:
             if t.data_type != onnx.TensorProto.STRING
         )
 
-    def output_shapes(self, input_shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int | None, ...]]:
-        """Shapes of the outputs for given input shapes; None marks a size that cannot be told beforehand.
+    def output_shapes(
+        self, input_shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, tuple[int | None, ...] | None]:
+        """Shapes of the outputs for given input shapes, whatever the file declares of them.
 
-        An output whose rank neither inference nor the file tells is (None,). Raises InputError where the
-        graph cannot take these inputs.
+        None marks a size that cannot be told beforehand, and an output whose number of axes cannot. Raises
+        InputError where the graph cannot take these inputs.
         """
-        is_told = all(value.type.tensor_type.HasField("shape") for value in self.proto.graph.output)
-        if is_told and all(spec.is_static for spec in (*self.facts.inputs, *self.facts.outputs)):
-            return {
-                spec.name: tuple(n if isinstance(n, int) else None for n in spec.shape)
-                for spec in self.facts.outputs
-            }
-        fixed = onnx.ModelProto()
-        fixed.CopyFrom(self.proto)
-        for value in fixed.graph.input:
-            if value.name in input_shapes:
-                dims = value.type.tensor_type.shape.dim
-                del dims[:]
-                for size in input_shapes[value.name]:
-                    dims.add().dim_value = size
-        for value in fixed.graph.output:
-            value.type.tensor_type.ClearField("shape")
+        if self._static_shapes == dict(input_shapes):
+            known = self._known
+            if isinstance(known, EdgeCVError):
+                raise known
+        else:
+            known = inference.output_shapes(self.proto, self.origin, input_shapes)
+        return {
+            name: None if sizes is None else tuple(n if isinstance(n, int) else None for n in sizes)
+            for name, sizes in known.items()
+        }
+
+    @property
+    def _static_shapes(self) -> dict[str, tuple[int, ...]] | None:
+        """Of the inputs; None where one has no fixed shape."""
+        shapes = {s.name: tuple(n for n in s.shape if isinstance(n, int)) for s in self.facts.inputs}
+        return shapes if all(spec.is_static for spec in self.facts.inputs) else None
+
+    @cached_property
+    def _known(self) -> dict[str, inference.Sizes | None] | EdgeCVError:
+        """What inference proves of the outputs for all inputs, or why it does not."""
         try:
-            inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True)
-        except onnx.shape_inference.InferenceError as error:
-            shapes = ", ".join(f"{name} {shape}" for name, shape in input_shapes.items())
-            raise InputError(
-                f"{self.origin}: the graph cannot take {shapes}: {str(error).splitlines()[-1]}"
-            ) from error
-        found: dict[str, tuple[int | None, ...]] = {}
-        for value, declared in zip(inferred.graph.output, self.proto.graph.output, strict=True):
-            known = next((v for v in (value, declared) if v.type.tensor_type.HasField("shape")), None)
-            sizes: tuple[int | str | None, ...] = (None,) if known is None else _spec(known).shape
-            found[value.name] = tuple(n if isinstance(n, int) else None for n in sizes)
-        return found
+            return inference.output_shapes(self.proto, self.origin, self._static_shapes or {})
+        except EdgeCVError as error:
+            return error
+
+    @cached_property
+    def data_of_proven(self) -> bytes:
+        """As `data`, without the shapes of outputs and inner values where the file declares some of outputs
+        that are not proven: libraries of others believe them."""
+        proven = {spec.name: spec for spec in self.proven_outputs}
+        if all(_agree(spec, proven[spec.name]) for spec in self.facts.outputs):
+            return self.data
+        bare = onnx.ModelProto()
+        bare.CopyFrom(self.proto)
+        inference.forget(bare.graph)
+        return OnnxModel(bare, self.origin).data
+
+    @cached_property
+    def proven_outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs with sizes that hold for all inputs; a size is None where only the file declares it.
+
+        Names of free sizes are the file's, where it has some.
+        """
+        # Where it proves nothing, whoever runs the network says what is wrong with it.
+        known = {} if isinstance(self._known, EdgeCVError) else self._known
+        return tuple(_proven(spec, known.get(spec.name)) for spec in self.facts.outputs)
+
+
+def with_output_shapes(model: OnnxModel) -> OnnxModel:
+    """The network with outputs as `proven_outputs` has them, a size that is not known without a name."""
+    told = onnx.ModelProto()
+    told.CopyFrom(model.proto)
+    for value, spec in zip(told.graph.output, model.proven_outputs, strict=True):
+        kind = onnx.helper.make_tensor_type_proto(value.type.tensor_type.elem_type, spec.shape)
+        value.type.CopyFrom(kind)
+    return OnnxModel(told, model.origin)
+
+
+def _agree(declared: TensorSpec, proven: TensorSpec) -> bool:
+    """Whether every size that is declared is proven too."""
+    if not declared.is_ranked or not proven.is_ranked or len(declared.shape) != len(proven.shape):
+        return not declared.is_ranked
+    sizes = zip(declared.shape, proven.shape, strict=True)
+    return all(not isinstance(size, int) or size == known for size, known in sizes)
+
+
+def _proven(spec: TensorSpec, known: inference.Sizes | None) -> TensorSpec:
+    """An output as it is declared, with what is known of its sizes."""
+    if known is None:
+        return spec.of_any_shape()
+    names = spec.shape if len(spec.shape) == len(known) else (None,) * len(known)
+    sizes = tuple(
+        size if isinstance(size, int) else name if isinstance(name, str) else _own_name(size)
+        for size, name in zip(known, names, strict=True)
+    )
+    return replace(spec, shape=sizes, is_ranked=True)
+
+
+def _own_name(size: str | None) -> str | None:
+    """The name of a free size, but for one that inference has made up."""
+    return None if size is None or size.startswith("unk__") else size
+
+
+def _free_negative_sizes(proto: ModelProto) -> None:
+    """Write sizes below 0, as old exporters state free ones, as such; ONNX Runtime reads them so."""
+    for graph in inference.graphs_in(proto.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim if value.type.HasField("tensor_type") else ():
+                if dim.dim_value < 0:
+                    dim.ClearField("dim_value")
+
+
+def _name_outputs_once(proto: ModelProto) -> None:
+    """Drop an output that is listed again: results go by their names."""
+    listed = {value.name: value for value in reversed(proto.graph.output)}
+    if len(listed) < len(proto.graph.output):
+        kept = [listed[name] for name in dict.fromkeys(value.name for value in proto.graph.output)]
+        del proto.graph.output[:]
+        proto.graph.output.extend(kept)
 
 
 def _keep_real_inputs(proto: ModelProto) -> None:
@@ -285,11 +362,9 @@ def _ends(graph: GraphProto) -> dict[str, str]:
 
 
 def _spec(value: ValueInfoProto) -> TensorSpec:
-    tensor = value.type.tensor_type
-    shape = tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or None for dim in tensor.shape.dim
-    )
-    return TensorSpec(value.name, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape)
+    sizes = inference.sizes_of(value)
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+    return TensorSpec(value.name, dtype, sizes or (), is_ranked=sizes is not None)
 
 
 def _check(proto: ModelProto, origin: str) -> None:
@@ -307,13 +382,11 @@ def _check(proto: ModelProto, origin: str) -> None:
             )
         if value.type.tensor_type.elem_type not in onnx.helper.get_all_tensor_dtypes():
             raise ModelFileError(f"{origin}: {value.name!r} has no known element type")
-        if any(dim.dim_value < 0 for dim in value.type.tensor_type.shape.dim):
-            raise ModelFileError(f"{origin}: {value.name!r} has a negative size")
 
 
 def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
     """Those of a graph and of its subgraphs."""
-    for part in _graphs(graph):
+    for part in inference.graphs_in(graph):
         yield from part.initializer
         for node in part.node:
             for attribute in node.attribute:
@@ -322,47 +395,5 @@ def _tensors(graph: GraphProto) -> Iterable[TensorProto]:
 
 
 def _nodes(graph: GraphProto) -> Iterable[NodeProto]:
-    for part in _graphs(graph):
+    for part in inference.graphs_in(graph):
         yield from part.node
-
-
-def _graphs(graph: GraphProto) -> Iterable[GraphProto]:
-    """A graph and all within it."""
-    waiting = [graph]
-    while waiting:
-        part = waiting.pop()
-        yield part
-        for node in part.node:
-            for attribute in node.attribute:
-                waiting += [attribute.g] if attribute.HasField("g") else attribute.graphs
-
-
-def _load_external(proto: ModelProto, origin: str, folder: Path | None) -> None:
-    """Bring weights of other files into the model: only from its own folder, and only what they hold."""
-    for tensor in _tensors(proto.graph):
-        if not uses_external_data(tensor):
-            continue
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location = entries.get("location", "")
-        if folder is None:
-            raise ModelFileError(
-                f"{origin}: weights lie in another file ({location!r}), which bytes in memory cannot name: "
-                "give the model's path"
-            )
-        path = folder / location
-        if not location or not path.resolve().is_relative_to(folder.resolve()):
-            raise ModelFileError(f"{origin}: weights in {location!r} lie outside the model's folder: refused")
-        if not path.is_file():
-            raise ModelFileError(f"{origin}: weights in {location!r} are missing beside the model")
-        try:
-            offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
-        except ValueError as error:
-            raise ModelFileError(f"{origin}: damaged reference to weights in {location!r}") from error
-        size = path.stat().st_size
-        if offset < 0 or length < 0 or offset + length > size:
-            raise ModelFileError(
-                f"{origin}: {tensor.name!r} reaches byte {offset + length} of {location!r}, which has {size}"
-            )
-        load_external_data_for_tensor(tensor, str(folder))
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]

@@ -16,7 +16,7 @@ from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES, OnnxModel
 from edgecv.importers.base import NETWORK, Asked, Imported
-from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card
+from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card, with_target
 from edgecv.importers.labels import find_labels, relabel
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "relabel",
     "settled",
     "with_mean",
+    "with_target",
 ]
 
 Mean = Path | tuple[float, ...]
@@ -64,8 +65,14 @@ def read_model(source: Path | bytes, weights: Path | None = None) -> OnnxModel:
 
 def read_networks(files: ModelFiles) -> Mapping[str, OnnxModel]:
     """The networks in a model's files, by stage; of most there is one, `NETWORK`. Raises as `read_model`."""
-    if files.format == "onnx":
-        return {NETWORK: _read_onnx(files.source)}
+    match files.format:
+        case "onnx":
+            return {NETWORK: _read_onnx(files.source)}
+        case "caffe" | "digits":
+            from edgecv.importers import caffe
+
+            # How a picture is fed does not matter here, nor whether one can be.
+            return caffe.read_networks(*files.paths)
     return _read(files, None, None, Asked()).networks
 
 
@@ -187,4 +194,4 @@ def _read_onnx(path: Path) -> OnnxModel:
         data = path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return OnnxModel.from_bytes(data, origin=str(path), folder=path.parent)
+    return OnnxModel.from_bytes(data, origin=str(path), folders=[each.parent for each in with_target(path)])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgecv.card import NETWORK, ModelCard
 from edgecv.graph.model import OnnxModel
 
-__all__ = ["NETWORK", "Array", "Asked", "Imported", "card_name"]
+__all__ = ["NETWORK", "Array", "Asked", "Imported", "card_name", "scores_assumed"]
 
 Array = NDArray[Any]
 
@@ -46,6 +46,14 @@ class Imported:
     remarks: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     is_stated: bool = False
+
+
+def scores_assumed(output: str, count: int) -> str:
+    """The assumption that a row of numbers, which no softmax makes, is a classifier's."""
+    return (
+        f"task: {output} is a row of {count} numbers that no softmax makes: taken as scores of {count} "
+        "classes, of which a softmax is made"
+    )
 
 
 def card_name(stem: str) -> str:

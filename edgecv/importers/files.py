@@ -41,7 +41,8 @@ class ModelFiles:
 def locate(source: Path, weights: Path | None = None) -> ModelFiles:
     """The files of a model of which one is named.
 
-    weights: the other file of a pair; None: the one beside it under the same stem. Nothing is guessed.
+    weights: the other file of a pair; None: the one beside it under the same stem, or, where it is a link,
+    beside the file that it leads to. Nothing is guessed.
     Raises ModelNotFoundError for a file that is not there, InputError for a format that is not read.
     """
     _check_exists(source)
@@ -79,6 +80,11 @@ def can_be_weights(path: Path, format: str) -> bool:
     return formats.can_be_weights(path.suffix, format)
 
 
+def with_target(path: Path) -> list[Path]:
+    """A path, and that of the file itself where the path is a link: what belongs to it lies beside either."""
+    return [Path(each) for each in formats.with_target(str(path))]
+
+
 def _check_exists(path: Path) -> None:
     if not path.exists():
         raise ModelNotFoundError(f"{path}: no such file")
@@ -107,14 +113,14 @@ def _digits(folder: Path, weights: Path | None) -> ModelFiles:
 
 
 def _beside(source: Path, suffix: str) -> Path:
-    path = source.with_suffix(suffix)
-    if path.is_file():
-        return path
+    for path in (each.with_suffix(suffix) for each in with_target(source)):
+        if path.is_file():
+            return path
     # Which of several is meant, or whether the only one is, cannot be known: they are only listed.
     found = sorted(p.name for p in source.parent.iterdir() if p.suffix.lower() == suffix)[:5]
     there = f" (there: {', '.join(found)})" if found else ""
     raise ModelNotFoundError(
-        f"{source}: its other file is not beside it as {path.name}{there}: name it with --weights"
+        f"{source}: its other file is not beside it as {source.stem}{suffix}{there}: name it with --weights"
     )
 
 

@@ -13,6 +13,7 @@ from edgecv.errors import CardError, InputError, ModelNotFoundError
 from edgecv.formats import LABELS, LABELS_SUFFIX, LABELS_SUFFIXES
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import boxes, classify, rows
+from edgecv.importers.files import with_target
 
 # As Caffe's synset_words.txt has it: n01440764 tench, Tinca tinca.
 _SYNSET = re.compile(r"n\d{8}\s+")
@@ -51,21 +52,23 @@ def find_labels(
     """The card with the labels that lie beside a network file, and what was assumed, if anything.
 
     Looked for: `<stem>.names`, `<stem>.txt`, `<stem>.labels` and `labels.txt`; else the only *.names
-    file of the folder with as many names as the network has classes. One that does not fit in number
-    is passed over, and without a number nothing is taken.
+    file of the folder with as many names as the network has classes. Of a source that is a link the file's
+    own folder counts too. One that does not fit in number is passed over, and without a number nothing is
+    taken.
     """
     count = class_count(card, networks)
     if card.labels or count is None:
         return card, None
-    folder = source if source.is_dir() else source.parent
-    own = [folder / f"{source.stem}{suffix}" for suffix in LABELS_SUFFIXES]
-    for path in (*own, folder / LABELS):
+    sources = with_target(source)
+    folders = [one if one.is_dir() else one.parent for one in sources]
+    places = [(folder, one.stem) for folder, one in zip(folders, sources, strict=True)]
+    own = [folder / f"{stem}{suffix}" for folder, stem in places for suffix in LABELS_SUFFIXES]
+    for path in (*own, *(folder / LABELS for folder in folders)):
         names = _names(path, count)
         if names:
             return _replace(card, names, str(path)), None
-    fitting = {
-        path: names for path in sorted(folder.glob(f"*{LABELS_SUFFIX}")) if (names := _names(path, count))
-    }
+    others = [path for folder in folders for path in sorted(folder.glob(f"*{LABELS_SUFFIX}"))]
+    fitting = {path: names for path in others if (names := _names(path, count))}
     if len(fitting) == 1:
         ((path, names),) = fitting.items()
         return _replace(card, names, str(path)), (

@@ -1,4 +1,4 @@
-"""Sizes of outputs that a file leaves open: found by inference, else by a run, before anyone guesses."""
+"""Sizes of outputs that a file leaves open or declares wrongly: found by inference, else by a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _BATCH = "batch"
 
 
 def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
-    """What the file says, and where it leaves sizes of outputs open those that it has at the picture's size.
+    """What the file says, but of outputs the sizes that they have at the picture's size where these can be
+    told, in place of what it declares.
 
     The picture's size: the network's own, else `asked.imgsz`, else what metadata says; without one nothing is
     found. Sizes that depend on data stay open, and so does the batch.
@@ -29,9 +30,9 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
     facts = model.facts
     image_wh = facts.image_wh or asked.imgsz or _exported_wh(facts)
     shapes = None if image_wh is None else _shapes(facts, image_wh)
-    if shapes is None or all(map(_is_known, facts.outputs)):
+    if shapes is None:
         return facts
-    found: Mapping[str, tuple[int | None, ...]] = {}
+    found: Mapping[str, tuple[int | None, ...] | None] = {}
     try:
         found = model.output_shapes(shapes)
     except EdgeCVError:
@@ -41,10 +42,10 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
             check_size(model, image[0].name, image[1], channels, asked.imgsz)
         # Whoever runs the network says why it cannot take these sizes.
         return facts
-    outputs = tuple(_filled(spec, found.get(spec.name, ())) for spec in facts.outputs)
+    outputs = tuple(_filled(spec, found.get(spec.name)) for spec in facts.outputs)
     if asked.run is not None and not all(map(_is_known, outputs)):
         measured = _measured(model, shapes, asked)
-        outputs = tuple(_filled(spec, measured.get(spec.name, ())) for spec in outputs)
+        outputs = tuple(_filled(spec, measured.get(spec.name)) for spec in outputs)
     return replace(facts, outputs=outputs, image_wh=image_wh)
 
 
@@ -131,7 +132,7 @@ def _shapes(facts: ModelFacts, image_wh: tuple[int, int]) -> dict[str, tuple[int
         sizes = tuple(
             n if isinstance(n, int) else axes.get(layout[i : i + 1]) for i, n in enumerate(spec.shape)
         )
-        if not all(isinstance(n, int) for n in sizes):
+        if not spec.is_ranked or not all(isinstance(n, int) for n in sizes):
             return None
         shapes[spec.name] = tuple(n for n in sizes if isinstance(n, int))
     return shapes
@@ -141,14 +142,16 @@ def _is_known(spec: TensorSpec) -> bool:
     return len(spec.shape) > 0 and all(isinstance(n, int) for n in spec.shape[1:])
 
 
-def _filled(spec: TensorSpec, found: tuple[int | None, ...]) -> TensorSpec:
-    """The output with what was found in place of what is open; its batch stays."""
-    if not spec.shape:
-        return replace(spec, shape=found) if len(found) > 1 else spec
-    if len(found) != len(spec.shape):
+def _filled(spec: TensorSpec, found: tuple[int | None, ...] | None) -> TensorSpec:
+    """The output with what was found in place of what is declared; an open batch stays."""
+    if found is None:
         return spec
-    sizes = [n if isinstance(n, int) or not m else m for n, m in zip(spec.shape, found, strict=True)]
-    return replace(spec, shape=(spec.shape[0], *sizes[1:]))
+    if len(found) != len(spec.shape) or not spec.is_ranked:
+        return replace(spec, shape=found, is_ranked=True)
+    sizes = [m or n for n, m in zip(spec.shape, found, strict=True)]
+    if sizes and not isinstance(spec.shape[0], int):
+        sizes[0] = spec.shape[0]
+    return replace(spec, shape=tuple(sizes))
 
 
 def _measured(

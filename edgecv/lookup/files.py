@@ -53,7 +53,7 @@ def _found(
         return _changed(_of_card(path, other), names, offset)
     if path.exists():
         return _bare(path, other, names, offset, Asked(task, imgsz, _run))
-    beside = path.with_name(path.stem + CARD_SUFFIX)
+    beside = _card_beside(path)
     if path.suffix and beside.is_file():
         # Of a model of several networks the card alone bears the name.
         return _changed(_of_card(beside, other), names, offset)
@@ -131,16 +131,20 @@ def _networks(files: ModelFiles, *stages: str) -> Mapping[str, OnnxModel]:
 
 def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | None, asked: Asked) -> Loaded:
     files = importers.locate(path, weights)
-    beside = path.with_name(path.stem + CARD_SUFFIX)
-    stages_card = path.with_name(Path(path.stem).stem + CARD_SUFFIX)
-    if beside.is_file():
+    places = importers.with_target(path)
+    beside = next((card for card in map(_card_beside, places) if card.is_file()), None)
+    if beside is not None:
         card = cards.read(beside)
         networks = _networks(files, *card.stages)
         card = card.for_networks(networks)
-        loaded = Loaded(card, importers.cut_tail(card, networks), path.parent, (beside, *files.paths))
+        loaded = Loaded(card, importers.cut_tail(card, networks), beside.parent, (beside, *files.paths))
         return _changed(loaded, labels, mean)
-    if stages_card.is_file() and _is_stage(path, cards.read(stages_card)):
-        raise InputError(f"{path}: one of several networks of a model, and none alone: name {stages_card}")
+    for place in places:
+        stages_card = place.with_name(Path(place.stem).stem + CARD_SUFFIX)
+        if stages_card.is_file() and _is_stage(place, cards.read(stages_card)):
+            raise InputError(
+                f"{path}: one of several networks of a model, and none alone: name {stages_card}"
+            )
     imported = importers.import_model(files, labels=labels, mean=mean, asked=asked)
     return Loaded(
         imported.card,
@@ -152,6 +156,10 @@ def _bare(path: Path, weights: Path | None, labels: Path | None, mean: Mean | No
         remarks=imported.remarks,
         assumptions=imported.assumptions,
     )
+
+
+def _card_beside(path: Path) -> Path:
+    return path.with_name(path.stem + CARD_SUFFIX)
 
 
 def _run(model: OnnxModel, feeds: Sequence[Mapping[str, Array]]) -> list[Mapping[str, Array]]:

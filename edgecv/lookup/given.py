@@ -202,13 +202,13 @@ def _of_card(listing: _Listing, path: str, weights: str | None) -> None:
 
 def _of_bare(listing: _Listing, path: str, weights: str | None, *, finds_labels: bool) -> None:
     source = _of_network(listing, path, weights)
-    folder, stem, _ = _split(path)
-    beside = os.path.join(folder, stem + CARD_SUFFIX)
-    if _add_card_if_any(listing, _CARD, beside):
-        return
-    stages_card = os.path.join(folder, _split(stem)[1] + CARD_SUFFIX)
-    if stages_card != beside:
-        _add_card_if_any(listing, _STAGES_CARD, stages_card)
+    places = [_split(place)[:2] for place in formats.with_target(path)]
+    for folder, stem in places:
+        if _add_card_if_any(listing, _CARD, os.path.join(folder, stem + CARD_SUFFIX)):
+            return
+    for folder, stem in places:
+        if _split(stem)[1] != stem:
+            _add_card_if_any(listing, _STAGES_CARD, os.path.join(folder, _split(stem)[1] + CARD_SUFFIX))
     if finds_labels:
         _add_labels(listing, source)
 
@@ -219,7 +219,7 @@ def _of_network(listing: _Listing, path: str, weights: str | None) -> str:
         if weights is not None:
             raise _Refused
         return _of_job(listing, path)
-    folder, stem, suffix = _split(path)
+    _, stem, suffix = _split(path)
     format = formats.SUFFIXES.get(suffix.lower())
     if format not in formats.PAIRS:
         if format is None or weights is not None:
@@ -230,7 +230,8 @@ def _of_network(listing: _Listing, path: str, weights: str | None) -> str:
     of_structure, of_weights = formats.PAIRS[format]
     is_structure = suffix.lower() == of_structure
     wanted = of_weights if is_structure else of_structure
-    other = os.path.join(folder, stem + wanted) if weights is None else weights
+    beside = [os.path.join(*_split(place)[:2]) + wanted for place in formats.with_target(path)]
+    other = next(filter(os.path.isfile, beside), beside[0]) if weights is None else weights
     if not os.path.isfile(other) or _split(other)[2].lower() in formats.SUFFIXES.keys() - {wanted}:
         raise _Refused
     structure, packed = (path, other) if is_structure else (other, path)
@@ -295,13 +296,14 @@ def _add_place(listing: _Listing, role: str, file: cards.FileEntry, folder: str)
 
 def _add_labels(listing: _Listing, source: str) -> None:
     """Class names where `importers.labels.find_labels` looks for them."""
-    folder = source if os.path.isdir(source) else os.path.dirname(source)
-    own = [_split(source)[1] + suffix for suffix in formats.LABELS_SUFFIXES]
-    others = sorted(name for name in os.listdir(folder or ".") if name.endswith(formats.LABELS_SUFFIX))
-    if len(others) > MAX_LABEL_FILES:
-        raise _Refused
-    for name in (*own, formats.LABELS, *others):
-        listing.add(f"beside {name}", os.path.join(folder, name))
+    for place in formats.with_target(source):
+        folder = place if os.path.isdir(place) else os.path.dirname(place)
+        own = [_split(place)[1] + suffix for suffix in formats.LABELS_SUFFIXES]
+        others = sorted(name for name in os.listdir(folder or ".") if name.endswith(formats.LABELS_SUFFIX))
+        if len(others) > MAX_LABEL_FILES:
+            raise _Refused
+        for name in (*own, formats.LABELS, *others):
+            listing.add(f"beside {name}", os.path.join(folder, name))
 
 
 def _add_means(listing: _Listing, structure: str) -> None:

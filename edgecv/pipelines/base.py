@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,6 +16,7 @@ from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CancelledError, CardError, InputError
 from edgecv.exclusive import Exclusive
+from edgecv.sealed import Sealed
 from edgecv.types import Candidates, Memory, Placement, R, Seen
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Inspection(msgspec.Struct, frozen=True):
     found: Mapping[str, Candidates | Any]
 
 
-class Pipeline(ABC, Generic[R]):
+class Pipeline(Sealed, Generic[R]):
     """A model of one card, ready to run; a context manager. Belongs to one thread at a time.
 
     card: what it runs. sessions: what it is made of, by the card's stages. settings: what counts as a result.
@@ -73,6 +74,10 @@ class Pipeline(ABC, Generic[R]):
     STAGES: ClassVar[tuple[str, ...]]
     COMPARED: ClassVar[tuple[str, ...]]
     NOUN: ClassVar[str] = "pipeline"
+    PER_CALL: ClassVar[dict[str, str]] = {
+        "deadline": "(frame, deadline_ns=…)",
+        "captured": "(frame, captured_ns=…)",
+    }
 
     is_from_cache: bool = False
 
@@ -140,10 +145,9 @@ class Pipeline(ABC, Generic[R]):
         deadline_ns: int = 0,
     ) -> list[R]:
         """Look at several frames; the same as single calls, in their order. deadline_ns: of all of them."""
-        return [
-            self(frame, captured, deadline_ns)
-            for frame, captured in zip(frames, self._captures(frames, captured_ns), strict=True)
-        ]
+        captures = self._captures(frames, captured_ns)
+        clock.check_deadline(deadline_ns, self.NOUN)
+        return [self(frame, captured, deadline_ns) for frame, captured in zip(frames, captures, strict=True)]
 
     def cancel(self) -> None:
         """End the frame in progress, if there is one, from another thread: it raises CancelledError."""
@@ -219,4 +223,6 @@ class Pipeline(ABC, Generic[R]):
         captures = [None] * len(frames) if captured_ns is None else list(captured_ns)
         if len(captures) != len(frames):
             raise InputError(f"captured_ns: expected {len(frames)} values, got {len(captures)}")
+        for captured in captures:
+            clock.check_captured(captured)
         return captures

@@ -61,8 +61,7 @@ class SingleShot(Pipeline[R]):
         size = self.eye.batch or (1 if self._takes_one else max(len(frames), 1))
         results: list[R] = []
         with self._exclusive:
-            for captured in captures:
-                clock.check_captured(captured)
+            clock.check_deadline(deadline_ns, self.NOUN)
             self._is_cancelled, self._is_running = False, True
             try:
                 for start in range(0, len(frames), size):

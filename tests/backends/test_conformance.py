@@ -372,13 +372,22 @@ def test_only_backends_with_threads_of_ours_take_a_pool(name: str) -> None:
                     open_one(pool)
 
 
-def test_a_deadline_is_of_a_run_and_no_attribute(name: str) -> None:
-    """One that nobody looks at would be worse than none."""
-    with compiled(tiny_yolov8(), name) as session:
-        with pytest.raises(AttributeError, match="a deadline is of one run"):
-            session.deadline_ns = time.monotonic_ns()
-        with pytest.raises(AttributeError, match="a deadline is of one run"):
-            _ = session.deadline_ns
+@pytest.mark.parametrize(
+    ("attribute", "message"),
+    [
+        ("deadline_ns", r"it is of one call: run\(inputs, deadline_ns=…\)"),
+        ("deadline", r"it is of one call: run\(inputs, deadline_ns=…\)"),
+        ("placment", "did you mean placement"),
+        ("timeout", "it has .*cancel, clone"),
+    ],
+)
+def test_attributes_that_nobody_looks_at(name: str, attribute: str, message: str) -> None:
+    """A deadline that is none would be worse than no deadline."""
+    with compiled(tiny_yolov8(), name) as session, session.clone() as clone:
+        for each in (session, clone):
+            with pytest.raises(AttributeError, match=f"^{attribute}: no attribute of a .*{message}"):
+                setattr(each, attribute, time.monotonic_ns())
+            assert not hasattr(each, attribute)
 
 
 ABSENT = {

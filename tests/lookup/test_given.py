@@ -189,6 +189,42 @@ def of_a_bare_job(folder: Path) -> Arguments:
     return {"model": path}
 
 
+def linked(folder: Path, *names: str) -> Path:
+    """A folder beside one of files, with links to some of them."""
+    (folder / "links").mkdir()
+    for name in names:
+        (folder / "links" / name).symlink_to(f"../files/{name}")
+    return folder / "links" / names[0]
+
+
+def of_a_linked_structure(folder: Path) -> Arguments:
+    """Its weights and names lie beside the file that it leads to."""
+    (folder / "files").mkdir()
+    of_darknet_classifier(folder / "files")
+    return {"model": linked(folder, "net.cfg")}
+
+
+def of_linked_files(folder: Path) -> Arguments:
+    (folder / "files").mkdir()
+    of_darknet_with_all(folder / "files")
+    return {"model": linked(folder, "net.cfg", "net.weights", "net.names")}
+
+
+def of_a_link_with_a_card_behind_it(folder: Path) -> Arguments:
+    (folder / "files").mkdir()
+    of_onnx_with_a_card(folder / "files")
+    return {"model": linked(folder, "net.onnx")}
+
+
+def of_a_link_with_a_card_beside_it(folder: Path) -> Arguments:
+    (folder / "files").mkdir()
+    of_onnx_with_a_card(folder / "files")
+    path = linked(folder, "net.onnx")
+    for name in ("net.model.json", "classes.txt"):
+        shutil.copy(folder / "files" / name, path.parent)
+    return {"model": path}
+
+
 CASES: dict[str, Build] = {
     name.removeprefix("of_"): build for name, build in list(globals().items()) if name.startswith("of_")
 }
@@ -305,7 +341,7 @@ def test_every_listed_file_counts(build: Build, folder: Path) -> None:
     arguments = build(folder)
     listed, before = found(arguments), printed(arguments)
     for role, path in dict(listed.files).items():
-        file = Path(path)
+        file = Path(path).resolve()
         data = file.read_bytes() if file.is_file() else None
         file.write_bytes((data or b"") + b"\n ")
         assert printed(arguments) != before, role
@@ -325,7 +361,7 @@ def test_the_same_files_elsewhere(
     arguments = build(folder)
     before = printed(arguments)
     there = tmp_path / "there"
-    shutil.copytree(folder, there)
+    shutil.copytree(folder, there, symlinks=True)
     shutil.rmtree(folder)
     monkeypatch.setenv("EDGECV_MODELS", str(there / "found"))
     moved = {name: moved_to(value, folder, there) for name, value in arguments.items()}
@@ -370,7 +406,8 @@ def test_what_changes_the_outcome_changes_the_fingerprint(build: Build, folder: 
     arguments = build(folder)
     before, made = printed(arguments), outcome(arguments)
     folders = [path for path in (folder, *folder.iterdir()) if path.is_dir()]
-    present = [path for place in folders for path in place.iterdir() if path.is_file()]
+    every = [path for place in folders for path in place.iterdir()]
+    present = [path for path in every if path.is_file() and not path.is_symlink()]
     for path in present:
         data = path.read_bytes()
         for changed in (None, data + b"\n", data[: len(data) // 2]):

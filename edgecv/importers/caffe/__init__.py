@@ -7,11 +7,13 @@ and outputs keep the names of Caffe's blobs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
+from edgecv.graph.model import OnnxModel
 from edgecv.importers.base import Imported, card_name
 from edgecv.importers.caffe.caffemodel import read_weights
 from edgecv.importers.caffe.conversion import convert
@@ -21,7 +23,7 @@ from edgecv.importers.caffe.mean import Mean
 from edgecv.importers.caffe.prototxt import read as read_prototxt
 from edgecv.importers.labels import relabel
 
-__all__ = ["Mean", "read", "read_digits"]
+__all__ = ["Mean", "read", "read_digits", "read_networks"]
 
 
 def read(
@@ -32,8 +34,8 @@ def read(
     mean: what is subtracted from a picture, where the network's files do not say: a mean file
     (binaryproto or *.npy), or a number for all channels or one each. labels: its class names, one a line.
     Raises ModelNotFoundError; ModelFileError that names the file, and the line or the layer, for what is
-    damaged, does not fit or is not supported; InputError for a mean or labels that do not fit the
-    network. Memory: at most the weights file three times.
+    damaged, does not fit or is not supported; NoPictureError for a network that no picture can feed;
+    InputError for a mean or labels that do not fit the network. Memory: at most the weights file three times.
     """
     return _read(prototxt, caffemodel, Feeding(mean=mean), labels)
 
@@ -44,10 +46,21 @@ def read_digits(folder: Path, *, mean: Mean | None = None, labels: Path | None =
     Raises as `read` does.
     """
     job = find_job(folder)
-    feeding = Feeding(job.mean if mean is None else mean, job.resize)
+    feeding = Feeding(job.mean if mean is None else mean, job.resize, is_stated=True)
     imported = _read(job.structure, job.weights, feeding, labels or job.labels)
     card = msgspec.structs.replace(imported.card, name=card_name(job.name))
     return replace(imported, card=card, assumptions=(*job.assumptions, *imported.assumptions))
+
+
+def read_networks(source: Path, caffemodel: Path | None = None) -> Mapping[str, OnnxModel]:
+    """The networks alone, by stage, whatever their inputs take.
+
+    source: a prototxt, or the folder of a DIGITS job, which brings its weights. Raises as `read` does.
+    """
+    if caffemodel is None:
+        job = find_job(source)
+        source, caffemodel = job.structure, job.weights
+    return convert(read_prototxt(source), read_weights(caffemodel)).networks
 
 
 def _read(prototxt: Path, caffemodel: Path, feeding: Feeding, labels: Path | None) -> Imported:

@@ -12,10 +12,10 @@ import msgspec
 
 from edgecv import heads
 from edgecv.card import NETWORK, HeadSpec, InputEntry, ModelCard, Stage, Task, Thresholds
-from edgecv.errors import ModelFileError
+from edgecv.errors import ModelFileError, NoPictureError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import classify, two_stages
-from edgecv.importers.base import Imported, card_name
+from edgecv.importers.base import Imported, card_name, scores_assumed
 from edgecv.importers.caffe.conversion import Converted
 from edgecv.importers.caffe.mean import Mean, channel_mean
 from edgecv.importers.caffe.prototxt import Network, Shape
@@ -23,6 +23,8 @@ from edgecv.types import TensorSpec
 
 # Channels of a picture -> its color as Caffe reads it.
 _COLORS: dict[int, Literal["gray", "bgr", "bgrd"]] = {1: "gray", 3: "bgr", 4: "bgrd"}
+
+_FITTED = {"letterbox": "letterboxed", "stretch": "stretched", "crop": "cropped"}
 
 # What py-faster-rcnn makes the shorter side of a picture; its files hold a size that it never runs at.
 REGION_SIDE = 600
@@ -32,22 +34,23 @@ REGION_SIDE = 600
 class Feeding:
     """How a picture is fed, where that does not stand in the network's files.
 
-    mean: see `channel_mean`. resize: as in a card.
+    mean: see `channel_mean`. resize: as in a card. is_stated: whether the rest is known: BGR, no scale.
     """
 
     mean: Mean | None = None
     resize: Literal["letterbox", "stretch", "crop"] = "stretch"
+    is_stated: bool = False
 
 
 def draft(network: Network, converted: Converted, path: Path, feeding: Feeding) -> Imported:
     """Everything that was read. path: the text file.
 
-    Raises ModelFileError for a network that no picture can feed.
+    Raises NoPictureError for a network that no picture can feed.
     """
     first = next(iter(converted.networks.values()))
     entry = _input(network, first)
-    task, head, usual = _head(converted, first, entry)
     remarks, assumptions = list(converted.remarks), list(converted.assumptions)
+    task, head, usual = _head(converted, first, entry, assumptions)
     if task == "features":
         outputs = ", ".join(str(spec) for spec in first.facts.outputs)
         assumptions.append(f"head: its files do not say what the outputs mean ({outputs}): the card has none")
@@ -81,9 +84,9 @@ def _input(network: Network, model: OnnxModel) -> InputEntry:
                 name=name, size_wh=size_wh, channels=shape[1], color=_COLORS[shape[1]], resize="stretch"
             )
     given = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    raise ModelFileError(
+    raise NoPictureError(
         f"{network.origin}: inputs {given}: expected one that a picture can feed, of shape (1, 1, 3 or 4 "
-        "channels, height, width)"
+        "channels, height, width); edgecv.compile and `edgecv convert` take the network as it is"
     )
 
 
@@ -92,20 +95,24 @@ def _static(spec: TensorSpec) -> Shape:
 
 
 def _head(
-    converted: Converted, model: OnnxModel, entry: InputEntry
+    converted: Converted, model: OnnxModel, entry: InputEntry, assumptions: list[str]
 ) -> tuple[Task, HeadSpec | None, Mapping[str, Any]]:
     """The task, the head, and fields of the input where all networks of the head are fed alike."""
     if converted.end:
         return "detect", HeadSpec(converted.end.head, converted.end.params), converted.end.usual
     readings = [one for one in heads.recognize(model.facts) if heads.get(one.type).TASK == "detect"]
     if len(readings) == 1:
+        assumptions.append(f"head: {readings[0].brand}, told by the outputs")
         return "detect", HeadSpec(readings[0].type, readings[0].params), readings[0].input or {}
     if len(model.facts.outputs) != 1:
         return "features", None, {}
     (spec,) = model.facts.outputs
     shape = _static(spec)
     if len(shape) >= 2 and shape[1] > 1 and all(size == 1 for size in shape[2:]):
-        params = classify.Params(output=spec.name, is_probability=spec.name in converted.probabilities)
+        is_probability = spec.name in converted.probabilities
+        if not is_probability:
+            assumptions.append(scores_assumed(spec.name, shape[1]))
+        params = classify.Params(output=spec.name, is_probability=is_probability)
         return "classify", HeadSpec(classify.TYPE, params), {}
     if len(shape) == 4 and (spec.name in converted.probabilities or shape[:1:-1] == entry.size_wh):
         return "segment", None, {}
@@ -126,6 +133,11 @@ def _fed(
     usual: fields of the input; takes what it does and assumes to the two lists.
     """
     changes: dict[str, Any] = {"resize": feeding.resize}
+    if not (usual or network.transforms or feeding.is_stated):
+        assumptions.append(
+            f"input: its files do not say how a picture is fed: {entry.color}, not scaled, "
+            f"{_FITTED[feeding.resize]} to {entry.size_wh[0]}x{entry.size_wh[1]}"
+        )
     scales = {transform.scale for transform in network.transforms} - {1.0}
     if len(scales) == 1:
         # Caffe multiplies by the scale after it has subtracted the mean.

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgecv.card import HeadSpec, InputEntry, ModelCard, Stage, Task
+from edgecv.graph.model import OnnxModel
 from edgecv.heads import classify
 from edgecv.heads.base import Reading
 from edgecv.heads.brands import BRANDS, yolo
-from edgecv.importers.base import NETWORK, Imported, card_name
+from edgecv.importers.base import NETWORK, Imported, card_name, scores_assumed
 from edgecv.importers.darknet.cfg import read_cfg
 from edgecv.importers.darknet.layers import Layer
 from edgecv.importers.darknet.network import COLORS, INPUT, Plan, assign, emit, plan
@@ -40,9 +41,24 @@ def read(cfg: Path, weights: Path, *, names: Path | None = None) -> Imported:
     model = emit(planned, arrays, transposed=stored.is_transposed, name=cfg.stem, origin=str(cfg))
     networks = {NETWORK: model}
     card = _card(planned, cfg.stem)
+    doubts += _assumed(planned, card, model)
     if names is not None:
         card = relabel(card, networks, names)
     return Imported(card, networks, (*planned.remarks, *remarks), tuple(doubts))
+
+
+def _assumed(planned: Plan, card: ModelCard, model: OnnxModel) -> list[str]:
+    """What the cfg does not say of its picture and of its outputs."""
+    assumed = []
+    if card.image_input.channels == 4:
+        assumed.append("input: 4 channels: taken as red, green, blue and depth")
+    if card.head is None:
+        outputs = ", ".join(map(str, model.facts.outputs))
+        assumed.append(f"head: its files do not say what the outputs mean ({outputs}): the card has none")
+    elif isinstance(card.head.params, classify.Params) and not card.head.params.is_probability:
+        last = planned.layers[planned.outputs[-1]]
+        assumed.append(scores_assumed(last.section.name, last.out.c))
+    return assumed
 
 
 def _card(planned: Plan, stem: str) -> ModelCard:

@@ -12,7 +12,8 @@ import pytest
 from edgecv import card as cards
 from edgecv import rois
 from edgecv.card import Thresholds
-from edgecv.errors import InputError, ModelFileError, ModelNotFoundError
+from edgecv.convert import convert
+from edgecv.errors import InputError, ModelFileError, ModelNotFoundError, NoPictureError
 from edgecv.heads import anchors, classify, two_stages
 from edgecv.heads.brands import detectnet
 from edgecv.importers import NETWORK, caffe
@@ -44,7 +45,9 @@ def test_a_classifier(tmp_path: Path) -> None:
     assert card.head.params == classify.Params(output="prob", is_probability=True)
     assert (card.image_input.color, card.image_input.resize) == ("bgr", "stretch")
     assert (card.image_input.mean, card.image_input.std) == ((104.0, 117.0, 123.0), ())
-    assert imported.assumptions == ()
+    assert imported.assumptions == (
+        "input: its files do not say how a picture is fed: bgr, not scaled, stretched to 16x20",
+    )
     assert cards.parse(cards.dumps(card), origin="test") == card
 
 
@@ -89,8 +92,48 @@ def test_gray_and_four_channels(tmp_path: Path) -> None:
 def test_a_network_that_no_picture_feeds_is_refused(tmp_path: Path) -> None:
     net = Net("flow")
     net.conv(net.input(1, 6, 8, 8), 4, 3)
-    with pytest.raises(ModelFileError, match=r"inputs data \(1, 6, 8, 8\): expected one that a picture"):
+    with pytest.raises(NoPictureError, match=r"inputs data \(1, 6, 8, 8\): expected one that a picture"):
         caffe.read(*net.write(tmp_path))
+
+
+FED = ("input: its files do not say how a picture is fed: bgr, not scaled, stretched to 16x20",)
+NO_MEAN = ("mean: none is in its files, so none is subtracted; give one with --mean",)
+SCORES = (
+    "task: fc is a row of 4 numbers that no softmax makes: taken as scores of 4 classes, of which a "
+    "softmax is made",
+)
+MEAN = (
+    "layer { name: 'd' type: 'Data' top: 'data' include { phase: TRAIN } transform_param { mean_value: 7 } }"
+)
+SCALE = MEAN.replace("mean_value: 7", "scale: 0.5")
+TWO_SCALES = SCALE + SCALE.replace("'d'", "'e'").replace("0.5", "0.25")
+
+ASSUMED: dict[str, tuple[str, bool, tuple[str, ...]]] = {
+    "nothing said": ("", True, (*FED, *NO_MEAN)),
+    "a mean": (MEAN, True, ()),
+    "a scale": (SCALE, True, NO_MEAN),
+    "two scales": (TWO_SCALES, True, ("scale: 2 different ones in transform_param: none is taken", *NO_MEAN)),
+    "no softmax": (MEAN, False, SCORES),
+    "no softmax, nothing said": ("", False, (*SCORES, *FED, *NO_MEAN)),
+}
+
+
+@pytest.mark.parametrize(("data", "has_softmax", "assumed"), ASSUMED.values(), ids=ASSUMED)
+def test_everything_that_is_assumed_is_listed(
+    data: str, has_softmax: bool, assumed: tuple[str, ...], tmp_path: Path
+) -> None:
+    net = classifier()
+    if not has_softmax:
+        net.layers.pop()
+    structure, weights = net.write(tmp_path)
+    structure.write_text(f"{data}\n{structure.read_text()}")
+    imported = caffe.read(structure, weights)
+    assert imported.card.task == "classify"
+    assert imported.assumptions == assumed
+    # Whoever converts or loads is told the same.
+    labels = "labels: none, no file beside it has 4 names; give a file with --labels"
+    done = convert(structure, tmp_path / "out.onnx")
+    assert done.as_dict()["assumptions"] == [*assumed, labels]
 
 
 def test_transform_param_says_how_a_network_is_fed(tmp_path: Path) -> None:
