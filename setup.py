@@ -196,6 +196,7 @@ MODULES = [
         [
             "ext/image/_image.pyx",
             "ext/image/dispatch.cpp",
+            "ext/image/gray16.cpp",
             "ext/image/plan.cpp",
             "ext/image/run.cpp",
             "ext/image/taps.cpp",
