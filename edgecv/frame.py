@@ -1,12 +1,13 @@
 """Frame: a picture in YUV as cameras deliver it, its planes where they lie.
 
-A pixel of b, g and r is made of its own luma Y and of the Cb and Cr that it shares with its neighbors: of two
-beside each other, and in 4:2:0 of the two below as well. That is the nearest of them, as OpenCV's cvtColor
-takes it, not a blend: where a chroma sample lies between its lumas differs from camera to camera and no format
-tells, a network sees a picture that was shrunk in any case, and each sample is read once.
+A pixel of b, g and r is made of its own luma Y and of the Cb and Cr that it shares with its neighbors: two
+beside each other, and in 4:2:0 the two below as well. That is the nearest chroma, as OpenCV's cvtColor takes
+it, not a blend: where a chroma sample lies among its lumas differs from camera to camera and no format tells,
+a network sees a picture that was shrunk in any case, and each sample is read once.
 
-ITU-R BT.601-7 and BT.709-6 state Y = Kr R + Kg G + Kb B, Kr + Kg + Kb = 1, with Kr 0.299 and Kb 0.114 (BT.601),
-or 0.2126 and 0.0722 (BT.709); Cb = (B - Y) / (2 - 2 Kb), Cr = (R - Y) / (2 - 2 Kr). Solved for the colors:
+ITU-R BT.601-7 and BT.709-6 state Y = Kr R + Kg G + Kb B, Kr + Kg + Kb = 1, with Kr 0.299 and Kb 0.114
+(BT.601), or 0.2126 and 0.0722 (BT.709); Cb = (B - Y) / (2 - 2 Kb), Cr = (R - Y) / (2 - 2 Kr). Solved for the
+colors:
 
     R = Y + (2 - 2 Kr) Cr
     B = Y + (2 - 2 Kb) Cb
@@ -84,15 +85,15 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     planes: one packed array, or a tuple with an array for each plane. All are uint8, the bytes of a row side
     by side, rows any number of bytes apart, so that they may be views into a camera's buffer.
 
-    - "nv12": (H * 3 / 2, W), rows of Y and below them rows of Cb and Cr in turns; or a tuple of Y, (H, W), and
-      CbCr, (H / 2, W) or (H / 2, W / 2, 2).
-    - "i420": (H * 3 / 2, W), C-contiguous: all Y, then all Cb, then all Cr; or a tuple of Y, (H, W), Cb and Cr,
-      (H / 2, W / 2) each.
+    - "nv12": (H * 3 / 2, W), rows of Y and below them rows of Cb and Cr in turns; or a tuple of Y, (H, W),
+      and CbCr, (H / 2, W) or (H / 2, W / 2, 2).
+    - "i420": (H * 3 / 2, W), C-contiguous: all Y, then all Cb, then all Cr; or a tuple of Y, (H, W), Cb and
+      Cr, (H / 2, W / 2) each.
     - "yuyv", "uyvy": (H, W, 2) or (H, 2 W): Y Cb Y Cr, or Cb Y Cr Y, for each two pixels.
 
-    W is even, and so is H of "nv12" and "i420"; both are 2 to 32767. format: one of these, lower case. matrix:
-    "bt601" or "bt709", range: "limited" or "full"; None: as the model's card states it, else BT.601, limited.
-    They are kept as planes of two axes, in a tuple. Raises InputError for anything else.
+    W is even, and so is H of "nv12" and "i420"; both are at most 32767. format: one of these, lower case.
+    matrix: "bt601" or "bt709", range: "limited" or "full"; None: as the model's card states it, else BT.601,
+    limited. They are kept as planes of two axes, in a tuple. Raises InputError for anything else.
     """
 
     planes: NDArray[np.uint8] | tuple[NDArray[np.uint8], ...]
@@ -108,7 +109,9 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
         given = self.planes if isinstance(self.planes, tuple) else (self.planes,)
         for plane in given:
             if not isinstance(plane, np.ndarray) or plane.dtype != np.uint8:
-                raise InputError(f"Frame.planes: expected uint8 arrays for {self.format}, got {_listed(given)}")
+                raise InputError(
+                    f"Frame.planes: expected uint8 arrays for {self.format}, got {_listed(given)}"
+                )
         msgspec.structs.force_setattr(self, "planes", _SPLITS[self.format](self.format, given))
         self._check()
 
@@ -175,8 +178,8 @@ def _packed_420(format: str, given: tuple[NDArray[np.uint8], ...]) -> NDArray[np
     (whole,) = given
     if whole.ndim != 2 or whole.shape[0] % 3 or not whole.size:
         raise InputError(
-            f"Frame.planes: expected one array (H * 3 / 2, W) for {format}, H and W even, or a tuple of planes; "
-            f"got {_listed(given)}"
+            f"Frame.planes: expected one array (H * 3 / 2, W) for {format}, H and W even, or a tuple of "
+            f"planes; got {_listed(given)}"
         )
     if whole.shape[0] // 3 * 2 % 2 or whole.shape[1] % 2:
         raise InputError(f"Frame: {format} has an even width and height, got {_listed(given)}")
@@ -196,8 +199,8 @@ def _split_nv12(format: str, given: tuple[NDArray[np.uint8], ...]) -> tuple[NDAr
         if chroma.shape == (rows, columns // 2 * 2):
             return luma, chroma
     raise InputError(
-        "Frame.planes: expected Y (H, W) and CbCr (H / 2, W) or (H / 2, W / 2, 2) for nv12, pairs side by side; "
-        f"got {_listed(given)}"
+        "Frame.planes: expected Y (H, W) and CbCr (H / 2, W) or (H / 2, W / 2, 2) for nv12, pairs side by "
+        f"side; got {_listed(given)}"
     )
 
 
@@ -231,8 +234,8 @@ def _split_packed(format: str, given: tuple[NDArray[np.uint8], ...]) -> tuple[ND
         if whole.ndim == 2 and whole.shape[1] % 2 == 0:
             raise InputError(f"Frame: {format} has an even width, got {whole.shape[1] // 2} x {len(whole)}")
     raise InputError(
-        f"Frame.planes: expected one array (H, W, 2), the bytes of a row side by side, or (H, 2 W) for {format}; "
-        f"got {_listed(given)}"
+        "Frame.planes: expected one array (H, W, 2), the bytes of a row side by side, or (H, 2 W) for "
+        f"{format}; got {_listed(given)}"
     )
 
 

@@ -294,7 +294,8 @@ def check_frame(frame: NDArray[Any], bits: int = 8) -> tuple[int, int, int]:
 def _not_a_frame(frame: object, bits: int) -> InputError:
     if bits == 16:
         return InputError(
-            f"frame: expected uint16 (H, W), since the model takes gray pixels of 16 bits, got {_describe(frame)}"
+            "frame: expected uint16 (H, W), since the model takes gray pixels of 16 bits, "
+            f"got {_describe(frame)}"
         )
     return InputError(
         f"frame: expected uint8 (H, W) or (H, W, 1, 3 or 4), or an edgecv.Frame, got {_describe(frame)}; "

@@ -268,12 +268,13 @@ cdef class Plan:
         cdef bint is_wide = s.format == FrameFormat.gray16
         if s.format != FrameFormat.pixels and not is_wide:
             return _check_planes(s, views)
-        if strcmp(view.format, b"H" if is_wide else b"B") != 0:
-            if is_wide:
-                raise InputError(
-                    f"frame: expected uint16, got the format {view.format.decode()!r}; "
-                    "the model takes pixels of 16 bits"
-                )
+        # What is misaligned is exported as "=H", and read all the same.
+        if is_wide and strcmp(view.format, b"H") != 0 and strcmp(view.format, b"=H") != 0:
+            raise InputError(
+                f"frame: expected uint16, got the format {view.format.decode()!r}; "
+                "the model takes pixels of 16 bits"
+            )
+        if not is_wide and strcmp(view.format, b"B") != 0:
             raise InputError(
                 f"frame: expected uint8, got the format {view.format.decode()!r}; "
                 "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
