@@ -70,6 +70,9 @@ class InputEntry(_Struct, frozen=True):
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     dtype: Literal["float32", "uint8"] = "float32"
+    bits: Literal[8, 16] = 8
+    yuv_matrix: Literal["bt601", "bt709"] = "bt601"
+    yuv_range: Literal["limited", "full"] = "limited"
 
     def __post_init__(self) -> None:
         for field in ("mean", "std"):
@@ -83,6 +86,10 @@ class InputEntry(_Struct, frozen=True):
             raise ValueError(f"`color` {self.color} has {colors} channels, `channels` says {self.channels}")
         if any(not value for value in self.std):
             raise ValueError("`std` has a zero")
+        if self.bits == 16 and (self.color, self.dtype) != ("gray", "float32"):
+            raise ValueError(
+                f"`bits` 16 is for `color` gray and `dtype` float32, got {self.color} and {self.dtype}"
+            )
 
     def blob_spec(self, size_wh: tuple[int, int] | None = None) -> BlobSpec:
         """The preprocessing of this input, at another size where one is given."""
@@ -97,6 +104,9 @@ class InputEntry(_Struct, frozen=True):
             mean=self.mean or (0.0,) * self.channels,
             std=self.std or (1.0,) * self.channels,
             dtype=self.dtype,
+            bits=self.bits,
+            yuv_matrix=self.yuv_matrix,
+            yuv_range=self.yuv_range,
         )
 
 

@@ -24,7 +24,7 @@ import functools
 from collections.abc import Sequence
 from fractions import Fraction
 from math import floor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -34,6 +34,10 @@ from edgecv.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Text, since numpy.typing is long to import for what annotations alone use.
+Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | Frame"
+"""What pipelines take; see `edgecv.image.Preprocessor`."""
 
 FORMATS = ("nv12", "i420", "yuyv", "uyvy")
 MATRICES = ("bt601", "bt709")
@@ -145,9 +149,10 @@ class Frame(msgspec.Struct, frozen=True, eq=False):
     def bgr(self) -> NDArray[np.uint8]:
         """The picture as uint8 (H, W, 3) BGR, a new array; a matrix or range that is None is the default."""
         width, height = self.size_wh
+        planes: Any = self.planes
         out = np.empty((height, width, 3), np.uint8)
         _image.to_bgr(
-            self.planes,
+            planes,
             out,
             format=NATIVE_FORMATS.index(self.format),
             rule=rule(self.matrix or MATRICES[0], self.range or RANGES[0]),

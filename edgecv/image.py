@@ -6,21 +6,19 @@ Every rounding is stated by `edgecv.image_reference`, and the result has the sam
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
 from edgecv._image import Plan
 from edgecv.errors import InputError
-from edgecv.frame import MATRICES, MAX_SIDE, NATIVE_FORMATS, RANGES, Frame, rule
+from edgecv.frame import MATRICES, MAX_SIDE, NATIVE_FORMATS, RANGES, Frame, Pixels, rule
 from edgecv.types import FrameTransform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Text, since numpy.typing is long to import for what annotations alone use.
-Pixels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16] | Frame"
 COLORS = ("bgr", "rgb", "gray", "bgrd", "rgbd")
 FRAME_COLORS = ("gray", "bgr", "rgb", "bgra", "rgba", "bgrd")
 RESIZES = ("letterbox", "stretch", "crop")
@@ -189,6 +187,8 @@ class Preprocessor:
         C-contiguous (C, H, W) of the spec's size and dtype; it may not overlap the frame. Raises InputError
         otherwise, SessionBusyError while another thread runs this one.
         """
+        key: tuple[object, ...]
+        memory: Any
         if isinstance(frame, Frame):
             key, memory = frame.layout, frame.planes
         elif isinstance(frame, np.ndarray):

@@ -16,7 +16,8 @@ gray from color: after the resize, BT.601 in 15 bits, rounded half up (OpenCV's 
     sum is taken in double and rounded once to float32. There is no level to round to.
 YUV: pixels first, before any resize, each from its own luma and the nearest chroma, by `edgecv.frame`'s
     formula in integers: a weight has 13 fractional bits, its product with a sample less 128 is rounded half
-    up to 6 of them, and the sum is rounded half up to the level. Gray from YUV is the luma, by the same formula.
+    up to 6 of them, and the sum is rounded half up to the level. Gray from YUV is the luma, by the same
+    formula.
 
 A float32 value is (pixel - mean) * (1 / std): one subtraction and one multiplication, each rounded to
 float32, with 1 / std rounded once from double.
@@ -214,7 +215,7 @@ def area_taps(i: int, size_in: int, size_out: int) -> Taps:
     return first, [(min(high, (j + 1) * step) - max(low, j * step)) * factor for j in range(first, last)]
 
 
-def to_color(pixels: Pixels, frame_color: str, color: str) -> Pixels:
+def to_color(pixels: NDArray[Any], frame_color: str, color: str) -> NDArray[Any]:
     """pixels: (H, W, channels of frame_color). Returns (H, W, channels of color)."""
     if frame_color == color:
         return pixels
@@ -229,9 +230,15 @@ def to_color(pixels: Pixels, frame_color: str, color: str) -> Pixels:
 
 def _yuv_weights(matrix: str, range_: str) -> list[int]:
     """Of luma, then the bias, of blue, of red, of green from Cb and from Cr."""
-    red_part, blue_part = {"bt601": (299, 114), "bt709": (212.6, 72.2)}[matrix]
-    kr, kb = Fraction(str(red_part)) / 1000, Fraction(str(blue_part)) / 1000
-    luma, chroma, black = {"limited": (Fraction(255, 219), Fraction(255, 224), 16), "full": (1, 1, 0)}[range_]
+    kr, kb = {
+        "bt601": (Fraction(299, 1000), Fraction(114, 1000)),
+        "bt709": (Fraction(2126, 10000), Fraction(722, 10000)),
+    }[matrix]
+    one = Fraction(1)
+    luma, chroma, black = {
+        "limited": (Fraction(255, 219), Fraction(255, 224), 16),
+        "full": (one, one, 0),
+    }[range_]
     blue, red = 2 * (1 - kb) * chroma, 2 * (1 - kr) * chroma
     green_of_cb, green_of_cr = -blue * kb / (1 - kr - kb), -red * kr / (1 - kr - kb)
     half = Fraction(1, 2)
