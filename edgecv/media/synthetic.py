@@ -24,7 +24,8 @@ def synthetic_frame(width: int = 1280, height: int = 720) -> NDArray[np.uint8]:
 def synthetic_gray16(width: int = 1280, height: int = 720) -> NDArray[np.uint16]:
     """The same for models of 16 bits: uint16 (height, width), gradients in the upper and lower byte."""
     blue, green, _ = np.moveaxis(synthetic_frame(width, height).astype(np.uint16), -1, 0)
-    return green << 8 | blue
+    frame: NDArray[np.uint16] = green << 8 | blue
+    return frame
 
 
 def _rows(top: int, bottom: int, width: int, height: int) -> NDArray[np.int64]:
