@@ -15,6 +15,7 @@ from edgecv.version import VERSION
 if TYPE_CHECKING:
     from edgecv.api import compile, load
     from edgecv.backends.pool import Pool
+    from edgecv.frame import Frame
     from edgecv.options import LoadOptions
     from edgecv.pipelines.classifier import Classifier
     from edgecv.pipelines.detector import Detector
@@ -30,6 +31,7 @@ _PUBLIC = {
     "Detector": "edgecv.pipelines.detector",
     "Classification": "edgecv.types",
     "Detections": "edgecv.types",
+    "Frame": "edgecv.frame",
     "FrameTransform": "edgecv.types",
     "LoadOptions": "edgecv.options",
     "Placement": "edgecv.types",
@@ -44,6 +46,7 @@ __all__ = [
     "Classifier",
     "Detections",
     "Detector",
+    "Frame",
     "FrameTransform",
     "LoadOptions",
     "Placement",

@@ -79,6 +79,9 @@ class InputEntry(_Struct, frozen=True):
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     dtype: Literal["float32", "float16", "float64", "uint8"] = "float32"
+    bits: Literal[8, 16] = 8
+    yuv_matrix: Literal["bt601", "bt709"] = "bt601"
+    yuv_range: Literal["limited", "full"] = "limited"
     facts: tuple[str | float, ...] = ()
     shape: tuple[PositiveInt, ...] = ()
 
@@ -101,6 +104,10 @@ class InputEntry(_Struct, frozen=True):
             raise ValueError(f"`color` {self.color} has {colors} channels, `channels` says {self.channels}")
         if any(not value for value in self.std):
             raise ValueError("`std` has a zero")
+        if self.bits == 16 and (self.color, self.dtype) != ("gray", "float32"):
+            raise ValueError(
+                f"`bits` 16 is for `color` gray and `dtype` float32, got {self.color} and {self.dtype}"
+            )
 
     def _check_facts(self) -> None:
         for fact in self.facts:
@@ -125,6 +132,9 @@ class InputEntry(_Struct, frozen=True):
             std=self.std or (1.0,) * self.channels,
             dtype="uint8" if self.dtype == "uint8" else "float32",
             layout="nhwc" if self.layout.endswith("c") else "nchw",
+            bits=self.bits,
+            yuv_matrix=self.yuv_matrix,
+            yuv_range=self.yuv_range,
         )
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from edgecv._image import Plan
 from edgecv.errors import InputError
+from edgecv.frame import MATRICES, MAX_SIDE, NATIVE_FORMATS, RANGES, Frame, Pixels, rule
 from edgecv.types import FrameTransform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_SIDE = 32767
 COLORS = ("bgr", "rgb", "gray", "bgrd", "rgbd")
 FRAME_COLORS = ("gray", "bgr", "rgb", "bgra", "rgba", "bgrd")
 RESIZES = ("letterbox", "stretch", "crop")
@@ -27,6 +27,7 @@ ANCHORS = ("center", "top-left")
 INTERPOLATIONS = ("nearest", "linear", "area")
 DTYPES = ("float32", "uint8")
 BLOB_LAYOUTS = ("nchw", "nhwc")
+BITS = (8, 16)
 
 _FRAME_COLOR_OF_COUNT = {1: "gray", 3: "bgr", 4: "bgra"}
 # Beyond any image's mean or std, and far from where float32 ends.
@@ -51,6 +52,10 @@ class BlobSpec(msgspec.Struct, frozen=True):
         with one per channel.
     dtype: "float32", or "uint8" for the pixels as they are: mean 0 and std 1.
     layout: "nchw", plane by plane, or "nhwc", the channels of a pixel side by side; the same values.
+    bits: of a frame's pixels, whose units mean, std and pad_value are in: 8, from 0 to 255; or 16, from 0 to
+        65535, of gray frames into a gray float32 blob.
+    yuv_matrix, yuv_range: what the samples of a YUV frame mean that does not say it itself; see
+        `edgecv.frame`. A gray blob takes its luma alone.
 
     Raises InputError for a value that is not one of these.
     """
@@ -66,6 +71,9 @@ class BlobSpec(msgspec.Struct, frozen=True):
     std: tuple[float, ...] = (1.0,)
     dtype: str = "float32"
     layout: str = "nchw"
+    bits: int = 8
+    yuv_matrix: str = MATRICES[0]
+    yuv_range: str = RANGES[0]
 
     def __post_init__(self) -> None:
         width, height = _size(self.size_wh, "size_wh")
@@ -77,6 +85,14 @@ class BlobSpec(msgspec.Struct, frozen=True):
         _one_of(self.interpolation, INTERPOLATIONS, "interpolation")
         _one_of(self.dtype, DTYPES, "dtype")
         _one_of(self.layout, BLOB_LAYOUTS, "layout")
+        _one_of(self.bits, BITS, "bits")
+        _one_of(self.yuv_matrix, MATRICES, "yuv_matrix")
+        _one_of(self.yuv_range, RANGES, "yuv_range")
+        if self.bits == 16 and (self.color, self.dtype) != ("gray", "float32"):
+            raise InputError(
+                "BlobSpec.bits: 16 is for color gray and dtype float32, "
+                f"got color {self.color} and dtype {self.dtype}"
+            )
         msgspec.structs.force_setattr(self, "mean", self._per_channel(self.mean, "mean"))
         msgspec.structs.force_setattr(self, "std", self._per_channel(self.std, "std"))
         padding = self._per_channel(self.pad_value, "pad_value")
@@ -173,48 +189,84 @@ class Preprocessor:
         self.frame_color = frame_color
         self._plans: dict[Any, tuple[Plan, FrameTransform]] = {}
 
-    def __call__(self, frame: NDArray[np.uint8], out: NDArray[Any]) -> FrameTransform:
+    def __call__(self, frame: Pixels, out: NDArray[Any]) -> FrameTransform:
         """Writes the blob of a frame.
 
         frame: uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), 1 to 32767 pixels a side, any strides,
-        read-only or not. out: C-contiguous, of the spec's shape and dtype; it may not overlap the
-        frame. Raises InputError otherwise, SessionBusyError while another thread runs this one.
+        read-only or not; uint16 (H, W) or (H, W, 1) for a spec of 16 bits; or a `Frame` in YUV. out:
+        C-contiguous, of the spec's shape and dtype; it may not overlap the frame. Raises InputError
+        otherwise, SessionBusyError while another thread runs this one.
         """
+        key: tuple[object, ...]
+        memory: Any
+        if isinstance(frame, Frame):
+            key, memory = frame.layout, frame.planes
+        elif isinstance(frame, np.ndarray):
+            key, memory = (frame.shape, frame.strides), frame
+        else:
+            raise _not_a_frame(frame, self.spec.bits)
         try:
-            plan, transform = self._plans[frame.shape, frame.strides]
-        except (KeyError, AttributeError):
+            plan, transform = self._plans[key]
+        except KeyError:
             plan, transform = self._prepare(frame)
-        plan.run(frame, out)
+            self._plans[key] = plan, transform
+            if len(self._plans) > _PLANS_KEPT:
+                del self._plans[next(iter(self._plans))]
+        plan.run(memory, out)
         return transform
 
-    def _prepare(self, frame: NDArray[np.uint8]) -> tuple[Plan, FrameTransform]:
-        height, width, channels = check_frame(frame)
-        frame_color = self.frame_color or _FRAME_COLOR_OF_COUNT[channels]
-        sources = _source_channels(frame_color, channels, self.spec.color)
-        transform = plan_transform((width, height), self.spec)
+    def _prepare(self, frame: Pixels) -> tuple[Plan, FrameTransform]:
+        spec = self.spec
+        reading: dict[str, Any]
+        if isinstance(frame, Frame):
+            width, height = frame.size_wh
+            frame_color = "gray" if spec.color == "gray" else "bgr"
+            reading = self._reading_of_yuv(frame)
+        else:
+            height, width, channels = check_frame(frame, spec.bits)
+            frame_color = self.frame_color or _FRAME_COLOR_OF_COUNT[channels]
+            reading = {
+                "frame_shape": (height, width, channels),
+                "frame_strides": frame.strides,
+                "format": NATIVE_FORMATS.index("pixels" if spec.bits == 8 else "gray16"),
+            }
+        channels = reading["frame_shape"][2]
+        sources = _source_channels(frame_color, channels, spec.color)
+        transform = plan_transform((width, height), spec)
         plan = Plan(
-            frame_shape=(height, width, channels),
-            frame_strides=frame.strides,
+            **reading,
             resized_wh=transform.resized_wh,
             blob_wh=transform.blob_wh,
             offset_xy=transform.offset_xy,
-            interpolation=INTERPOLATIONS.index(self.spec.interpolation),
+            interpolation=INTERPOLATIONS.index(spec.interpolation),
             sources=sources,
-            to_gray=self.spec.color == "gray" and channels > 1,
-            pad=self.spec.pad_values,
-            mean=self.spec.mean,
-            scale=tuple(1.0 / s for s in self.spec.std),
-            as_float=self.spec.dtype == "float32",
-            channels_last=self.spec.layout == "nhwc",
+            to_gray=spec.color == "gray" and channels > 1,
+            pad=spec.pad_values,
+            mean=spec.mean,
+            scale=tuple(1.0 / s for s in spec.std),
+            as_float=spec.dtype == "float32",
+            channels_last=spec.layout == "nhwc",
         )
-        self._plans[frame.shape, frame.strides] = plan, transform
-        if len(self._plans) > _PLANS_KEPT:
-            del self._plans[next(iter(self._plans))]
         return plan, transform
+
+    def _reading_of_yuv(self, frame: Frame) -> dict[str, Any]:
+        """What a plan has to know to read a YUV frame."""
+        if self.spec.bits != 8:
+            raise InputError(
+                f"frame: expected uint16 (H, W), of {self.spec.bits} bits, as the model takes it; "
+                f"got {frame.format}"
+            )
+        width, height = frame.size_wh
+        return {
+            "frame_shape": (height, width, 1 if self.spec.color == "gray" else 3),
+            "frame_strides": tuple(plane.strides[0] for plane in frame.planes),
+            "format": NATIVE_FORMATS.index(frame.format),
+            "rule": rule(frame.matrix or self.spec.yuv_matrix, frame.range or self.spec.yuv_range),
+        }
 
 
 def to_blob(
-    frame: NDArray[np.uint8],
+    frame: Pixels,
     spec: BlobSpec,
     *,
     out: NDArray[Any] | None = None,
@@ -234,20 +286,32 @@ def to_blob(
     return out, transform
 
 
-def check_frame(frame: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """(height, width, channels) of a frame; raises InputError where it is not one."""
-    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim not in (2, 3):
-        raise InputError(
-            f"frame: expected uint8 (H, W) or (H, W, 1, 3 or 4), got {_describe(frame)}; "
-            "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
-        )
+def check_frame(frame: NDArray[Any], bits: int = 8) -> tuple[int, int, int]:
+    """(height, width, channels) of a frame of so many bits; raises InputError where it is not one."""
+    dtype = np.uint8 if bits == 8 else np.uint16
+    if not isinstance(frame, np.ndarray) or frame.dtype != dtype or frame.ndim not in (2, 3):
+        raise _not_a_frame(frame, bits)
     height, width = frame.shape[:2]
     channels = frame.shape[2] if frame.ndim == 3 else 1
+    if bits == 16 and channels != 1:
+        raise _not_a_frame(frame, bits)
     if channels not in _FRAME_COLOR_OF_COUNT:
         raise InputError(f"frame: expected 1, 3 or 4 channels last, got shape {frame.shape}")
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise InputError(f"frame: expected 1 to {MAX_SIDE} pixels a side, got shape {frame.shape}")
     return height, width, channels
+
+
+def _not_a_frame(frame: object, bits: int) -> InputError:
+    if bits == 16:
+        return InputError(
+            "frame: expected uint16 (H, W), since the model takes gray pixels of 16 bits, "
+            f"got {_describe(frame)}"
+        )
+    return InputError(
+        f"frame: expected uint8 (H, W) or (H, W, 1, 3 or 4), or an edgecv.Frame, got {_describe(frame)}; "
+        "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
+    )
 
 
 def _source_channels(frame_color: str, channels: int, color: str) -> tuple[int, ...]:
@@ -277,9 +341,9 @@ def _size(size_wh: Sequence[int], name: str) -> tuple[int, int]:
     return width, height
 
 
-def _one_of(value: str, choices: tuple[str, ...], field: str) -> None:
+def _one_of(value: object, choices: tuple[object, ...], field: str) -> None:
     if value not in choices:
-        raise InputError(f"BlobSpec.{field}: expected one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"BlobSpec.{field}: expected one of {', '.join(map(str, choices))}, got {value!r}")
 
 
 def _describe(value: object) -> str:

@@ -12,6 +12,12 @@ area: the average over the exact footprint of the blob's pixel (OpenCV's INTER_A
     enlarged, both take the two-tap rule that OpenCV has for that case, with the arithmetic of linear.
 nearest: source = floor(i * in / out) (OpenCV's INTER_NEAREST, without its rounding errors).
 gray from color: after the resize, BT.601 in 15 bits, rounded half up (OpenCV's constants).
+16 bits: the same weights, unrounded: their sum over the pixels is exact, and its quotient by the weights' own
+    sum is taken in double and rounded once to float32. There is no level to round to.
+YUV: pixels first, before any resize, each from its own luma and the nearest chroma, by `edgecv.frame`'s
+    formula in integers: a weight has 13 fractional bits, its product with a sample less 128 is rounded half
+    up to 6 of them, and the sum is rounded half up to the level. Gray from YUV is the luma, by the same
+    formula.
 
 A float32 value is (pixel - mean) * (1 / std): one subtraction and one multiplication, each rounded to
 float32, with 1 / std rounded once from double.
@@ -59,12 +65,15 @@ class Spec(Protocol):
     def dtype(self) -> str: ...
     @property
     def layout(self) -> str: ...
+    @property
+    def bits(self) -> int: ...
 
 
-def to_blob(frame: NDArray[np.uint8], spec: Spec, *, frame_color: str | None = None) -> NDArray[Any]:
+def to_blob(frame: NDArray[Any], spec: Spec, *, frame_color: str | None = None) -> NDArray[Any]:
     """The blob of a frame.
 
-    frame: uint8 (H, W) or (H, W, 1, 3 or 4). frame_color: as in `edgecv.image.to_blob`.
+    frame: uint8 (H, W) or (H, W, 1, 3 or 4), or uint16 (H, W) for a spec of 16 bits. frame_color: as in
+    `edgecv.image.to_blob`.
     Returns float32 or uint8 (1, C, H, W) or (1, H, W, C), as the spec says.
     """
     source = np.asarray(frame, np.int64)
@@ -74,7 +83,11 @@ def to_blob(frame: NDArray[np.uint8], spec: Spec, *, frame_color: str | None = N
         range(max(0, -offset), min(resized, blob - offset))
         for resized, blob, offset in zip(resized_wh, spec.size_wh, offset_xy, strict=True)
     ]
-    pixels = resize(source, resized_wh, spec.interpolation, ranges[0], ranges[1])
+    pixels: NDArray[Any]
+    if spec.bits == 16:
+        pixels = resize_exactly(source, resized_wh, spec.interpolation, ranges[0], ranges[1])
+    else:
+        pixels = resize(source, resized_wh, spec.interpolation, ranges[0], ranges[1])
     pixels = to_color(pixels, frame_color or CHANNELS_BY_COUNT[source.shape[2]], spec.color)
 
     channels = pixels.shape[2]
@@ -128,6 +141,57 @@ def resize(
     return _blend_columns(half, [taps(i, width, new_width, 1 << 14) for i in columns])
 
 
+def resize_exactly(
+    source: Pixels, resized_wh: tuple[int, int], interpolation: str, columns: range, rows: range
+) -> NDArray[np.float32]:
+    """source: (H, W, C), 0 to 65535. Returns the given rows and columns of the resized image."""
+    height, width = source.shape[:2]
+    new_width, new_height = resized_wh
+    if (width, height) == resized_wh or interpolation == "nearest":
+        return resize(source, resized_wh, interpolation, columns, rows).astype(np.float32)
+    down: list[Taps]
+    if interpolation == "area" and new_width <= width and new_height <= height:
+        down = [area_taps(i, height, new_height) for i in rows]
+        across = [area_taps(i, width, new_width) for i in columns]
+    else:
+        taps = enlarging_area_taps if interpolation == "area" else linear_taps
+        down = [taps(i, height, new_height, 1 << 15) for i in rows]
+        across = [taps(i, width, new_width, 1 << 14) for i in columns]
+    total = sum(down[0][1]) * sum(across[0][1])
+    half = _sum_rows(source, down).swapaxes(0, 1)
+    sums = _sum_rows(half, across).swapaxes(0, 1)
+    return (sums / np.float64(total)).astype(np.float32)
+
+
+def yuv_to_bgr(luma: Pixels, cb: Pixels, cr: Pixels, matrix: str, range_: str) -> NDArray[np.uint8]:
+    """The pixels of a YUV picture, uint8 (H, W, 3) BGR.
+
+    luma: (H, W). cb, cr: (H / 2, W / 2), or (H, W / 2) where rows do not share them; all 0 to 255.
+    """
+    y_weight, bias, blue, red, green_of_cb, green_of_cr = _yuv_weights(matrix, range_)
+    height, width = luma.shape
+    tall = height // cb.shape[0]
+    pixels = np.empty((height, width, 3), np.uint8)
+    for y in range(height):
+        for x in range(width):
+            u, v = int(cb[y // tall, x // 2]) - 128, int(cr[y // tall, x // 2]) - 128
+            base = _yuv_term(int(luma[y, x]) - 128, y_weight) + bias
+            sums = (
+                base + _yuv_term(u, blue),
+                base + _yuv_term(u, green_of_cb) + _yuv_term(v, green_of_cr),
+                base + _yuv_term(v, red),
+            )
+            pixels[y, x] = [min(max(total >> 6, 0), 255) for total in sums]
+    return pixels
+
+
+def luma_to_gray(luma: Pixels, range_: str) -> NDArray[np.uint8]:
+    """The gray of a YUV picture: uint8 of the shape of `luma`, which is 0 to 255."""
+    y_weight, bias, *_ = _yuv_weights("bt601", range_)
+    levels = [min(max(_yuv_term(y - 128, y_weight) + bias >> 6, 0), 255) for y in range(256)]
+    return np.array(levels, np.uint8)[luma]
+
+
 def linear_taps(i: int, size_in: int, size_out: int, one: int) -> Taps:
     """Two taps at the pixel's center; weights add up to `one`."""
     return _two_taps((i + Fraction(1, 2)) * Fraction(size_in, size_out) - Fraction(1, 2), size_in, one)
@@ -152,7 +216,7 @@ def area_taps(i: int, size_in: int, size_out: int) -> Taps:
     return first, [(min(high, (j + 1) * step) - max(low, j * step)) * factor for j in range(first, last)]
 
 
-def to_color(pixels: Pixels, frame_color: str, color: str) -> Pixels:
+def to_color(pixels: NDArray[Any], frame_color: str, color: str) -> NDArray[Any]:
     """pixels: (H, W, channels of frame_color). Returns (H, W, channels of color)."""
     if frame_color == color:
         return pixels
@@ -163,6 +227,36 @@ def to_color(pixels: Pixels, frame_color: str, color: str) -> Pixels:
         return np.repeat(pixels, len(color), axis=2)
     fourth = frame_color[3:]
     return pixels[..., [frame_color.index(fourth if c == "d" else c) for c in color]]
+
+
+def _yuv_weights(matrix: str, range_: str) -> list[int]:
+    """Of luma, then the bias, of blue, of red, of green from Cb and from Cr."""
+    kr, kb = {
+        "bt601": (Fraction(299, 1000), Fraction(114, 1000)),
+        "bt709": (Fraction(2126, 10000), Fraction(722, 10000)),
+    }[matrix]
+    one = Fraction(1)
+    luma, chroma, black = {
+        "limited": (Fraction(255, 219), Fraction(255, 224), 16),
+        "full": (one, one, 0),
+    }[range_]
+    blue, red = 2 * (1 - kb) * chroma, 2 * (1 - kr) * chroma
+    green_of_cb, green_of_cr = -blue * kb / (1 - kr - kb), -red * kr / (1 - kr - kb)
+    half = Fraction(1, 2)
+    y_weight, *rest = (floor(w * 8192 + half) for w in (luma, blue, red, green_of_cb, green_of_cr))
+    return [y_weight, floor((128 - black) * luma * 64 + half) + 32, *rest]
+
+
+def _yuv_term(sample: int, weight: int) -> int:
+    return sample * weight + 64 >> 7
+
+
+def _sum_rows(source: Pixels, taps: list[Taps]) -> Pixels:
+    """Weighted sums of rows, exactly."""
+    last = len(source) - 1
+    return np.stack(
+        [sum(w * source[min(first + j, last)] for j, w in enumerate(weights)) for first, weights in taps]
+    )
 
 
 def _two_taps(position: Fraction, size_in: int, one: int) -> Taps:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from edgecv.frame import Pixels
 from edgecv.media.base import Source
 from edgecv.media.items import Failure, Frame, Picture
 from edgecv.media.jsonlines import JsonLinesSink
@@ -24,7 +25,7 @@ R_co = TypeVar("R_co", bound=Result, covariant=True)
 class Look(Protocol[R_co]):
     """What the loop asks of a pipeline."""
 
-    def __call__(self, frame: Picture, captured_ns: int | None = None) -> R_co: ...
+    def __call__(self, frame: Pixels, captured_ns: int | None = None) -> R_co: ...
 
 
 class Receiver(Protocol[R_contra]):
@@ -182,7 +183,7 @@ class ToPictures(Generic[R]):
 
     def result(self, frame: Frame, found: R) -> None:
         """Draws, writes and shows."""
-        picture = self._draw(frame.image, found)
+        picture = self._draw(frame.picture(), found)
         if self._sink is not None:
             self._sink.write(frame, picture)
         if self._window is None:

@@ -24,7 +24,7 @@ from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
 from edgecv.card import Golden, ModelCard
 from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError, UnavailableError
 from edgecv.masks import Masks
-from edgecv.media.synthetic import synthetic_frame
+from edgecv.media.synthetic import synthetic_frame, synthetic_gray16
 from edgecv.options import LoadOptions
 from edgecv.types import Candidates, Detections, FloatArray
 
@@ -141,7 +141,7 @@ def verify(
     model: str | os.PathLike[str],
     options: LoadOptions | None = None,
     *,
-    frame: NDArray[np.uint8] | None = None,
+    frame: NDArray[Any] | None = None,
     frame_name: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> VerifyReport:
@@ -161,7 +161,8 @@ def verify(
         golden = _read_golden(card.golden, loaded.folder)
         frame, frame_name = golden["frame"], "the card's golden frame"
     elif frame is None:
-        frame, frame_name = synthetic_frame(), "synthetic"
+        is_wide = card.image_input.bits == 16
+        frame, frame_name = synthetic_gray16() if is_wide else synthetic_frame(), "synthetic"
 
     checks: list[Check] = []
     progress("blob")
@@ -210,14 +211,14 @@ def sampled(array: Array, step: int) -> Array:
     return array.reshape(-1)[::step]
 
 
-def _blobs(card: ModelCard, frame: NDArray[np.uint8], size_wh: tuple[int, int] | None) -> tuple[Array, Array]:
+def _blobs(card: ModelCard, frame: NDArray[Any], size_wh: tuple[int, int] | None) -> tuple[Array, Array]:
     spec = card.image_input.blob_spec(size_wh)
     blob, _ = image.to_blob(frame, spec)
     reference = image_reference.to_blob(frame, spec)
     return blob, reference
 
 
-def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[np.uint8]) -> _Run:
+def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[Any]) -> _Run:
     kind = pipelines.of_card(loaded.card)
     settings = msgspec.structs.asdict(kind.Settings.for_comparison(CONF))
     one = msgspec.structs.replace(

@@ -41,6 +41,7 @@ LEVELS = {
     "planfile": 0.4,
     "build": 0.1,
     "hashes": 0.3,
+    "frame": 0.9,
     "image": 1.0,
     "boxes": 1.0,
     "rois": 1.0,

@@ -15,6 +15,7 @@ import pytest
 
 from edgecv import loop, schemas
 from edgecv.errors import BackendError, MediaError
+from edgecv.frame import Frame as YuvFrame
 from edgecv.loop import Tally, ToJson, ToPictures
 from edgecv.media import Failure, Frame, Item, JsonLinesSink, Picture, Source, open_sink
 from edgecv.media.items import Kind
@@ -425,6 +426,25 @@ def test_pictures_are_drawn_written_and_shown() -> None:
     assert (tally.frames, tally.failures) == (2, 1)
     assert not receiver.is_done
     assert window.stops == [False, False]
+
+
+def test_a_frame_in_yuv_is_looked_at_as_it_is_and_drawn_as_bgr() -> None:
+    raw = YuvFrame(np.full((4, 16), 99, np.uint8), "yuyv")
+    source = FakeSource(Frame(raw, "stdin", 0, 0))
+    looked_at: list[Any] = []
+    drawn_on: list[Picture] = []
+
+    def see(picture: Any, captured_ns: int | None = None) -> Detections:
+        looked_at.append(picture)
+        return detections()
+
+    def draw(picture: Picture, found: Detections) -> Picture:
+        drawn_on.append(picture)
+        return picture
+
+    loop.run(see, source, [ToPictures(draw, source)])
+    assert looked_at == [raw]
+    np.testing.assert_array_equal(drawn_on, [raw.bgr()])
 
 
 def test_the_run_ends_with_its_window() -> None:

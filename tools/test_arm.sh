@@ -119,6 +119,6 @@ cd "$tree"
 export EDGECV_TEST_PROFILE=emulated NM=aarch64-linux-gnu-nm PYTHONDONTWRITEBYTECODE=1
 unset EDGECV_ISA
 exec "$arm/python" -m pytest -p no:cacheprovider \
-    tests/test_image.py tests/test_image_errors.py tests/test_boxes.py tests/test_boxes_errors.py \
+    tests/test_image.py tests/test_image_errors.py tests/test_image_yuv.py tests/test_frame.py tests/test_boxes.py tests/test_boxes_errors.py \
     tests/test_rois.py tests/test_rois_errors.py tests/test_isa.py tests/kernels \
     tests/engine/test_engine_plan.py tests/engine/test_engine_pool.py "$@"

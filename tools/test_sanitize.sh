@@ -48,7 +48,7 @@ export LD_PRELOAD
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
 export PYTHONMALLOC=malloc PYTHONDONTWRITEBYTECODE=1
 tests=(
-    tests/test_image.py tests/test_image_errors.py tests/test_boxes.py tests/test_boxes_errors.py
+    tests/test_image.py tests/test_image_errors.py tests/test_image_yuv.py tests/test_frame.py tests/test_boxes.py tests/test_boxes_errors.py
     tests/test_rois.py tests/test_rois_errors.py tests/test_isa.py tests/kernels
     tests/engine/test_engine_plan.py tests/engine/test_engine_pool.py
 )

@@ -11,6 +11,7 @@ from edgecv.cli import frames, options
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgecv.media import RawFormat
     from edgecv.options import LoadOptions
     from edgecv.types import Classification
 
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 @click.command(name="classify")
 @options.model_argument
 @options.source_argument
+@options.raw_option
 @options.output_options
 @options.settings_options("top")
 @options.load_options()
 def command(
     model: str,
     source: str,
+    raw: RawFormat | None,
     out: str | None,
     json_path: str | None,
     show: bool,
@@ -35,7 +38,8 @@ def command(
 
     MODEL: net.prototxt of Caffe or net.cfg of Darknet, with net.caffemodel or net.weights beside it or
     given; the folder of a DIGITS job; ONNX with a card beside it; or a card. SOURCE: a file, a folder, a
-    glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin.
+    glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin, or raw
+    frames with --raw.
     """
     from edgecv import media
     from edgecv.api import load_with
@@ -47,6 +51,7 @@ def command(
         frames.Targets(out, json_path, show, limit),
         view,
         title=f"edgecv: {model}",
+        raw=raw,
     )
 
 

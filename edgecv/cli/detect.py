@@ -11,6 +11,7 @@ from edgecv.cli import frames, options
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgecv.media import RawFormat
     from edgecv.options import LoadOptions
     from edgecv.types import Detections
 
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 @click.command(name="detect")
 @options.model_argument
 @options.source_argument
+@options.raw_option
 @options.output_options
 @options.settings_options("conf", "iou", "max_det", "classes", "multi_label", "agnostic", "max_per_class")
 @options.load_options()
 def command(
     model: str,
     source: str,
+    raw: RawFormat | None,
     out: str | None,
     json_path: str | None,
     show: bool,
@@ -36,7 +39,8 @@ def command(
     MODEL: a card's name (see `edgecv models list`), a card's path, or a model file: ONNX; net.prototxt of
     Caffe or net.cfg of Darknet, with net.caffemodel or net.weights beside it or given; or the folder of a
     DIGITS job. SOURCE: a file, a folder, a glob, a video, a camera's index, rtsp://, csi://0,
-    v4l2:///dev/video0, or - for images on stdin.
+    v4l2:///dev/video0, or - for images on stdin, or
+    raw frames with --raw.
     """
     from edgecv import media
     from edgecv.api import load_with
@@ -48,6 +52,7 @@ def command(
         frames.Targets(out, json_path, show, limit),
         view,
         title=f"edgecv: {model}",
+        raw=raw,
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgecv.loop import Tally
-    from edgecv.media import Failure, Frame, Picture
+    from edgecv.media import Failure, Frame, Picture, RawFormat
     from edgecv.pipelines.base import Pipeline
 
 # A table of a whole video helps nobody: beyond this many frames only the summary is shown.
@@ -50,16 +50,23 @@ class Targets:
 
 
 def run(
-    open_pipeline: Callable[[], Pipeline[R]], source: str, targets: Targets, view: View[R], *, title: str
+    open_pipeline: Callable[[], Pipeline[R]],
+    source: str,
+    targets: Targets,
+    view: View[R],
+    *,
+    title: str,
+    raw: RawFormat | None = None,
 ) -> int:
     """Every frame of a source through a pipeline. Returns the exit code.
 
-    open_pipeline: called when the source and the outputs are open. title: of the window.
+    open_pipeline: called when the source and the outputs are open. title: of the window. raw: of frames
+    without a header on stdin.
     """
     from edgecv import loop, media
 
     with ExitStack() as stack:
-        frames = stack.enter_context(media.open_source(source, limit=targets.limit))
+        frames = stack.enter_context(media.open_source(source, limit=targets.limit, raw=raw))
         # Where lines alone are wanted, the run ends with their reader.
         wants_lines = targets.json_path is not None
         receivers: list[Any] = [_Failures(wants_lines)]

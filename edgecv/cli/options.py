@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgecv.errors import InputError, OutputError
 from edgecv.options import LoadOptions
+
+if TYPE_CHECKING:
+    from edgecv.media import RawFormat
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +42,17 @@ def output_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def raw_option(function: F) -> F:
+    """--raw: how raw frames on stdin are laid out, as `media.RawFormat`."""
+    return click.option(
+        "--raw",
+        metavar="FORMAT:WxH",
+        callback=_parse_raw,
+        help="Raw frames on stdin, where SOURCE is -: nv12, i420, yuyv or uyvy (with :bt601 or :bt709, "
+        ":limited or :full behind the size), bgr24, rgb24, gray8 or gray16le.",
+    )(function)
 
 
 def json_option(function: F) -> F:
@@ -73,6 +87,14 @@ def _parse_imgsz(_: click.Context, __: click.Parameter, text: str | None) -> tup
     if text is None:
         return None
     return split_size("--imgsz", text)
+
+
+def _parse_raw(_: click.Context, __: click.Parameter, text: str | None) -> RawFormat | None:
+    if text is None:
+        return None
+    from edgecv.media import RawFormat
+
+    return RawFormat.parse(text)
 
 
 def _check_device(_: click.Context, __: click.Parameter, text: str | None) -> str | None:

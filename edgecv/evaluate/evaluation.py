@@ -17,6 +17,7 @@ from edgecv.evaluate.dataset import Annotations, Dataset, ImageEntry
 from edgecv.evaluate.judges import Judges
 from edgecv.evaluate.report import ClassResult, EvalReport, ImageFailure, Thresholds
 from edgecv.evaluate.scoring import load_scorer, score
+from edgecv.frame import Pixels
 from edgecv.media import Failure, Frame, Item, Picture, Source, read_image
 from edgecv.types import Detections
 
@@ -33,7 +34,7 @@ class Detector(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
 
-    def __call__(self, frame: NDArray[np.uint8], captured_ns: int | None = None) -> Detections: ...
+    def __call__(self, frame: Pixels, captured_ns: int | None = None) -> Detections: ...
 
 
 class DatasetSource(Source):

@@ -50,8 +50,7 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
 
 
 def check_size(model: OnnxModel, name: str, layout: str, channels: Size, size_wh: tuple[int, int]) -> None:
-    """Raise InputError for a size of the picture that the network cannot take, which names the nearest that it
-    can.
+    """Raise InputError for a size of the picture that the network cannot take; it names the nearest ones.
 
     name, layout, channels: of the input that takes it. By shape inference alone: what it cannot tell is left
     to whoever compiles.
@@ -104,7 +103,8 @@ def with_batches(model: OnnxModel, size_wh: tuple[int, int]) -> OnnxModel:
     for batch in (2, 3):
         told = {name: (batch, *shape[1:]) if name in open_batch else shape for name, shape in shapes.items()}
         try:
-            firsts.append({name: shape[:1] for name, shape in outline.output_shapes(told).items()})
+            found_of = outline.output_shapes(told)
+            firsts.append({name: (shape or ())[:1] for name, shape in found_of.items()})
         except InputError:
             return model
     proven = {name for name, first in firsts[0].items() if first == (2,) and firsts[1][name] == (3,)}

@@ -10,6 +10,7 @@ from edgecv.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgecv.media.images import decode_image, read_image
 from edgecv.media.items import Failure, Frame, Item, Kind, Picture
 from edgecv.media.jsonlines import JsonLinesSink
+from edgecv.media.raw import RawFormat
 from edgecv.media.sinks import IMAGE_OUTPUTS, VIDEO_OUTPUTS, Sink, open_sink
 from edgecv.media.sources import open_source
 from edgecv.media.window import Window
@@ -25,6 +26,7 @@ __all__ = [
     "JsonLinesSink",
     "Kind",
     "Picture",
+    "RawFormat",
     "Sink",
     "Source",
     "Window",

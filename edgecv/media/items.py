@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgecv.errors import EdgeCVError
+from edgecv.frame import Frame as YuvFrame
+from edgecv.frame import Pixels
 
 Picture = NDArray[np.uint8]
 """uint8 (H, W, 3), BGR."""
@@ -21,7 +23,8 @@ Kind = Literal["image", "images", "video", "stream"]
 class Frame:
     """One picture of a source.
 
-    image: uint8 (H, W, 3), BGR, C-contiguous, owned by the receiver.
+    image: uint8 (H, W, 3), BGR, C-contiguous, owned by the receiver; of raw frames as they came, which
+    pipelines take too: `edgecv.Frame`, uint8 or uint16 (H, W), or a view of RGB.
     source: the file it comes from, or the name of the camera or stream, without a password.
     index: its place in the source, from 0. In a live source, skipped frames leave gaps.
     captured_ns: time.monotonic_ns() of the capture. In a live source that of the driver where it tells
@@ -29,7 +32,7 @@ class Frame:
     pts_ms: its time in a video file, milliseconds; None elsewhere.
     """
 
-    image: Picture
+    image: Pixels
     source: str
     index: int
     captured_ns: int
@@ -38,7 +41,23 @@ class Frame:
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height, pixels."""
+        if isinstance(self.image, YuvFrame):
+            return self.image.size_wh
         return self.image.shape[1], self.image.shape[0]
+
+    def picture(self) -> Picture:
+        """The image for drawing and showing: itself where it is one, else converted, at each call.
+
+        Of 16 bits the upper 8.
+        """
+        if isinstance(self.image, YuvFrame):
+            return self.image.bgr()
+        image: NDArray[Any] = self.image
+        if image.dtype == np.uint16:
+            image = (image >> 8).astype(np.uint8)
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        return np.ascontiguousarray(image, np.uint8)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from edgecv.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, sni
 from edgecv.media.images import read_image
 from edgecv.media.items import Failure, Frame, Item
 from edgecv.media.live import open_camera, open_csi, open_url
+from edgecv.media.raw import RawFormat, StdinRaw
 from edgecv.media.stdin import StdinImages
 from edgecv.media.video import open_video
 
@@ -29,7 +30,9 @@ _FORMS = (
 )
 
 
-def open_source(source: str | int | Path, *, limit: int | None = None) -> Source:
+def open_source(
+    source: str | int | Path, *, limit: int | None = None, raw: RawFormat | None = None
+) -> Source:
     """Opens what `source` names; a `Path` is always a file or a folder.
 
     - a file: an image or a video, by its content, else by its suffix (an animated GIF is a video);
@@ -42,9 +45,13 @@ def open_source(source: str | int | Path, *, limit: int | None = None) -> Source
       `open_csi`; `rtsp://...`, `http://...`: a network stream or a video on a server;
     - `-`: JPEG and PNG images on stdin, back to back, see `StdinImages`.
 
-    limit: the most items to hand out. Raises MediaNotFoundError, MediaError, InputError, and
-    UnavailableError where OpenCV lacks what the source needs.
+    limit: the most items to hand out. raw: of frames without a header on stdin, see `StdinRaw`. Raises
+    MediaNotFoundError, MediaError, InputError, and UnavailableError where OpenCV lacks what the source needs.
     """
+    if raw is not None:
+        if source != "-":
+            raise InputError(f"--raw: of frames on stdin, whose SOURCE is -, got {str(source)!r}")
+        return StdinRaw(raw, limit=limit)
     if isinstance(source, int):
         return open_camera(source, str(source), limit=limit)
     if isinstance(source, str):

@@ -16,7 +16,7 @@ from edgecv.media.images import decode_image
 from edgecv.media.items import Failure, Frame, Item
 
 _CHUNK_BYTES = 1 << 20
-_POLL_S = 0.2
+POLL_S = 0.2
 
 
 class StdinImages(Source):
@@ -32,7 +32,7 @@ class StdinImages(Source):
 
     def __init__(self, file: BinaryIO | None = None, *, limit: int | None = None) -> None:
         super().__init__("stdin", limit=limit)
-        self._file = file if file is not None else _stdin()
+        self._file = file if file is not None else open_stdin("JPEG or PNG images")
 
     def _items(self) -> Iterator[Item]:
         index = 0
@@ -57,7 +57,7 @@ class StdinImages(Source):
         while not self._stopped:
             if descriptor is None:
                 chunk = self._file.read(_CHUNK_BYTES)
-            elif select.select([descriptor], [], [], _POLL_S)[0]:
+            elif select.select([descriptor], [], [], POLL_S)[0]:
                 chunk = os.read(descriptor, _CHUNK_BYTES)
             else:
                 continue
@@ -66,9 +66,10 @@ class StdinImages(Source):
             yield chunk
 
 
-def _stdin() -> BinaryIO:
+def open_stdin(expected: str) -> BinaryIO:
+    """The bytes of stdin. expected: what is to come, for the InputError where there is none to read."""
     if sys.stdin is None or sys.stdin.closed:
-        raise InputError("stdin: expected JPEG or PNG images, but it is closed; pipe images into it")
+        raise InputError(f"stdin: expected {expected}, but it is closed; pipe them into it")
     if sys.stdin.isatty():
-        raise InputError("stdin: expected JPEG or PNG images, got a terminal; pipe images into it")
+        raise InputError(f"stdin: expected {expected}, got a terminal; pipe them into it")
     return sys.stdin.buffer

@@ -21,6 +21,13 @@ def synthetic_frame(width: int = 1280, height: int = 720) -> NDArray[np.uint8]:
     return frame
 
 
+def synthetic_gray16(width: int = 1280, height: int = 720) -> NDArray[np.uint16]:
+    """The same for models of 16 bits: uint16 (height, width), gradients in the upper and lower byte."""
+    blue, green, _ = np.moveaxis(synthetic_frame(width, height).astype(np.uint16), -1, 0)
+    frame: NDArray[np.uint16] = green << 8 | blue
+    return frame
+
+
 def _rows(top: int, bottom: int, width: int, height: int) -> NDArray[np.int64]:
     y, x = np.mgrid[top:bottom, 0:width].astype(np.int64)
     rows = np.stack(

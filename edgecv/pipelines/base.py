@@ -20,13 +20,12 @@ from edgecv.sealed import Sealed
 from edgecv.types import Candidates, Memory, Placement, R, Seen
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from edgecv.backends.pool import Pool
     from edgecv.backends.session import Session
     from edgecv.card import ModelCard
+    from edgecv.frame import Pixels
 
-Frame: TypeAlias = "NDArray[np.uint8]"
+Frame: TypeAlias = "Pixels"
 PipelineT = TypeVar("PipelineT", bound="Pipeline[Any]")
 
 
@@ -122,7 +121,8 @@ class Pipeline(Sealed, Generic[R]):
     def __call__(self, frame: Frame, captured_ns: int | None = None, deadline_ns: int = 0) -> R:
         """Look at one frame.
 
-        frame: uint8 (H, W, 3) BGR, as OpenCV reads it; also (H, W) gray and (H, W, 4) BGRA, any strides.
+        frame: uint8 (H, W, 3) BGR, as OpenCV reads it; also (H, W) gray and (H, W, 4) BGRA, any strides; an
+        `edgecv.Frame` in YUV; for a card of 16 bits uint16 (H, W) alone.
         captured_ns: `time.monotonic_ns()` of its capture, for `age_ms`. deadline_ns: of the same clock, 0 for
         none; a result that is not there by then is a DeadlineError, which `simd` raises between two steps and
         other backends once they are done; one that is past already raises before anything is run.
@@ -173,7 +173,9 @@ class Pipeline(Sealed, Generic[R]):
         """Run the whole path on an empty frame, so that no real frame pays for a first time."""
         entry = self.card.image_input
         width, height = self._imgsz or entry.size_wh
-        frame = np.zeros((height, width, 4 if entry.channels == 4 else 3), np.uint8)
+        frame: Frame = np.zeros((height, width, 4 if entry.channels == 4 else 3), np.uint8)
+        if entry.bits == 16:
+            frame = np.zeros((height, width), np.uint16)
         for _ in range(runs):
             self(frame)
 

@@ -92,9 +92,9 @@ class RegionProposal(Pipeline[Detections]):
         return class_count(self.card)
 
     def propose(self, outputs: Mapping[str, Array], place: FrameTransform) -> FloatArray:
-        """Proposals, float32 (n, 4), pixels of the blob, from the raw outputs of `trunk` of one image, with or
-        without a batch axis.
+        """Proposals, float32 (n, 4), pixels of the blob.
 
+        outputs: the raw ones of `trunk` of one image, with or without a batch axis.
         place: of the frame in the blob, which bounds them.
         """
         params, count = self._params, len(self._anchors)

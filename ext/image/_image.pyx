@@ -14,10 +14,13 @@ from cpython.buffer cimport (
 )
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport uint8_t, uintptr_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport strcmp
 
 from isa cimport isa_label
 from plan cimport (
+    FrameFormat,
+    FramePlanes,
     ImageKernels,
     Interpolation,
     NativePlan,
@@ -26,11 +29,13 @@ from plan cimport (
     image_kernels,
     kMaxChannels,
     kMaxSide,
+    kYuvSlack,
     plan_bytes,
     plan_create,
     plan_free,
     plan_kernels,
     plan_run,
+    yuv_to_bgr,
 )
 
 from edgecv import _isa
@@ -89,10 +94,83 @@ def memory_floor(frame, out):
         PyBuffer_Release(&source)
 
 
+def to_bgr(planes, out, *, format, rule):
+    """Write the pixels of a YUV frame to `out`, uint8 (H, W, 3), C-contiguous, side by side b, g, r.
+
+    planes, format, rule: as for `Plan`; H and W are those of the first plane's pixels. Allocates a row.
+    """
+    cdef PlanSpec spec
+    cdef Views views
+    cdef Py_buffer target
+    cdef uint8_t* scratch
+    cdef PyThreadState* gil
+    _choose_isa()
+    _get_buffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, "out", "a writable contiguous array")
+    try:
+        if strcmp(target.format, b"B") != 0 or target.ndim != 3 or target.shape[2] != 3:
+            raise InputError(f"out: expected uint8 (H, W, 3), got {_describe(out)}")
+        spec.channels = 3
+        spec.frame_h, spec.frame_w = target.shape[0], target.shape[1]
+        _check_size("out", spec.frame_w, spec.frame_h)
+        _set_yuv(&spec, format, rule, [array.strides[0] for array in planes])
+        views = Views(planes)
+        _check_planes(&spec, views)
+        _check_apart(&spec, views, <uintptr_t>target.buf, target.len)
+        scratch = <uint8_t*>malloc(3 * <size_t>spec.frame_w + kYuvSlack)
+        if scratch == NULL:
+            raise MemoryError("no memory for a row of the frame")
+        gil = release_gil(views.bytes() + target.len)
+        yuv_to_bgr(spec, active_kernels[0], views.planes, scratch, <uint8_t*>target.buf)
+        take_gil(gil)
+        free(scratch)
+    finally:
+        PyBuffer_Release(&target)
+
+
+cdef class Views:
+    """The memory of a frame's planes, held while this lives. planes: one array, or a tuple of up to 3."""
+
+    cdef Py_buffer[3] of
+    cdef FramePlanes planes
+    cdef int count
+
+    def __cinit__(self, planes):
+        self.count = 0
+        if type(planes) is not tuple:
+            self.take(planes)
+            return
+        if not 1 <= len(planes) <= 3:
+            raise InputError(f"frame: expected 1 to 3 planes, got {len(planes)}")
+        for plane in planes:
+            self.take(plane)
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.count):
+            PyBuffer_Release(&self.of[i])
+
+    cdef size_t bytes(self) noexcept:
+        cdef size_t total = 0
+        cdef int i
+        for i in range(self.count):
+            total += self.of[i].len
+        return total
+
+    cdef int take(self, plane) except -1:
+        _get_buffer(plane, &self.of[self.count], PyBUF_STRIDED_RO, "frame", "an array")
+        self.planes.at[self.count] = <const uint8_t*>self.of[self.count].buf
+        self.count += 1
+        return 0
+
+
 cdef class Plan:
     """Tables and scratch for frames of one geometry and one blob, allocated once.
 
-    frame_shape: (H, W, channels). frame_strides: bytes; the channel's is absent for (H, W) frames.
+    frame_shape: (H, W, channels). frame_strides: bytes; the channel's is absent for (H, W) frames. format:
+    index in pixels, gray16, nv12, i420, yuyv, uyvy. Of YUV frame_shape has 3 channels, or 1 for the luma
+    alone; frame_strides is each plane's from row to row; and rule is what makes the channels: weights and
+    bias of `YuvRule`, in its order. `frame` is then a tuple of planes, uint8, bytes of a row side by side:
+    (H, W) of y, with (H / 2, W) of pairs u and v, or (H / 2, W / 2) of u and of v; (H, 2 W) of all.
     resized_wh, blob_wh, offset_xy: as in FrameTransform; along each axis the resized frame lies inside
     the blob or covers it. interpolation: index in nearest, linear, area. sources: the frame's channel of each
     channel of the blob, or with to_gray where its b, g and r are. pad, mean, scale: one for each channel.
@@ -107,14 +185,18 @@ cdef class Plan:
 
     def __cinit__(
         self, *, frame_shape, frame_strides, resized_wh, blob_wh, offset_xy, interpolation, sources, to_gray,
-        pad, mean, scale, as_float, channels_last=False
+        pad, mean, scale, as_float, channels_last=False, format=0, rule=None
     ):
         cdef PlanSpec* s = &self.spec
         cdef int i
         s.frame_h, s.frame_w, s.channels = frame_shape
-        s.row_stride, s.pixel_stride = frame_strides[:2]
-        self.ndim = len(frame_strides)
-        s.channel_stride = frame_strides[2] if self.ndim == 3 else 1
+        if format > 1:
+            _set_yuv(s, format, rule, frame_strides)
+        else:
+            s.format = <FrameFormat><int>format
+            s.row_stride, s.pixel_stride = frame_strides[:2]
+            self.ndim = len(frame_strides)
+            s.channel_stride = frame_strides[2] if self.ndim == 3 else 1
         s.resized_w, s.resized_h = resized_wh
         s.blob_w, s.blob_h = blob_wh
         s.offset_x, s.offset_y = offset_xy
@@ -132,8 +214,11 @@ cdef class Plan:
         _check_place("x", s.resized_w, s.blob_w, s.offset_x)
         _check_place("y", s.resized_h, s.blob_h, s.offset_y)
         expected = 3 if to_gray else s.blob_channels
+        if s.format == FrameFormat.gray16 and not (s.channels == 1 == s.blob_channels and as_float):
+            raise InputError("frame: 16 bits make a gray float32 blob alone")
         if (
             s.channels not in (1, 3, 4)
+            or (format > 1 and s.channels == 4)
             or not 1 <= s.blob_channels <= kMaxChannels
             or not s.blob_channels == len(mean) == len(scale)
             or len(sources) != expected
@@ -168,30 +253,28 @@ cdef class Plan:
         return tuple(name for i, name in enumerate(kernels()) if used >> i & 1)
 
     def run(self, frame, out):
-        """Write the blob of `frame`, uint8 of the plan's shape and strides, to `out`."""
-        cdef Py_buffer source, target
+        """Write the blob of `frame`, of the plan's shape, strides and type, to `out`."""
+        cdef Py_buffer target
+        cdef Views views
         cdef PyThreadState* gil
         _choose_isa()
         if self.busy:
             raise SessionBusyError(
                 "preprocessor: another thread is running this one; make one for each thread"
             )
-        _get_buffer(frame, &source, PyBUF_STRIDED_RO, "frame", "a uint8 array")
+        views = Views(frame)
+        self._check_frame(views)
+        _get_buffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, "out", self)
         try:
-            self._check_frame(&source)
-            _get_buffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, "out", self)
-            try:
-                self._check_out(&target)
-                self._check_apart(<uintptr_t>source.buf, <uintptr_t>target.buf, target.len)
-                self.busy = True
-                gil = release_gil(source.len + target.len)
-                plan_run(self.plan, active_kernels[0], <const uint8_t*>source.buf, target.buf)
-                take_gil(gil)
-                self.busy = False
-            finally:
-                PyBuffer_Release(&target)
+            self._check_out(&target)
+            _check_apart(&self.spec, views, <uintptr_t>target.buf, target.len)
+            self.busy = True
+            gil = release_gil(views.bytes() + target.len)
+            plan_run(self.plan, active_kernels[0], views.planes, target.buf)
+            take_gil(gil)
+            self.busy = False
         finally:
-            PyBuffer_Release(&source)
+            PyBuffer_Release(&target)
 
     def __str__(self):
         """The array that a run writes."""
@@ -201,9 +284,19 @@ cdef class Plan:
         shape = (*planes[1:], planes[0]) if self.channels_last else planes
         return f"a writable C-contiguous {dtype} array {shape}"
 
-    cdef int _check_frame(self, const Py_buffer* view) except -1:
+    cdef int _check_frame(self, Views views) except -1:
         cdef const PlanSpec* s = &self.spec
-        if strcmp(view.format, b"B") != 0:
+        cdef const Py_buffer* view = &views.of[0]
+        cdef bint is_wide = s.format == FrameFormat.gray16
+        if s.format != FrameFormat.pixels and not is_wide:
+            return _check_planes(s, views)
+        # What is misaligned is exported as "=H", and read all the same.
+        if is_wide and strcmp(view.format, b"H") != 0 and strcmp(view.format, b"=H") != 0:
+            raise InputError(
+                f"frame: expected uint16, got the format {view.format.decode()!r}; "
+                "the model takes pixels of 16 bits"
+            )
+        if not is_wide and strcmp(view.format, b"B") != 0:
             raise InputError(
                 f"frame: expected uint8, got the format {view.format.decode()!r}; "
                 "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
@@ -214,7 +307,7 @@ cdef class Plan:
             and _is_axis(view, 1, s.frame_w, s.pixel_stride)
             and (view.ndim == 2 or _is_axis(view, 2, s.channels, s.channel_stride))
         )
-        if not same:
+        if not same or views.count != 1:
             raise InputError("frame: expected the shape and strides that the plan was made for")
         return 0
 
@@ -237,22 +330,65 @@ cdef class Plan:
             raise InputError("out: expected an aligned array, got a misaligned one; pass another array")
         return 0
 
-    cdef int _check_apart(self, uintptr_t frame, uintptr_t out, size_t out_bytes) except -1:
-        cdef const PlanSpec* s = &self.spec
-        cdef uintptr_t low = frame, high = frame + 1
-        cdef ptrdiff_t[3] reach
-        cdef int i
-        reach[0] = (s.frame_h - 1) * s.row_stride
-        reach[1] = (s.frame_w - 1) * s.pixel_stride
-        reach[2] = (s.channels - 1) * s.channel_stride
-        for i in range(3):
-            if reach[i] < 0:
-                low += reach[i]
+
+cdef int _set_yuv(PlanSpec* s, int format, rule, row_strides) except -1:
+    """What describes the planes of a YUV frame, and how they become pixels."""
+    cdef int planes = 2 if format == 2 else 3 if format == 3 else 1
+    if not 2 <= format <= 5:
+        raise InputError(f"format: expected 2 to 5 for a YUV frame, got {format}")
+    if len(row_strides) != planes:
+        raise InputError(f"frame: expected {planes} planes, got {len(row_strides)}")
+    s.format = <FrameFormat>format
+    s.pixel_stride = s.channels
+    s.channel_stride = 1
+    s.row_stride = row_strides[0]
+    for i in range(1, planes):
+        s.chroma_stride[i - 1] = row_strides[i]
+    s.rule.y, s.rule.bias, s.rule.b_of_u, s.rule.g_of_u, s.rule.g_of_v, s.rule.r_of_v = rule
+    if s.frame_w % 2 or (planes > 1 and s.frame_h % 2):
+        raise InputError(f"frame: expected whole pairs of pixels, got {s.frame_w} x {s.frame_h}")
+    return 0
+
+
+cdef int _check_planes(const PlanSpec* s, Views views) except -1:
+    cdef bint same = True
+    cdef int i, rows, width
+    cdef int expected = 2 if s.format == FrameFormat.nv12 else 3 if s.format == FrameFormat.i420 else 1
+    cdef const Py_buffer* view
+    if views.count != expected:
+        raise InputError(f"frame: expected {expected} planes, got {views.count}")
+    for i in range(expected):
+        view = &views.of[i]
+        rows = s.frame_h if i == 0 else s.frame_h // 2
+        width = s.frame_w * 2 if expected == 1 else s.frame_w // 2 if i and expected == 3 else s.frame_w
+        same = (
+            same
+            and strcmp(view.format, b"B") == 0
+            and view.ndim == 2
+            and _is_axis(view, 0, rows, s.chroma_stride[i - 1] if i else s.row_stride)
+            and _is_axis(view, 1, width, 1)
+        )
+    if not same:
+        raise InputError("frame: expected uint8 planes of the shapes and strides that the plan was made for")
+    return 0
+
+
+cdef int _check_apart(const PlanSpec* s, Views views, uintptr_t out, size_t out_bytes) except -1:
+    cdef uintptr_t low, high
+    cdef ptrdiff_t reach
+    cdef int plane, axis
+    for plane in range(views.count):
+        low = <uintptr_t>views.of[plane].buf
+        high = low + views.of[plane].itemsize
+        for axis in range(views.of[plane].ndim):
+            reach = (views.of[plane].shape[axis] - 1) * views.of[plane].strides[axis]
+            if reach < 0:
+                low += reach
             else:
-                high += reach[i]
+                high += reach
         if low < out + out_bytes and out < high:
             raise InputError("out: expected memory of its own, got the frame's; pass another array")
-        return 0
+    return 0
 
 
 cdef inline bint _is_axis(const Py_buffer* view, int axis, ptrdiff_t size, ptrdiff_t stride) noexcept:

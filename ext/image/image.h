@@ -11,6 +11,8 @@ namespace ecv {
 
 // Rows that kernels write as int16_t or uint32_t have room for so many elements beyond the last one.
 constexpr int kRowSlack = 64;
+// Rows of bytes that are made of YUV have room for so many.
+constexpr int kYuvSlack = 3 * 64;
 // Pixels of a resampled row, and blocks, are computed in groups of so many; tables are padded to whole ones.
 constexpr int kRowGroup = 16;
 
@@ -32,6 +34,21 @@ struct Interleave {
     float mean[64], scale[64];
 };
 
+// What the rows of a frame hold: pixels of 1, 3 or 4 channels; shorts; or YUV, by its names in V4L2.
+enum class FrameFormat : int { pixels, gray16, nv12, i420, yuyv, uyvy };
+
+// A row of YUV, from an even pixel on. u: of nv12 the pairs; of yuyv and uyvy unused, and y all there is.
+struct YuvRow {
+    FrameFormat format;
+    const uint8_t *y, *u, *v;
+};
+
+// A channel is (sum + bias) >> 6, held to 0..255: of y alone for a luma, of y, u and v for b, g and r. Each
+// term is ((sample - 128) weight + 64) >> 7; sums saturate at 16 bits, beyond what 0..255 needs.
+struct YuvRule {
+    int16_t y, bias, b_of_u, g_of_u, g_of_v, r_of_v;
+};
+
 // A row of u8x4 pixels holds one uint32_t a pixel, with the frame's channels in its low bytes. A row of
 // s16 values has 7 fractional bits.
 //
@@ -42,6 +59,7 @@ struct Interleave {
 // u8x4_resample_*: out[i] = the pixel that is the sum of row[offset[i] + j channels] weights, j < 2
 //     pairs, >> shift, times reciprocal >> 16. Weights come as [pairs][n, in whole groups]
 //     [pair (w0, w1): once for c1, four times for c3 and c4].
+// u8x3_of_yuv: n pixels b, g, r; n is even. u8_of_luma: n pixels of y alone.
 // u8x4_to_gray: replaces each pixel by the sum of its four bytes times weights of 15 bits, rounded.
 // f32_plane: out = (byte - mean) scale. u8_plane: out = byte. f32_fill: out = value.
 // interleave: the table for 3 or 4 channels, each a byte of a pixel with a mean and a scale. f32_pixels: out
@@ -62,6 +80,8 @@ struct Interleave {
                          int shift, int reciprocal, uint32_t* out, int n))                                   \
     X(u8x4_resample_c4, (const int16_t* row, const int32_t* offset, const int16_t* weights, int pairs,       \
                          int shift, int reciprocal, uint32_t* out, int n))                                   \
+    X(u8x3_of_yuv, (const YuvRow& row, const YuvRule& rule, uint8_t* out, int n))                            \
+    X(u8_of_luma, (const YuvRow& row, const YuvRule& rule, uint8_t* out, int n))                             \
     X(u8x4_to_gray, (const int* weights, uint32_t* pixels, int n))                                           \
     X(f32_plane, (const uint32_t* pixels, int byte, float mean, float scale, float* out, int n))             \
     X(u8_plane, (const uint32_t* pixels, int byte, uint8_t* out, int n))                                     \

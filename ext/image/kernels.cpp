@@ -153,6 +153,116 @@ void u8x4_to_gray(const int* weights, uint32_t* pixels, int n) {
     }
 }
 
+// As many pixels as a vector has bytes: lumas, and the u and v of each pair, as u8_join() takes them.
+constexpr int kYuvStep = 4 * kIntLanes;
+struct YuvHalves {
+    VecI16 y_low, y_high, uv_low, uv_high;
+};
+
+// Less 128: signed.
+inline VecI32 centered(VecI32 bytes) { return i32_xor(bytes, i32_set(static_cast<int>(0x80808080u))); }
+inline VecI16 centered_low_bytes(VecI16 shorts) {
+    return i16_from_bits(
+        i32_xor(i32_from_bits(i16_shift_left<8>(shorts)), i32_set(static_cast<int>(0x80008000u))));
+}
+inline VecI16 centered_high_bytes(VecI16 shorts) {
+    const VecI32 high = i32_and(i32_from_bits(shorts), i32_set(static_cast<int>(0xff00ff00u)));
+    return i16_from_bits(i32_xor(high, i32_set(static_cast<int>(0x80008000u))));
+}
+
+template <FrameFormat format>
+inline YuvHalves yuv_load(const YuvRow& row, ptrdiff_t i) {
+    if (format == FrameFormat::yuyv || format == FrameFormat::uyvy) {
+        const VecI16 low = i16_load_alternate(row.y + 2 * i), high = i16_load_alternate(row.y + 2 * i + 16);
+        if (format == FrameFormat::yuyv)
+            return {centered_low_bytes(low), centered_low_bytes(high), centered_high_bytes(low),
+                    centered_high_bytes(high)};
+        return {centered_high_bytes(low), centered_high_bytes(high), centered_low_bytes(low),
+                centered_low_bytes(high)};
+    }
+    const VecI32 y = centered(i32_load(row.y + i));
+    const VecI32 uv = centered(format == FrameFormat::nv12 ? i32_load(row.u + i)
+                                                           : u8_interleave(row.u + i / 2, row.v + i / 2));
+    return {high_of_low(y), high_of_high(y), high_of_low(uv), high_of_high(uv)};
+}
+
+// The last pixels of a row, in memory that a whole step may be read from.
+template <FrameFormat format>
+struct YuvRowEnd {
+    uint8_t y[2 * kYuvStep] = {0}, u[kYuvStep] = {0}, v[kYuvStep] = {0};
+
+    YuvRowEnd(const YuvRow& row, ptrdiff_t i, int n) {
+        const size_t pixels = static_cast<size_t>(n);
+        if (format == FrameFormat::yuyv || format == FrameFormat::uyvy) {
+            memcpy(y, row.y + 2 * i, 2 * pixels);
+            return;
+        }
+        memcpy(y, row.y + i, pixels);
+        if (format == FrameFormat::nv12) {
+            memcpy(u, row.u + i, pixels);
+        } else {
+            memcpy(u, row.u + i / 2, pixels / 2);
+            memcpy(v, row.v + i / 2, pixels / 2);
+        }
+    }
+    YuvHalves load() const { return yuv_load<format>({format, y, u, v}, 0); }
+};
+
+// Calls step(halves, first pixel) for each kYuvStep pixels, the last of which may lie beyond n.
+template <FrameFormat format, typename Step>
+inline void for_yuv(const YuvRow& row, int n, const Step& step) {
+    ptrdiff_t i = 0;
+    for (; i + kYuvStep <= n; i += kYuvStep) step(yuv_load<format>(row, i), i);
+    if (i < n) step(YuvRowEnd<format>(row, i, static_cast<int>(n - i)).load(), i);
+}
+
+template <typename Step>
+inline void for_yuv(const YuvRow& row, int n, const Step& step) {
+    switch (row.format) {
+        case FrameFormat::nv12:
+            return for_yuv<FrameFormat::nv12>(row, n, step);
+        case FrameFormat::i420:
+            return for_yuv<FrameFormat::i420>(row, n, step);
+        case FrameFormat::yuyv:
+            return for_yuv<FrameFormat::yuyv>(row, n, step);
+        default:
+            return for_yuv<FrameFormat::uyvy>(row, n, step);
+    }
+}
+
+inline VecI16 pair_set(int first, int second) {
+    return i16_from_bits(i32_set(static_cast<int>((first & 0xffff) | static_cast<uint32_t>(second) << 16)));
+}
+
+void u8x3_of_yuv(const YuvRow& row, const YuvRule& rule, uint8_t* out, int n) {
+    struct Channels {
+        VecI16 b, g, r;
+    };
+    const VecI16 y_weight = i16_set(rule.y), bias = i16_set(rule.bias);
+    const VecI16 edges = pair_set(rule.b_of_u, rule.r_of_v), middle = pair_set(rule.g_of_u, rule.g_of_v);
+    const auto channels = [&](VecI16 y, VecI16 uv) {
+        const VecI16 luma = i16_add(i16_mul_round(y, y_weight), bias);
+        const VecI16 of_edges = i16_mul_round(uv, edges), of_middle = i16_mul_round(uv, middle);
+        return Channels{
+            i16_shift_right<6>(i16_add(luma, i16_first_of_pairs(of_edges))),
+            i16_shift_right<6>(i16_add(luma, i16_add(of_middle, i16_swap_pairs(of_middle)))),
+            i16_shift_right<6>(i16_add(luma, i16_second_of_pairs(of_edges))),
+        };
+    };
+    for_yuv(row, n, [&](const YuvHalves& of, ptrdiff_t i) {
+        const Channels low = channels(of.y_low, of.uv_low), high = channels(of.y_high, of.uv_high);
+        u8_store_triples(out + 3 * i, u8_join(low.b, high.b), u8_join(low.g, high.g), u8_join(low.r, high.r));
+    });
+}
+
+void u8_of_luma(const YuvRow& row, const YuvRule& rule, uint8_t* out, int n) {
+    const VecI16 y_weight = i16_set(rule.y), bias = i16_set(rule.bias);
+    const auto luma = [&](VecI16 y) { return i16_shift_right<6>(i16_add(i16_mul_round(y, y_weight), bias)); };
+    for_yuv(row, n, [&](const YuvHalves& of, ptrdiff_t i) {
+        i32_store(out + i, u8_join(luma(of.y_low), luma(of.y_high)));
+    });
+}
+
 // How many elements after `p` is the next address that is a whole number of `lanes` elements; 1 to `lanes`.
 // A store across two cache lines costs twice: rows begin with one vector, and go on from here.
 template <typename T>

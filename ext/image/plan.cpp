@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kAlignment = 64;
 constexpr int kWindow = 16;
 constexpr uint8_t kNoByte = 128;
+// Rows of YUV are converted from a column on that is a multiple of it: whole vectors in, and out.
+constexpr int kConvertedGroup = 64;
 // Beyond so many source pixels for each output, blocks cost less than whole rows. Measured on x86.
 constexpr double kRowsSpan = 1.7;
 
@@ -54,7 +56,11 @@ void lay_out(Plan& p, Arena& arena) {
     p.block_weights = arena.take<int16_t>(blocks * 8);
     p.column_offset = arena.take<ptrdiff_t>(p.gathers ? p.columns : 0);
     p.gathered = arena.take<uint8_t>(int64_t{p.gathered_rows} * p.gathered_stride);
-    p.values = arena.take<int16_t>(has_values ? int64_t{p.columns} * p.spec.channels + kRowSlack : 0);
+    p.converted = arena.take<uint8_t>(int64_t{p.converted_rows} * p.converted_stride);
+    const bool is_wide = p.spec.format == FrameFormat::gray16;
+    p.values =
+        arena.take<int16_t>(has_values && !is_wide ? int64_t{p.columns} * p.spec.channels + kRowSlack : 0);
+    p.sums = arena.take<uint32_t>(has_values && is_wide ? int64_t{p.columns} + 2 * p.pairs : 0);
     p.pixels = arena.take<uint32_t>(pixels);
     p.spare_pixels = arena.take<uint32_t>(pixels);
 }
@@ -73,6 +79,10 @@ Tap column_tap(const Plan& p, int i) {
     const PlanSpec& s = p.spec;
     const auto rule = s.interpolation == Interpolation::area ? enlarging_area_tap : linear_tap;
     return rule(first_x(p) + i, s.frame_w, s.resized_w, kColumnBits);
+}
+
+int nearest_column(const Plan& p, int i) {
+    return static_cast<int>(int64_t{first_x(p) + i} * p.spec.frame_w / p.spec.resized_w);
 }
 
 void choose_shape(Plan& p) {
@@ -120,7 +130,10 @@ bool windows_fit(const Plan& p) {
 // First and last source column that the outputs read.
 void source_span(const Plan& p, int* low, int* high) {
     const PlanSpec& s = p.spec;
-    if (p.mode == Mode::rows) {
+    if (p.mode == Mode::nearest) {
+        *low = nearest_column(p, 0);
+        *high = nearest_column(p, p.width - 1);
+    } else if (p.mode == Mode::rows) {
         *low = column_tap(p, 0).first;
         *high = at_most(column_tap(p, p.width - 1).first + 1, s.frame_w - 1);
     } else {
@@ -131,8 +144,29 @@ void source_span(const Plan& p, int* low, int* high) {
     }
 }
 
+// What becomes of the rows of a YUV frame, of which the outputs read these columns.
+void choose_conversion(Plan& p, int low, int high) {
+    const PlanSpec& s = p.spec;
+    p.converts = s.format != FrameFormat::pixels && s.format != FrameFormat::gray16;
+    if (!p.converts) return;
+    p.first_converted = low / kConvertedGroup * kConvertedGroup;
+    p.converted_columns = at_most(high + 2, s.frame_w) / 2 * 2 - p.first_converted;
+    p.converted_rows = p.mode == Mode::average ? at_least(2, p.row_taps - 1) : 2;
+    p.converted_stride = ptrdiff_t{s.frame_w} * s.channels + kYuvSlack;
+    p.converted_stride = (p.converted_stride + kAlignment - 1) / kAlignment * kAlignment;
+}
+
 void choose_reading(Plan& p) {
     PlanSpec& s = p.spec;
+    int low, high;
+    source_span(p, &low, &high);
+    choose_conversion(p, low, high);
+    if (s.format == FrameFormat::gray16) {
+        p.gathers = p.mode == Mode::nearest;
+        p.columns = p.gathers ? p.width : high - low + 1;
+        p.row_start = p.gathers ? 0 : low * s.pixel_stride;
+        return;
+    }
     if (s.channel_stride < 0) {
         p.frame_start = (s.channels - 1) * s.channel_stride;
         s.channel_stride = -s.channel_stride;
@@ -146,8 +180,6 @@ void choose_reading(Plan& p) {
         p.columns = p.width;
         return;
     }
-    int low, high;
-    source_span(p, &low, &high);
     p.columns = high - low + 1;
     if (p.mode == Mode::average) {
         p.gathers = !dense;
@@ -254,10 +286,7 @@ void fill_columns(Plan& p) {
     } else if (p.mode == Mode::average) {
         fill_footprints(p);
     } else {
-        for (int i = 0; i < p.width; ++i) {
-            const int64_t x = first_x(p) + i;
-            p.column_offset[i] = static_cast<ptrdiff_t>(x * s.frame_w / s.resized_w) * s.pixel_stride;
-        }
+        for (int i = 0; i < p.width; ++i) p.column_offset[i] = nearest_column(p, i) * s.pixel_stride;
     }
     if (p.gathers && s.channels > 1 && s.channel_stride == 1 && s.pixel_stride > 0) {
         const ptrdiff_t row_end = (s.frame_w - 1) * s.pixel_stride + s.channels;

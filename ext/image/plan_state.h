@@ -33,6 +33,14 @@ struct Plan {
     uint8_t* order;
     int16_t* block_weights;
 
+    // Rows of YUV become dense pixels first: the columns that are read, from a whole vector's first one on.
+    // Of two taps the last even and odd rows are kept, of an average there is room for all of its rows.
+    bool converts;
+    int first_converted, converted_columns, converted_rows;
+    ptrdiff_t converted_stride;
+    uint8_t* converted;
+    int converted_index[2];
+
     // A source row is read in place from `row_start` on, or its `columns` are gathered first: those below
     // `wide_columns` by reads of four bytes, which stay inside the row.
     bool gathers;
@@ -44,6 +52,7 @@ struct Plan {
     uint8_t* gathered;
     int gathered_index[2];
     int16_t* values;
+    uint32_t* sums;  // of gray16, in place of values and pixels
     uint32_t* pixels;
     uint32_t* spare_pixels;
 
@@ -53,5 +62,8 @@ struct Plan {
 
 constexpr int kRowBits = 15;
 constexpr int kColumnBits = 14;
+
+// plan_run() of gray16.
+void run_gray16(const Plan& plan, const ImageKernels& kernels, const FramePlanes& frame, float* out);
 
 }  // namespace ecv

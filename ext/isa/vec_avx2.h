@@ -120,6 +120,7 @@ inline VecI32 u32_shift_right(VecI32 v) {
 inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm256_srl_epi32(v, _mm_cvtsi32_si128(n)); }
 inline VecF f_from_i32(VecI32 v) { return _mm256_cvtepi32_ps(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return v; }
+inline VecI32 i32_from_bits(VecI16 v) { return v; }
 // Sums of two products of neighboring shorts.
 inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) { return _mm256_madd_epi16(a, b); }
 // kIntLanes pairs of shorts, each from its own place.
@@ -200,6 +201,73 @@ inline void u8_store(uint8_t* p, VecI32 a, VecI32 b, VecI32 c, VecI32 d) {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
     i32_store(p, _mm256_permutevar8x32_epi32(bytes, order));
+}
+
+// ---- integers: bytes of YUV frames
+//
+// A vector of bytes is taken apart into two of shorts, `low` and `high`: of each 16 bytes the first 8 and the
+// last 8. Bytes come in as the high bytes of shorts, less 128: signed.
+
+inline VecI32 i32_xor(VecI32 a, VecI32 b) { return _mm256_xor_si256(a, b); }
+// Saturated.
+inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm256_adds_epi16(a, b); }
+template <int n>
+inline VecI16 i16_shift_right(VecI16 v) {
+    return _mm256_srai_epi16(v, n);
+}
+template <int n>
+inline VecI16 i16_shift_left(VecI16 v) {
+    return _mm256_slli_epi16(v, n);
+}
+// Bytes as the high bytes of shorts.
+inline VecI16 high_of_low(VecI32 bytes) { return _mm256_unpacklo_epi8(_mm256_setzero_si256(), bytes); }
+inline VecI16 high_of_high(VecI32 bytes) { return _mm256_unpackhi_epi8(_mm256_setzero_si256(), bytes); }
+// The way back, saturated to 0..255.
+inline VecI32 u8_join(VecI16 low, VecI16 high) { return _mm256_packus_epi16(low, high); }
+// Of neighboring shorts a and b: a and a; b and b; b and a.
+inline VecI16 i16_first_of_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
+}
+inline VecI16 i16_second_of_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15);
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
+}
+inline VecI16 i16_swap_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return _mm256_shuffle_epi8(v, _mm256_broadcastsi128_si256(order));
+}
+// Every other 16 bytes from p on: with those from p + 16 on, `low` and `high` of twice as many bytes.
+inline VecI16 i16_load_alternate(const uint8_t* p) {
+    const __m128i first = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m128i second = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 32));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+}
+// kShortLanes bytes of a and of b, in turns.
+inline VecI32 u8_interleave(const uint8_t* a, const uint8_t* b) {
+    return _mm256_or_si256(i16_from_u8(a), _mm256_slli_epi16(i16_from_u8(b), 8));
+}
+// 4 kIntLanes bytes of a, of b and of c, in turns.
+inline void u8_store_triples(uint8_t* p, VecI32 a, VecI32 b, VecI32 c) {
+    // The place of each byte in its third of 48, whichever third that is; then each third takes its own.
+    const __m128i order_a = _mm_setr_epi8(0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10, 5);
+    const __m128i order_b = _mm_setr_epi8(5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10);
+    const __m128i order_c = _mm_setr_epi8(10, 5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15);
+    const __m128i every_third = _mm_setr_epi8(0, -1, 0, 0, -1, 0, 0, -1, 0, 0, -1, 0, 0, -1, 0, 0);
+    const __m256i second = _mm256_broadcastsi128_si256(every_third);
+    const __m256i third = _mm256_broadcastsi128_si256(_mm_slli_si128(every_third, 1));
+    a = _mm256_shuffle_epi8(a, _mm256_broadcastsi128_si256(order_a));
+    b = _mm256_shuffle_epi8(b, _mm256_broadcastsi128_si256(order_b));
+    c = _mm256_shuffle_epi8(c, _mm256_broadcastsi128_si256(order_c));
+    const __m256i thirds[3] = {_mm256_blendv_epi8(_mm256_blendv_epi8(a, b, second), c, third),
+                               _mm256_blendv_epi8(_mm256_blendv_epi8(b, c, second), a, third),
+                               _mm256_blendv_epi8(_mm256_blendv_epi8(c, a, second), b, third)};
+    ECV_UNROLL
+    for (int i = 0; i < 3; ++i) {
+        __m128i* out = reinterpret_cast<__m128i*>(p + 16 * i);
+        _mm_storeu_si128(out, _mm256_castsi256_si128(thirds[i]));
+        _mm_storeu_si128(out + 3, _mm256_extracti128_si256(thirds[i], 1));
+    }
 }
 
 }  // namespace

@@ -152,6 +152,7 @@ inline VecI32 u32_shift_right(VecI32 v) {
 inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm512_srl_epi32(v, _mm_cvtsi32_si128(n)); }
 inline VecF f_from_i32(VecI32 v) { return _mm512_cvtepi32_ps(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return v; }
+inline VecI32 i32_from_bits(VecI16 v) { return v; }
 // Sums of two products of neighboring shorts.
 inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) { return _mm512_madd_epi16(a, b); }
 // kIntLanes pairs of shorts, each from its own place.
@@ -232,6 +233,75 @@ inline void u8_store(uint8_t* p, VecI32 a, VecI32 b, VecI32 c, VecI32 d) {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
     i32_store(p, _mm512_permutexvar_epi32(order, bytes));
+}
+
+// ---- integers: bytes of YUV frames
+//
+// A vector of bytes is taken apart into two of shorts, `low` and `high`: of each 16 bytes the first 8 and the
+// last 8. Bytes come in as the high bytes of shorts, less 128: signed.
+
+inline VecI32 i32_xor(VecI32 a, VecI32 b) { return _mm512_xor_si512(a, b); }
+// Saturated.
+inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm512_adds_epi16(a, b); }
+template <int n>
+inline VecI16 i16_shift_right(VecI16 v) {
+    return _mm512_srai_epi16(v, n);
+}
+template <int n>
+inline VecI16 i16_shift_left(VecI16 v) {
+    return _mm512_slli_epi16(v, n);
+}
+// Bytes as the high bytes of shorts.
+inline VecI16 high_of_low(VecI32 bytes) { return _mm512_unpacklo_epi8(_mm512_setzero_si512(), bytes); }
+inline VecI16 high_of_high(VecI32 bytes) { return _mm512_unpackhi_epi8(_mm512_setzero_si512(), bytes); }
+// The way back, saturated to 0..255.
+inline VecI32 u8_join(VecI16 low, VecI16 high) { return _mm512_packus_epi16(low, high); }
+// Of neighboring shorts a and b: a and a; b and b; b and a.
+inline VecI16 i16_first_of_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(order));
+}
+inline VecI16 i16_second_of_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15);
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(order));
+}
+inline VecI16 i16_swap_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(order));
+}
+// Every other 16 bytes from p on: with those from p + 16 on, `low` and `high` of twice as many bytes.
+inline VecI16 i16_load_alternate(const uint8_t* p) {
+    const auto part = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 32 * i)); };
+    __m512i v = _mm512_castsi128_si512(part(0));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, part(1));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, part(2));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, part(3));
+}
+// kShortLanes bytes of a and of b, in turns.
+inline VecI32 u8_interleave(const uint8_t* a, const uint8_t* b) {
+    return _mm512_or_si512(i16_from_u8(a), _mm512_slli_epi16(i16_from_u8(b), 8));
+}
+// 4 kIntLanes bytes of a, of b and of c, in turns.
+inline void u8_store_triples(uint8_t* p, VecI32 a, VecI32 b, VecI32 c) {
+    // The place of each byte in its third of 48, whichever third that is; then each third takes its own.
+    const __m128i order_a = _mm_setr_epi8(0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10, 5);
+    const __m128i order_b = _mm_setr_epi8(5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10);
+    const __m128i order_c = _mm_setr_epi8(10, 5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15);
+    const __mmask64 second = 0x2492249224922492, third = 0x4924492449244924;
+    a = _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(order_a));
+    b = _mm512_shuffle_epi8(b, _mm512_broadcast_i32x4(order_b));
+    c = _mm512_shuffle_epi8(c, _mm512_broadcast_i32x4(order_c));
+    const __m512i thirds[3] = {_mm512_mask_blend_epi8(third, _mm512_mask_blend_epi8(second, a, b), c),
+                               _mm512_mask_blend_epi8(third, _mm512_mask_blend_epi8(second, b, c), a),
+                               _mm512_mask_blend_epi8(third, _mm512_mask_blend_epi8(second, c, a), b)};
+    ECV_UNROLL
+    for (int i = 0; i < 3; ++i) {
+        __m128i* out = reinterpret_cast<__m128i*>(p + 16 * i);
+        _mm_storeu_si128(out, _mm512_castsi512_si128(thirds[i]));
+        _mm_storeu_si128(out + 3, _mm512_extracti32x4_epi32(thirds[i], 1));
+        _mm_storeu_si128(out + 6, _mm512_extracti32x4_epi32(thirds[i], 2));
+        _mm_storeu_si128(out + 9, _mm512_extracti32x4_epi32(thirds[i], 3));
+    }
 }
 
 }  // namespace

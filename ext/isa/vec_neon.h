@@ -131,6 +131,7 @@ inline VecI32 u32_shift_right(VecI32 v, int n) {
 }
 inline VecF f_from_i32(VecI32 v) { return vcvtq_f32_s32(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return vreinterpretq_s16_s32(v); }
+inline VecI32 i32_from_bits(VecI16 v) { return vreinterpretq_s32_s16(v); }
 // Sums of two products of neighboring shorts.
 inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) {
     return vpaddq_s32(vmull_s16(vget_low_s16(a), vget_low_s16(b)), vmull_high_s16(a, b));
@@ -202,6 +203,51 @@ inline void u8_store(uint8_t* p, VecI32 a, VecI32 b, VecI32 c, VecI32 d) {
     const int16x8_t first = vmovn_high_s32(vmovn_s32(a), b);
     const int16x8_t second = vmovn_high_s32(vmovn_s32(c), d);
     i32_store(p, vreinterpretq_s32_s8(vmovn_high_s16(vmovn_s16(first), second)));
+}
+
+// ---- integers: bytes of YUV frames
+//
+// A vector of bytes is taken apart into two of shorts, `low` and `high`: of each 16 bytes the first 8 and the
+// last 8. Bytes come in as the high bytes of shorts, less 128: signed.
+
+inline VecI32 i32_xor(VecI32 a, VecI32 b) { return veorq_s32(a, b); }
+// Saturated.
+inline VecI16 i16_add(VecI16 a, VecI16 b) { return vqaddq_s16(a, b); }
+template <int n>
+inline VecI16 i16_shift_right(VecI16 v) {
+    return vshrq_n_s16(v, n);
+}
+template <int n>
+inline VecI16 i16_shift_left(VecI16 v) {
+    return vshlq_n_s16(v, n);
+}
+// Bytes as the high bytes of shorts.
+inline VecI16 high_of_low(VecI32 bytes) {
+    return vreinterpretq_s16_s8(vzip1q_s8(vdupq_n_s8(0), vreinterpretq_s8_s32(bytes)));
+}
+inline VecI16 high_of_high(VecI32 bytes) {
+    return vreinterpretq_s16_s8(vzip2q_s8(vdupq_n_s8(0), vreinterpretq_s8_s32(bytes)));
+}
+// The way back, saturated to 0..255.
+inline VecI32 u8_join(VecI16 low, VecI16 high) {
+    return vreinterpretq_s32_u8(vqmovun_high_s16(vqmovun_s16(low), high));
+}
+// Of neighboring shorts a and b: a and a; b and b; b and a.
+inline VecI16 i16_first_of_pairs(VecI16 v) { return vtrn1q_s16(v, v); }
+inline VecI16 i16_second_of_pairs(VecI16 v) { return vtrn2q_s16(v, v); }
+inline VecI16 i16_swap_pairs(VecI16 v) { return vrev32q_s16(v); }
+// Every other 16 bytes from p on: with those from p + 16 on, `low` and `high` of twice as many bytes.
+inline VecI16 i16_load_alternate(const uint8_t* p) { return vreinterpretq_s16_u8(vld1q_u8(p)); }
+// kShortLanes bytes of a and of b, in turns.
+inline VecI32 u8_interleave(const uint8_t* a, const uint8_t* b) {
+    const uint8x8x2_t pairs = vzip_u8(vld1_u8(a), vld1_u8(b));
+    return vreinterpretq_s32_u8(vcombine_u8(pairs.val[0], pairs.val[1]));
+}
+// 4 kIntLanes bytes of a, of b and of c, in turns.
+inline void u8_store_triples(uint8_t* p, VecI32 a, VecI32 b, VecI32 c) {
+    const uint8x16x3_t triples = {
+        {vreinterpretq_u8_s32(a), vreinterpretq_u8_s32(b), vreinterpretq_u8_s32(c)}};
+    vst3q_u8(p, triples);
 }
 
 }  // namespace

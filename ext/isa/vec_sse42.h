@@ -109,6 +109,7 @@ inline VecI32 u32_shift_right(VecI32 v) {
 inline VecI32 u32_shift_right(VecI32 v, int n) { return _mm_srl_epi32(v, _mm_cvtsi32_si128(n)); }
 inline VecF f_from_i32(VecI32 v) { return _mm_cvtepi32_ps(v); }
 inline VecI16 i16_from_bits(VecI32 v) { return v; }
+inline VecI32 i32_from_bits(VecI16 v) { return v; }
 // Sums of two products of neighboring shorts.
 inline VecI32 i32_mul_pairs(VecI16 a, VecI16 b) { return _mm_madd_epi16(a, b); }
 // kIntLanes pairs of shorts, each from its own place.
@@ -177,6 +178,63 @@ inline void blocks_store(uint32_t* p, VecI16 first, VecI16 second) {
 // The low bytes of 4 kIntLanes integers below 256.
 inline void u8_store(uint8_t* p, VecI32 a, VecI32 b, VecI32 c, VecI32 d) {
     i32_store(p, _mm_packus_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d)));
+}
+
+// ---- integers: bytes of YUV frames
+//
+// A vector of bytes is taken apart into two of shorts, `low` and `high`: of each 16 bytes the first 8 and the
+// last 8. Bytes come in as the high bytes of shorts, less 128: signed.
+
+inline VecI32 i32_xor(VecI32 a, VecI32 b) { return _mm_xor_si128(a, b); }
+// Saturated.
+inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm_adds_epi16(a, b); }
+template <int n>
+inline VecI16 i16_shift_right(VecI16 v) {
+    return _mm_srai_epi16(v, n);
+}
+template <int n>
+inline VecI16 i16_shift_left(VecI16 v) {
+    return _mm_slli_epi16(v, n);
+}
+// Bytes as the high bytes of shorts.
+inline VecI16 high_of_low(VecI32 bytes) { return _mm_unpacklo_epi8(_mm_setzero_si128(), bytes); }
+inline VecI16 high_of_high(VecI32 bytes) { return _mm_unpackhi_epi8(_mm_setzero_si128(), bytes); }
+// The way back, saturated to 0..255.
+inline VecI32 u8_join(VecI16 low, VecI16 high) { return _mm_packus_epi16(low, high); }
+// Of neighboring shorts a and b: a and a; b and b; b and a.
+inline VecI16 i16_first_of_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
+    return _mm_shuffle_epi8(v, order);
+}
+inline VecI16 i16_second_of_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(2, 3, 2, 3, 6, 7, 6, 7, 10, 11, 10, 11, 14, 15, 14, 15);
+    return _mm_shuffle_epi8(v, order);
+}
+inline VecI16 i16_swap_pairs(VecI16 v) {
+    const __m128i order = _mm_setr_epi8(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    return _mm_shuffle_epi8(v, order);
+}
+// Every other 16 bytes from p on: with those from p + 16 on, `low` and `high` of twice as many bytes.
+inline VecI16 i16_load_alternate(const uint8_t* p) { return i32_load(p); }
+// kShortLanes bytes of a and of b, in turns.
+inline VecI32 u8_interleave(const uint8_t* a, const uint8_t* b) {
+    return _mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(a)),
+                             _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b)));
+}
+// 4 kIntLanes bytes of a, of b and of c, in turns.
+inline void u8_store_triples(uint8_t* p, VecI32 a, VecI32 b, VecI32 c) {
+    // The place of each byte in its third of 48, whichever third that is; then each third takes its own.
+    const __m128i order_a = _mm_setr_epi8(0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10, 5);
+    const __m128i order_b = _mm_setr_epi8(5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15, 10);
+    const __m128i order_c = _mm_setr_epi8(10, 5, 0, 11, 6, 1, 12, 7, 2, 13, 8, 3, 14, 9, 4, 15);
+    const __m128i second = _mm_setr_epi8(0, -1, 0, 0, -1, 0, 0, -1, 0, 0, -1, 0, 0, -1, 0, 0);
+    const __m128i third = _mm_slli_si128(second, 1);
+    a = _mm_shuffle_epi8(a, order_a);
+    b = _mm_shuffle_epi8(b, order_b);
+    c = _mm_shuffle_epi8(c, order_c);
+    i32_store(p, _mm_blendv_epi8(_mm_blendv_epi8(a, b, second), c, third));
+    i32_store(p + 16, _mm_blendv_epi8(_mm_blendv_epi8(b, c, second), a, third));
+    i32_store(p + 32, _mm_blendv_epi8(_mm_blendv_epi8(c, a, second), b, third));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgecv.media import RawFormat
 from tests.cli.conftest import Result
 
 Run = Callable[..., Result]
@@ -65,6 +66,47 @@ def test_glob_and_limit(edgecv: Run, network: Path, folder: Path) -> None:
     result = edgecv("detect", network, folder / "1*.jpg", "--json", "-", "--limit", 1, "--threads", 1)
     assert result.code == 0
     assert [Path(record["source"]).name for record in result.lines] == ["1.jpg"]
+
+
+@pytest.mark.parametrize("raw", ["nv12:90x70", "yuyv:90x70:bt709:full", "bgr24:90x70", "gray8:90x70"])
+def test_raw_frames(network: Path, tmp_path: Path, raw: str) -> None:
+    """As they come, into lines and pictures."""
+    data = np.random.default_rng(0).integers(0, 256, (3, RawFormat.parse(raw).nbytes), np.uint8)
+    out = tmp_path / "found"
+    command = [
+        "detect",
+        network,
+        "-",
+        "--raw",
+        raw,
+        "--json",
+        "-",
+        "--out",
+        out,
+        "--conf",
+        1,
+        "--threads",
+        1,
+    ]
+    process = subprocess.run(
+        [sys.executable, "-m", "edgecv", *map(str, command)],
+        input=data.tobytes() + b"rest",
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == 1  # of the last frame there were four bytes
+    *found, failed = [json.loads(line) for line in process.stdout.splitlines()]
+    assert [(line["frame"], line["width"], line["height"]) for line in found] == [
+        (i, 90, 70) for i in range(3)
+    ]
+    assert "ends inside it, after 4 of" in failed["error"]
+    assert len(list(out.iterdir())) == 3
+
+
+def test_raw_frames_of_a_file_are_refused(edgecv: Run, network: Path, picture: Path) -> None:
+    result = edgecv("detect", network, picture, "--raw", "nv12:90x70")
+    assert (result.code, result.out) == (2, "")
+    assert "--raw: of frames on stdin" in result.err
 
 
 def test_video(edgecv: Run, network: Path, video: Path, tmp_path: Path) -> None:

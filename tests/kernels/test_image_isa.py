@@ -9,10 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from edgecv import _image, _isa, image, image_reference
+from edgecv.frame import FORMATS, Frame
 from edgecv.image import BlobSpec, Preprocessor
 from tests.kernels.isas import forced
+from tests.yuv_frames import expected_blob, noise_frame, pixels
 
-Case = tuple[NDArray[np.uint8], BlobSpec]
+Case = tuple[NDArray[np.uint8] | Frame, BlobSpec]
 
 # Kernels take bytes, shorts or integers: these surround 1 to 4 vectors of any ISA.
 LENGTHS = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 50, 63, 64, 65, 98, 127, 129]
@@ -23,7 +25,7 @@ def noise(*shape: int) -> NDArray[np.uint8]:
 
 
 def stretch(
-    frame: NDArray[np.uint8], size_wh: tuple[int, int], color: str, interpolation: str = "linear"
+    frame: NDArray[np.uint8] | Frame, size_wh: tuple[int, int], color: str, interpolation: str = "linear"
 ) -> Case:
     return frame, BlobSpec(size_wh, color, "stretch", interpolation=interpolation, dtype="uint8")
 
@@ -65,6 +67,18 @@ CASES: dict[str, list[Callable[[int], Case]]] = {
         lambda n: stretch(noise(3, 20, 4), (n + 12, 4), "rgb"),
         lambda n: stretch(noise(6, 2 * n, 4), (n, 3), "rgb", "area"),
         lambda n: stretch(noise(6, 5 * n + 2, 4), (n, 3), "rgbd", "area"),
+    ],
+    "u8x3_of_yuv": [
+        *(lambda n, f=f: stretch(noise_frame(f, 2 * n, 2), (2 * n, 2), "rgb") for f in FORMATS),  # type: ignore[misc]
+        lambda n: stretch(noise_frame("nv12", 2 * n, 6), (n, 3), "bgr", "area"),
+        lambda n: (
+            noise_frame("uyvy", 2 * n + 160, 4, matrix="bt709", range="full"),
+            BlobSpec((20, 4), "bgr", "crop"),
+        ),
+    ],
+    "u8_of_luma": [
+        *(lambda n, f=f: stretch(noise_frame(f, 2 * n, 2), (2 * n, 2), "gray") for f in FORMATS),  # type: ignore[misc]
+        lambda n: stretch(noise_frame("yuyv", 2 * n, 5), (n + 1, 4), "gray"),
     ],
     "u8x4_to_gray": [
         lambda n: stretch(noise(2, n, 3), (n, 2), "gray"),
@@ -129,7 +143,16 @@ def test_kernel(isa: str, kernel: str, n: int) -> None:
         out = np.empty(spec.shape, spec.dtype)
         preprocess = Preprocessor(spec)
         preprocess(frame, out)
-        np.testing.assert_array_equal(out, image_reference.to_blob(frame, spec)[0])
+        expected = expected_blob if isinstance(frame, Frame) else image_reference.to_blob
+        np.testing.assert_array_equal(out, expected(frame, spec)[0])
+
+
+@each_isa
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("n", LENGTHS, ids=[f"n{n}" for n in LENGTHS])
+def test_bgr(isa: str, format: str, n: int) -> None:
+    frame = noise_frame(format, 2 * n, 2)
+    np.testing.assert_array_equal(frame.bgr(), pixels(frame))
 
 
 @pytest.mark.parametrize("kernel", CASES)

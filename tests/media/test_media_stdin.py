@@ -157,5 +157,5 @@ def test_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(InputError, match="it is closed; pipe images into it"):
+    with pytest.raises(InputError, match="it is closed; pipe them into it"):
         open_source("-")

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from edgecv.errors import ModelFileError
+from edgecv.frame import MAX_SIDE as MAX_PICTURE_SIDE
 from edgecv.graph.builder import GraphBuilder
 from edgecv.graph.model import OnnxModel
-from edgecv.image import MAX_SIDE as MAX_PICTURE_SIDE
 from edgecv.importers.darknet import detecting, joining, pooling, reshaping, weighted
 from edgecv.importers.darknet.cfg import Section
 from edgecv.importers.darknet.keys import is_for_training
