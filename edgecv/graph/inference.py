@@ -144,8 +144,7 @@ def sizes_of(value: onnx.ValueInfoProto) -> Sizes | None:
 def _inferred(proto: onnx.ModelProto, origin: str, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
     bare = onnx.ModelProto()
     bare.CopyFrom(proto)
-    for graph in graphs_in(bare.graph):
-        forget(graph)
+    forget(bare.graph)
     # Of outputs that are inputs or weights: no node makes them, so that inference passes them over.
     kinds = {value.name: value.type for value in bare.graph.input}
     for tensor in bare.graph.initializer:
@@ -155,13 +154,27 @@ def _inferred(proto: onnx.ModelProto, origin: str, shapes: Mapping[str, Shape]) 
             value.type.CopyFrom(kinds[value.name])
     _round_pools(bare, origin)
     try:
-        return _infer_shapes(bare)
+        return _with_branches(bare)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1]
         if shapes:
             given = ", ".join(f"{name} {tuple(sizes)}" for name, sizes in shapes.items())
             raise InputError(f"{origin}: the graph cannot take {given}: {reason}") from error
         raise ModelFileError(f"{origin}: {reason}") from error
+
+
+def _with_branches(bare: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with shapes; what branches and loops declare is believed unless it contradicts what is known,
+    since inference writes nothing into them."""
+    try:
+        return _infer_shapes(bare)
+    except onnx.shape_inference.InferenceError:
+        graphs = list(graphs_in(bare.graph))
+        if len(graphs) == 1:
+            raise
+        for graph in graphs[1:]:
+            forget(graph)
+        return _infer_shapes(bare)
 
 
 def _round_pools(proto: onnx.ModelProto, origin: str) -> None:
