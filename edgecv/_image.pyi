@@ -24,6 +24,7 @@ class Plan:
         mean: tuple[float, ...],
         scale: tuple[float, ...],
         as_float: bool,
+        channels_last: bool = False,
     ) -> None: ...
     @property
     def nbytes(self) -> int: ...

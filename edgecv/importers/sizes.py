@@ -49,8 +49,7 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
 
 
 def check_size(model: OnnxModel, name: str, layout: str, channels: Size, size_wh: tuple[int, int]) -> None:
-    """Raise InputError for a size of the picture that the network cannot take, which names the nearest that it
-    can.
+    """Raise InputError for a size of the picture that the network cannot take; it names the nearest that fit.
 
     name, layout, channels: of the input that takes it. By shape inference alone: what it cannot tell is left
     to whoever compiles.
