@@ -1,4 +1,5 @@
-"""The boundary to native preprocessing: checks arguments, releases the GIL, calls, raises.
+"""The boundary to native preprocessing: checks arguments, calls, raises; the GIL is given up for
+long calls.
 
 `edgecv.image` describes what is computed, `edgecv.image_reference` every rounding of it.
 """
@@ -35,6 +36,8 @@ from plan cimport (
 from edgecv import _isa
 from edgecv.errors import InputError, SessionBusyError
 
+include "gil.pxi"
+
 cdef int active_isa = -1
 cdef const ImageKernels* active_kernels = NULL
 
@@ -67,6 +70,7 @@ def memory_floor(frame, out):
     The least that any preprocessing does, as a measure for it. `out` holds no image afterwards.
     """
     cdef Py_buffer source, target
+    cdef PyThreadState* gil
     _choose_isa()
     _get_buffer(frame, &source, PyBUF_C_CONTIGUOUS, "frame", "a contiguous array")
     try:
@@ -74,10 +78,11 @@ def memory_floor(frame, out):
         try:
             if source.len == 0 or target.len == 0:
                 raise InputError("memory_floor: expected arrays with elements, got an empty one")
-            with nogil:
-                active_kernels.memory_floor(
-                    <const uint8_t*>source.buf, source.len, <uint8_t*>target.buf, target.len
-                )
+            gil = release_gil(source.len + target.len)
+            active_kernels.memory_floor(
+                <const uint8_t*>source.buf, source.len, <uint8_t*>target.buf, target.len
+            )
+            take_gil(gil)
         finally:
             PyBuffer_Release(&target)
     finally:
@@ -144,8 +149,7 @@ cdef class Plan:
             s.pad[i] = pad[i]
             s.mean[i] = mean[i]
             s.scale[i] = scale[i]
-        with nogil:
-            self.plan = plan_create(self.spec)
+        self.plan = plan_create(self.spec)
         if self.plan == NULL:
             raise MemoryError("no memory for the tables of this frame and blob")
 
@@ -166,6 +170,7 @@ cdef class Plan:
     def run(self, frame, out):
         """Write the blob of `frame`, uint8 of the plan's shape and strides, to `out`."""
         cdef Py_buffer source, target
+        cdef PyThreadState* gil
         _choose_isa()
         if self.busy:
             raise SessionBusyError(
@@ -179,8 +184,9 @@ cdef class Plan:
                 self._check_out(&target)
                 self._check_apart(<uintptr_t>source.buf, <uintptr_t>target.buf, target.len)
                 self.busy = True
-                with nogil:
-                    plan_run(self.plan, active_kernels[0], <const uint8_t*>source.buf, target.buf)
+                gil = release_gil(source.len + target.len)
+                plan_run(self.plan, active_kernels[0], <const uint8_t*>source.buf, target.buf)
+                take_gil(gil)
                 self.busy = False
             finally:
                 PyBuffer_Release(&target)
