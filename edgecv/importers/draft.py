@@ -34,7 +34,7 @@ _NMS = frozenset(("NonMaxSuppression", "EfficientNMS_TRT", "BatchedNMS_TRT"))
 # Heads of networks that suppress duplicates themselves.
 _FINAL = (rows.TYPE,)
 
-_BARE = "none can be drafted for it, and edgecv.compile runs it as it is"
+_BARE = "no card can be drafted: one beside it as <stem>.model.json says how; edgecv.compile runs it as it is"
 _USUAL = "input: rgb from 0 to 1 in a letterbox, as is most usual"
 _USUAL_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "letterbox", "std": (255.0,) * 3}
 

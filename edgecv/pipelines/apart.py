@@ -37,8 +37,8 @@ class Apart(msgspec.Struct, frozen=True):
         """Of raw outputs those of one of the images; what has no batch axis is whole, of all of them.
 
         What is not proven counts as a batch axis where it has the images' number. Of one image a vector or a
-        table, (1,) or (1, n), may be one row of any number: beside others it is taken apart where those of more
-        axes are.
+        table, (1,) or (1, n), may be one row of any number: beside others it is taken apart where those of
+        more axes are.
         """
         cut = {
             name for name, array in outputs.items() if array.shape[:1] == (images,) and self._has(name, array)
