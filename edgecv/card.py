@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from edgecv import heads
+from edgecv.card_inputs import CardStruct, PositiveInt
+from edgecv.card_inputs import InputEntry as InputEntry
 from edgecv.errors import CardError
 from edgecv.heads.base import HeadParams
-from edgecv.image import BlobSpec
-from edgecv.inputs import FACTS
 from edgecv.planfile import MAX_STAGES, STAGE_NAME
 
 if TYPE_CHECKING:
@@ -34,17 +34,12 @@ MAX_MESSAGE = 500
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
-PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Task = Literal["detect", "classify", "segment", "features", "anomaly"]
 # Tasks whose outputs mean nothing without a head.
 _HEADED = ("detect", "classify")
 
 
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    pass
-
-
-class FileEntry(_Struct, frozen=True):
+class FileEntry(CardStruct, frozen=True):
     """One file of a model. path: relative to the card's folder. bytes: its size."""
 
     path: str
@@ -56,89 +51,7 @@ class FileEntry(_Struct, frozen=True):
         check_relative(self.path)
 
 
-class InputEntry(_Struct, frozen=True):
-    """One input of the network, and how a frame becomes it; see `image.BlobSpec` for the terms.
-
-    layout: the order of its axes; without n it has no batch axis. dtype: of the blob; float32 is rounded for
-    a network of float16. facts: in place of a picture, numbers that say where the frame lies in it: each is
-    a name out of `inputs.FACTS`, or itself; the network says in which type. shape: of those of one picture,
-    where the network leaves it open.
-    """
-
-    name: str
-    # Every picture has one; facts have none.
-    size_wh: tuple[PositiveInt, PositiveInt] = None  # type: ignore[assignment]
-    layout: Literal["nchw", "nhwc", "chw", "hwc"] = "nchw"
-    channels: PositiveInt = 3
-    color: Literal["bgr", "rgb", "gray", "bgrd", "rgbd"] = "bgr"
-    resize: Literal["letterbox", "stretch", "crop"] = "letterbox"
-    anchor: Literal["center", "top-left"] = "center"
-    rounding: Literal["nearest", "floor"] = "nearest"
-    pad_value: float | tuple[float, ...] = 114.0
-    interpolation: Literal["linear", "area", "nearest"] = "linear"
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    dtype: Literal["float32", "float16", "float64", "uint8"] = "float32"
-    bits: Literal[8, 16] = 8
-    yuv_matrix: Literal["bt601", "bt709"] = "bt601"
-    yuv_range: Literal["limited", "full"] = "limited"
-    facts: tuple[str | float, ...] = ()
-    shape: tuple[PositiveInt, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.facts:
-            self._check_facts()
-            return
-        if self.size_wh is None:
-            raise ValueError("missing required field `size_wh`, or `facts` in place of a picture")
-        if self.shape:
-            raise ValueError("`shape` is that of `facts`: a picture has its `size_wh` and `layout`")
-        for field in ("mean", "std"):
-            given = len(getattr(self, field))
-            if given not in (0, self.channels):
-                raise ValueError(f"`{field}` has {given} values for {self.channels} channels")
-        if isinstance(self.pad_value, tuple) and len(self.pad_value) != self.channels:
-            raise ValueError(f"`pad_value` has {len(self.pad_value)} values for {self.channels} channels")
-        colors = 1 if self.color == "gray" else len(self.color)
-        if colors != self.channels:
-            raise ValueError(f"`color` {self.color} has {colors} channels, `channels` says {self.channels}")
-        if any(not value for value in self.std):
-            raise ValueError("`std` has a zero")
-        if self.bits == 16 and (self.color, self.dtype) != ("gray", "float32"):
-            raise ValueError(
-                f"`bits` 16 is for `color` gray and `dtype` float32, got {self.color} and {self.dtype}"
-            )
-
-    def _check_facts(self) -> None:
-        for fact in self.facts:
-            if isinstance(fact, str) and fact not in FACTS:
-                raise ValueError(f"`facts` has {fact[:40]!r}: expected numbers, and of {', '.join(FACTS)}")
-        fields, defaults = self.__struct_fields__[1:], self.__struct_defaults__
-        for field, default in zip(fields, defaults, strict=True):
-            if field not in ("facts", "shape") and getattr(self, field) != default:
-                raise ValueError(f"`{field}` and `facts` are both given: facts stand in place of a picture")
-
-    def blob_spec(self, size_wh: tuple[int, int] | None = None) -> BlobSpec:
-        """The preprocessing of this input, at another size where one is given."""
-        return BlobSpec(
-            size_wh=size_wh or self.size_wh,
-            color=self.color,
-            resize=self.resize,
-            anchor=self.anchor,
-            rounding=self.rounding,
-            pad_value=self.pad_value,
-            interpolation=self.interpolation,
-            mean=self.mean or (0.0,) * self.channels,
-            std=self.std or (1.0,) * self.channels,
-            dtype="uint8" if self.dtype == "uint8" else "float32",
-            layout="nhwc" if self.layout.endswith("c") else "nchw",
-            bits=self.bits,
-            yuv_matrix=self.yuv_matrix,
-            yuv_range=self.yuv_range,
-        )
-
-
-class Thresholds(_Struct, frozen=True):
+class Thresholds(CardStruct, frozen=True):
     """Defaults of a model; see `pipelines.detector.DetectorSettings`. conf: one number, or one per class.
 
     max_per_class: the most detections of one class, None for any number.
@@ -152,7 +65,7 @@ class Thresholds(_Struct, frozen=True):
     max_per_class: PositiveInt | None = None
 
 
-class Golden(_Struct, frozen=True):
+class Golden(CardStruct, frozen=True):
     """Tensors that `edgecv verify` holds a machine against.
 
     file: an .npz beside the card with `frame`, uint8 (H, W, 3) BGR, and for each output `<name>` the
@@ -183,7 +96,7 @@ class HeadSpec:
         return f"HeadSpec({self.type!r}, {self.params!r})"
 
 
-class Stage(_Struct, frozen=True):
+class Stage(CardStruct, frozen=True):
     """One network of a model.
 
     files: what holds it, as `format` wants them; none where the card lies beside its network. inputs: in the
@@ -195,7 +108,7 @@ class Stage(_Struct, frozen=True):
     head: HeadSpec | None = None
 
 
-class _Card(_Struct, frozen=True, kw_only=True):
+class _Card(CardStruct, frozen=True, kw_only=True):
     """What a card states of the whole model, in every schema."""
 
     name: str
@@ -324,7 +237,7 @@ class Schema2(_Card, frozen=True, kw_only=True, tag_field="schema", tag=2):
     files: tuple[FileEntry, ...] = ()
     inputs: tuple[InputEntry, ...] = ()
     head: HeadSpec | None = None
-    stages: dict[str, Stage] = {}
+    stages: dict[str, Stage] = {}  # noqa: RUF012 - msgspec copies it
 
     def staged(self) -> dict[str, Stage]:
         """The stages, a network alone among them. Raises ValueError for both at once."""
@@ -347,7 +260,7 @@ class Schema1(_Card, frozen=True, kw_only=True, tag_field="schema", tag=1):
     inputs: Annotated[tuple[InputEntry, ...], msgspec.Meta(min_length=1)]
     files: tuple[FileEntry, ...] = ()
     head: HeadSpec | None = None
-    stages: dict[str, tuple[FileEntry, ...]] = {}
+    stages: dict[str, tuple[FileEntry, ...]] = {}  # noqa: RUF012 - msgspec copies it
 
     def staged(self) -> dict[str, Stage]:
         """The stages: the first takes the inputs, the last bears the head, which may read outputs of all."""

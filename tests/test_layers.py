@@ -52,6 +52,7 @@ LEVELS = {
     "graph": 2,
     "engine": 3,
     "card": 3,
+    "card_inputs": 2.5,
     "importers": 4,
     "zoo": 4,
     "backends": 5,

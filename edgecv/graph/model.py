@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 # Protobuf's own limit on one message.
 MAX_MODEL_BYTES = (2 << 30) - 1
 
-# Weights of more numbers than this are no shapes.
-_TELLING = 1024
-
 # Operators whose results are their operand's values.
 _MOVES = frozenset(
     ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Cast", "Slice", "Gather", "Pad")
@@ -102,24 +99,6 @@ class OnnxModel:
         known = OnnxModel(self.proto, self.origin, is_self_contained=self.is_self_contained)
         known.facts = facts
         return known
-
-    def outline(self) -> OnnxModel:
-        """The network for shape inference: weights of more than a few numbers are inputs of their shape."""
-        proto = onnx.ModelProto(ir_version=self.proto.ir_version)
-        proto.opset_import.extend(self.proto.opset_import)
-        proto.functions.extend(self.proto.functions)
-        graph = self.proto.graph
-        proto.graph.name = graph.name
-        proto.graph.node.extend(graph.node)
-        proto.graph.input.extend(graph.input)
-        proto.graph.output.extend(graph.output)
-        for tensor in graph.initializer:
-            if int(np.prod(tensor.dims, dtype=np.int64)) <= _TELLING:
-                proto.graph.initializer.append(tensor)
-            else:
-                spec = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
-                proto.graph.input.append(spec)
-        return OnnxModel(proto, self.origin)
 
     @property
     def opset(self) -> int:

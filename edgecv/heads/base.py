@@ -162,8 +162,7 @@ Axis = int | AtLeast | None
 
 
 def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], head: str) -> FloatArray:
-    """The output that plays a role, float32, after a check of its shape; None stands for any size. A first
-    axis of 1 that is too many is a batch axis.
+    """The output that plays a role, float32, after a check of its shape; None stands for any size.
 
     Half and double precision are converted; float32 is a view. Raises HeadError.
     """
@@ -173,9 +172,6 @@ def take(outputs: Mapping[str, FloatArray], name: str, shape: tuple[Axis, ...], 
             "correct the head's output names in the card"
         )
     array = outputs[name]
-    if array.ndim == len(shape) + 1 and len(array) == 1:
-        # A batch axis that the network's shapes do not prove.
-        array = array[0]
     if not fits(array.shape, shape):
         expected = ", ".join("any" if n is None else str(n) for n in shape)
         raise HeadError(

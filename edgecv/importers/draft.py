@@ -34,6 +34,7 @@ _NMS = frozenset(("NonMaxSuppression", "EfficientNMS_TRT", "BatchedNMS_TRT"))
 # Heads of networks that suppress duplicates themselves.
 _FINAL = (rows.TYPE,)
 
+_BARE = "no card can be drafted: one beside it as <stem>.model.json says how; edgecv.compile runs it as it is"
 _USUAL = "input: rgb from 0 to 1 in a letterbox, as is most usual"
 _USUAL_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "letterbox", "std": (255.0,) * 3}
 
@@ -166,6 +167,9 @@ def _card(
 
 
 def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> str:
+    if image_of(facts.inputs) is None:
+        given = "; ".join(map(str, facts.inputs))
+        return f"{model.origin}: no input takes a picture ({given}): edgecv.compile runs it as it is"
     outputs = "; ".join(str(spec) for spec in facts.outputs[:_SHOWN])
     if len(facts.outputs) > _SHOWN:
         outputs += f"; {len(facts.outputs) - _SHOWN} more"
@@ -179,12 +183,13 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
         types = [each for each, _ in near]
         # Any detector has some vector; of one output that is all, it may be a score a class.
         others = (classify.TYPE,) if len(facts.outputs) == 1 else ()
-        type = next((each for each in (*types, *others) if _can_draft(each, facts)), types[0])
+        type = next((each for each in (*types, *others) if _can_draft(each, facts)), "")
         if _NMS & facts.operators:
             near = [(boxes.TYPE, "of what enters its own NMS, which is cut off"), near[0]]
             type = boxes.TYPE
         found = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}"
-    return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {_remedy(model, type)}"
+    remedy = _remedy(model, type) if type else _BARE
+    return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {remedy}"
 
 
 def _can_draft(type: str, facts: ModelFacts) -> bool:

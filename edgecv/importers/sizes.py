@@ -50,7 +50,7 @@ def known_facts(model: OnnxModel, asked: Asked) -> ModelFacts:
 
 
 def check_size(model: OnnxModel, name: str, layout: str, channels: Size, size_wh: tuple[int, int]) -> None:
-    """Raise InputError for a size of the picture that the network cannot take; it names the nearest ones.
+    """Raise InputError for a size of the picture that the network cannot take; it names the nearest that fit.
 
     name, layout, channels: of the input that takes it. By shape inference alone: what it cannot tell is left
     to whoever compiles.
@@ -58,11 +58,11 @@ def check_size(model: OnnxModel, name: str, layout: str, channels: Size, size_wh
     spec = next((spec for spec in model.facts.inputs if spec.name == name), None)
     if spec is None or len(spec.shape) != len(layout) or fixed_wh(layout, spec.shape) is not None:
         return
-    outline, color = model.outline(), channels if isinstance(channels, int) else 3
+    color = channels if isinstance(channels, int) else 3
 
     def reason(wh: tuple[int, int]) -> str:
         try:
-            outline.output_shapes({name: shape_of(layout, 1, color, wh)})
+            model.output_shapes({name: shape_of(layout, 1, color, wh)})
         except InputError as error:
             return str(error)
         return ""
@@ -99,11 +99,11 @@ def with_batches(model: OnnxModel, size_wh: tuple[int, int]) -> OnnxModel:
     if shapes is None:
         return model
     open_batch = [spec.name for spec in facts.inputs if spec.shape and not isinstance(spec.shape[0], int)]
-    outline, firsts = model.outline(), []
+    firsts = []
     for batch in (2, 3):
         told = {name: (batch, *shape[1:]) if name in open_batch else shape for name, shape in shapes.items()}
         try:
-            found_of = outline.output_shapes(told)
+            found_of = model.output_shapes(told)
             firsts.append({name: (shape or ())[:1] for name, shape in found_of.items()})
         except InputError:
             return model

@@ -23,6 +23,9 @@ class Apart(msgspec.Struct, frozen=True):
         """picture: the input that frames are made into, of this layout."""
         batch = picture.shape[0] if "n" in layout else None
         axes = {spec.name: _is_batch(spec, batch) if "n" in layout else _is_one(spec) for spec in outputs}
+        if len(outputs) == 1 and outputs[0].shape[:1] == (1,) and batch in (1, None):
+            # A vector, such as scores of classes; nobody's detections are one row by themselves.
+            axes = {outputs[0].name: True}
         return cls(axes, "n" not in layout or isinstance(batch, int))
 
     @property
@@ -34,8 +37,8 @@ class Apart(msgspec.Struct, frozen=True):
         """Of raw outputs those of one of the images; what has no batch axis is whole, of all of them.
 
         What is not proven counts as a batch axis where it has the images' number. Of one image a vector or a
-        table, (1,) or (1, n), may be one row of any number: it is taken apart where the outputs of more axes
-        are.
+        table, (1,) or (1, n), may be one row of any number: beside others it is taken apart where those of
+        more axes are.
         """
         cut = {
             name for name, array in outputs.items() if array.shape[:1] == (images,) and self._has(name, array)

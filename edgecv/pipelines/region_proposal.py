@@ -15,6 +15,7 @@ from edgecv.errors import CardError, PlacementError
 from edgecv.heads import two_stages
 from edgecv.heads.base import Query, take
 from edgecv.pipelines import selection
+from edgecv.pipelines.apart import Apart
 from edgecv.pipelines.base import Frame, Inspection, Pipeline
 from edgecv.pipelines.detector import DetectorSettings, class_count
 from edgecv.pipelines.eye import Eye
@@ -80,6 +81,7 @@ class RegionProposal(Pipeline[Detections]):
         if self.eye.batch not in (None, 1):
             raise CardError(f"{card.name}: {TRUNK} takes {self.eye.batch} frames at once, expected one")
         self.blob_wh = self.eye.blob_wh
+        self._apart = Apart.of(self.eye.picture, card.image_input.layout, self.trunk.outputs)
         self._query = Query(blob_wh=self.blob_wh, confidence=self.settings.threshold, multi_label=True)
         self._check_outputs()
         self._anchors = np.array(self._params.anchors, np.float32)
@@ -94,7 +96,7 @@ class RegionProposal(Pipeline[Detections]):
     def propose(self, outputs: Mapping[str, Array], place: FrameTransform) -> FloatArray:
         """Proposals, float32 (n, 4), pixels of the blob.
 
-        outputs: the raw ones of `trunk` of one image, with or without a batch axis.
+        outputs: the raw ones of `trunk` of one image, without a batch axis.
         place: of the frame in the blob, which bounds them.
         """
         params, count = self._params, len(self._anchors)
@@ -142,8 +144,9 @@ class RegionProposal(Pipeline[Detections]):
         """
         place = self.eye.preprocess(frame)
         outputs = self._infer(0)
-        proposals = self.propose(outputs, place)
-        found = self.candidates(self._look_at(outputs, proposals, 0))
+        of_image = self._apart.of_image(outputs, 0, 1)
+        proposals = self.propose(of_image, place)
+        found = self.candidates(self._look_at(of_image, proposals, 0))
         detections = self.detections(found, place)
         return Inspection(outputs, {"candidates": found, "detections": detections})
 
@@ -151,11 +154,11 @@ class RegionProposal(Pipeline[Detections]):
         place = self.eye.preprocess(frame)
         watch.lap("preprocess")
         self._check_cancelled()
-        outputs = self._infer(deadline_ns)
+        of_image = self._apart.of_image(self._infer(deadline_ns), 0, 1)
         watch.lap("trunk")
-        proposals = self.propose(outputs, place)
+        proposals = self.propose(of_image, place)
         watch.lap("proposals")
-        read = self._look_at(outputs, proposals, deadline_ns)
+        read = self._look_at(of_image, proposals, deadline_ns)
         watch.lap("roi")
         found = self.detections(self.candidates(read), place)
         watch.lap("postprocess")

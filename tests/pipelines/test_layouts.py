@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from onnx import TensorProto, helper
 
 import edgecv
 from edgecv.errors import CardError
+from edgecv.explain import explain_model
+from edgecv.options import LoadOptions
+from edgecv.verify import golden_tensors, verify
 from tests.networks import photo, tiny_yolov8
 
 SIDE = 64
@@ -142,3 +146,46 @@ def test_a_card_that_states_another_input(tmp_path: Path, fields: dict[str, Any]
     path = write(tmp_path / "net", tiny_yolov8(), **fields)
     with pytest.raises(CardError, match=message):
         edgecv.load(path, backend="simd", threads=1, cache=False)
+
+
+@pytest.mark.parametrize("layout", ["nchw", *LAYOUTS])
+def test_verify_compares_any_layout(tmp_path: Path, layout: str) -> None:
+    path = write(tmp_path / "net", fed_as(tiny_yolov8(), layout, "float32"), layout=layout)
+    card = path.with_name("net.model.json")
+    with edgecv.load(path, backend="simd", threads=1, cache=False) as detector:
+        frame, blob = photo(), detector.new_blob()
+        detector.preprocess(frame, blob[0])
+        np.savez(tmp_path / "net" / "golden.npz", **golden_tensors(frame, detector.infer(blob), values=100))
+    data = (tmp_path / "net" / "golden.npz").read_bytes()
+    stated = json.loads(card.read_text())
+    file = {"path": "golden.npz", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    stated["golden"] = {"file": file, "blob_sha256": hashlib.sha256(blob.tobytes()).hexdigest()}
+    card.write_text(json.dumps(stated))
+    report = verify(path, LoadOptions(backend="simd"))
+    assert [check.status for check in report.checks[:3]] == ["ok"] * 3, report.checks
+
+
+ASSUMED = {
+    "channels last": ("nhwc", "float32", "has its channels last, told by its shape"),
+    "no batch axis": ("chw", "float32", "has no batch axis, told by its shape"),
+    "bytes": ("nchw", "uint8", "takes bytes, the pixels as they are"),
+}
+
+
+@pytest.mark.parametrize(("layout", "dtype", "line"), ASSUMED.values(), ids=ASSUMED)
+def test_what_a_draft_assumes_is_told_wherever_it_comes_from(
+    tmp_path: Path, layout: str, dtype: str, line: str, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("EDGECV_CACHE", str(tmp_path / "cache"))
+    path, plan = tmp_path / "net.onnx", tmp_path / "net.ecv"
+    path.write_bytes(fed_as(tiny_yolov8(), layout, dtype))
+    explain_model(str(path), LoadOptions(threads=1), out=plan)
+    found = []
+    for source, is_cached in ((path, False), (path, True), (plan, False)):
+        caplog.clear()
+        with edgecv.load(source, backend="simd", threads=1) as detector:
+            assert detector.is_from_cache == is_cached
+            found.append(detector(photo()))
+        (told,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        assert line in told
+    assert found[0] == found[1] == found[2]

@@ -154,7 +154,7 @@ APART: dict[str, tuple[tuple[Any, ...], tuple[Any, ...], int, tuple[int, ...], t
     "a fixed batch": ((2, 3, 8, 8), (2, 7), 2, (2, 7), (7,)),
     "a batch that is not the input's": ((2, 3, 8, 8), (1, 9, 7), 2, (1, 9, 7), (1, 9, 7)),
     "a batch that is a stale one": ((2, 3, 8, 8), (2, 9, 7), 2, (6, 9, 7), (6, 9, 7)),
-    "boxes of one": ((1, 3, 8, 8), (1, 4), 1, (1, 4), (1, 4)),
+    "scores of classes": ((1, 3, 8, 8), (1, 9), 1, (1, 9), (9,)),
     "boxes of more": ((1, 3, 8, 8), (1, 4), 1, (3, 4), (3, 4)),
     "maps": ((1, 3, 8, 8), (1, 5, 2, 2), 1, (1, 5, 2, 2), (5, 2, 2)),
     "no shape": ((1, 3, 8, 8), (), 1, (1, 9, 7), (9, 7)),
