@@ -85,3 +85,71 @@ def with_index_first(data: bytes) -> bytes:
     moov = moov[: at + 12] + moved + moov[at + 12 + 4 * count :]
     rest = b"".join(box for kind, box in boxes.items() if kind not in (b"ftyp", b"moov"))
     return boxes[b"ftyp"] + moov + rest
+
+
+def flat_jpeg(levels: tuple[int, ...], adobe: int | None = None) -> bytes:
+    """A JPEG of 8 x 8 pixels with flat components, after ITU-T T.81; adobe: the transform in Adobe's marker.
+
+    Every difference of a first coefficient has a code of 4 bits, which is its category, and there are no
+    others.
+    """
+
+    def segment(code: int, body: bytes) -> bytes:
+        return bytes((0xFF, code)) + struct.pack(">H", len(body) + 2) + body
+
+    count = len(levels)
+    parts = [b"\xff\xd8"]
+    if adobe is not None:
+        parts.append(segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, adobe)))
+    parts.append(segment(0xDB, b"\0" + b"\1" * 64))
+    components = b"".join(bytes((i, 0x11, 0)) for i in range(count))
+    parts.append(segment(0xC0, struct.pack(">BHHB", 8, 8, 8, count) + components))
+    parts.append(segment(0xC4, b"\0" + bytes([0, 0, 0, 12] + [0] * 12) + bytes(range(12))))
+    parts.append(segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0"))
+    parts.append(segment(0xDA, bytes([count]) + b"".join(bytes((i, 0)) for i in range(count)) + b"\0\x3f\0"))
+    bits = ""
+    for level in levels:
+        first = (level - 128) * 8
+        category = abs(first).bit_length()
+        bits += f"{category:04b}"
+        if category:
+            bits += f"{first if first > 0 else first + (1 << category) - 1:0{category}b}"
+        bits += "0"
+    bits += "1" * (-len(bits) % 8)
+    scan = bytes(int(bits[i : i + 8], 2) for i in range(0, len(bits), 8))
+    return b"".join(parts) + scan.replace(b"\xff", b"\xff\0") + b"\xff\xd9"
+
+
+def png(size_wh: tuple[int, int], bits: int, color: int, data: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """A PNG of these rows (each behind its filter byte); more: chunks before them."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size_wh, bits, color, 0, 0, 0))
+    rest = b"".join(chunk(*each) for each in (*more, (b"IDAT", zlib.compress(data)), (b"IEND", b"")))
+    return b"\x89PNG\r\n\x1a\n" + header + rest
+
+
+def tiff(*tags: tuple[int, int, int], big: bool = False, order: str = "<") -> bytes:
+    """The header and directory of a TIFF: (tag, kind, value) each."""
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
+    if big:
+        head = start + struct.pack(order + "HHQQ", 8, 0, 16, len(tags))
+    else:
+        head = start + struct.pack(order + "IH", 8, len(tags))
+    for tag, kind, value in tags:
+        code = {3: "H", 4: "I"}[kind]
+        field = struct.pack(order + code, value).ljust(8 if big else 4, b"\0")
+        head += struct.pack(order + ("HHQ" if big else "HHI"), tag, kind, 1) + field
+    return head + b"\0" * 8
+
+
+def animated(suffix: str, frames: int = 3) -> bytes:
+    """An animated picture."""
+    animation = cv2.Animation()
+    animation.frames = [picture(seed=i) for i in range(frames)]
+    animation.durations = [40] * frames
+    ok, data = cv2.imencodeanimation(suffix, animation)
+    assert ok
+    return data.tobytes()
