@@ -153,3 +153,101 @@ def animated(suffix: str, frames: int = 3) -> bytes:
     ok, data = cv2.imencodeanimation(suffix, animation)
     assert ok
     return data.tobytes()
+
+
+def patched(data: bytes, at: int, new: bytes) -> bytes:
+    """The same with other bytes at a place."""
+    return data[:at] + new + data[at + len(new) :]
+
+
+def avi_stating(data: bytes, frames: int | None = None, scale_rate: tuple[int, int] | None = None) -> bytes:
+    """An AVI whose headers state another number of frames, or another rate."""
+    main, stream = data.index(b"avih") + 8, data.index(b"strh") + 8
+    if frames is not None:
+        data = patched(
+            patched(data, main + 16, struct.pack("<I", frames)), stream + 32, struct.pack("<I", frames)
+        )
+    if scale_rate is not None:
+        data = patched(patched(data, main, bytes(4)), stream + 20, struct.pack("<II", *scale_rate))
+    return data
+
+
+def avi_frames(data: bytes) -> list[tuple[int, int]]:
+    """Where the frames of an AVI lie, and their sizes."""
+    at, found = data.index(b"movi") + 4, []
+    while data[at : at + 4] == b"00dc":
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        found.append((at + 8, size))
+        at += 8 + size + size % 2
+    return found
+
+
+def avi_with_empty_chunks(data: bytes, every: int) -> bytes:
+    """An AVI with a chunk of no bytes behind every so many frames, counted as frames; without an index."""
+    start = data.index(b"movi") + 4
+    body = b""
+    frames = avi_frames(data)
+    for i, (at, size) in enumerate(frames):
+        body += data[at - 8 : at + size + size % 2]
+        if (i + 1) % every == 0:
+            body += b"00dc\0\0\0\0"
+    whole = patched(data[:start] + body, start - 8, struct.pack("<I", 4 + len(body)))
+    whole = patched(whole, 4, struct.pack("<I", len(whole) - 8))
+    return avi_stating(whole, frames=len(frames) + len(frames) // every)
+
+
+def with_box(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """An MP4 whose index comes last, with another sample table box in place of its own."""
+    at = data.index(kind) - 4
+    old = int.from_bytes(data[at : at + 4], "big")
+    new = struct.pack(">I", 8 + len(body)) + kind + body
+    data = data[:at] + new + data[at + old :]
+    for outer in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = data.index(outer) - 4
+        size = int.from_bytes(data[place : place + 4], "big") + len(new) - old
+        data = patched(data, place, struct.pack(">I", size))
+    return data
+
+
+def mp4_ticks(data: bytes) -> int:
+    """How long a frame lasts, in the ticks of its track."""
+    return int(struct.unpack_from(">I", data, data.index(b"stts") + 16)[0])
+
+
+def mp4_with_durations(data: bytes, *runs: tuple[int, int]) -> bytes:
+    """An MP4 of other durations, and nothing else changed: (frames, ticks) each."""
+    body = struct.pack(">II", 0, len(runs)) + b"".join(struct.pack(">II", *run) for run in runs)
+    return with_box(data, b"stts", body)
+
+
+def mp4_stating(data: bytes, duration: int, *, edits: bool = False) -> bytes:
+    """An MP4 whose movie, track and media, or its edit list, state another duration."""
+    if edits:
+        return patched(data, data.index(b"elst") + 12, struct.pack(">I", duration))
+    for kind, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
+        data = patched(data, data.index(kind) + offset, struct.pack(">I", duration))
+    return data
+
+
+def mp4_with_empty_samples(data: bytes, at: int, count: int = 1) -> bytes:
+    """An MP4 with samples of no bytes in front of one."""
+    place = data.index(b"stsz") + 12
+    (frames,) = struct.unpack_from(">I", data, place)
+    sizes = list(struct.unpack_from(f">{frames}I", data, place + 4))
+    sizes[at:at] = [0] * count
+    table = struct.pack(f">III{len(sizes)}I", 0, 0, len(sizes), *sizes)
+    data = with_box(data, b"stsz", table)
+    data = patched(data, data.index(b"stsc") + 16, struct.pack(">I", len(sizes)))
+    return mp4_with_durations(data, (len(sizes), mp4_ticks(data)))
+
+
+def mkv_stating(data: bytes, duration: float) -> bytes:
+    """A Matroska file that states another duration, milliseconds."""
+    return patched(data, data.index(b"\x44\x89\x88") + 3, struct.pack(">d", duration))
+
+
+def mkv_without_rate(data: bytes) -> bytes:
+    """A Matroska file that does not state how long a frame lasts."""
+    at = data.index(b"\x23\xe3\x83")
+    size = data[at + 3] & 0x7F
+    return patched(data, at, b"\xec" + bytes([0x80 | (size + 2)]) + bytes(size + 2))
