@@ -7,10 +7,10 @@ still cost the newest files.)
 
 from __future__ import annotations
 
-import math
 import re
 from abc import abstractmethod
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from edgecv.media.atomic import (
 )
 from edgecv.media.containers import Extent, video_extent
 from edgecv.media.items import Frame, Kind, Picture
-from edgecv.media.video import frame_count, open_capture
+from edgecv.media.video import LEAST_FPS, MOST_FPS, frame_count, open_capture
 
 DEFAULT_FPS = 30.0
 _LONGEST_GAP_S = 60.0
@@ -214,8 +214,7 @@ class VideoSink(Sink):
         self._start_ns = 0
         self._in_file = 0
         self._last: Picture | None = None
-        usable = fps is not None and math.isfinite(fps) and 0 < fps <= 1000
-        self._fps = float(fps) if fps is not None and usable else DEFAULT_FPS
+        self._fps = encodable_fps(fps)
         self._writer: Any = None
         self._size_wh = (0, 0)
         self._file = PendingFile(target)
@@ -315,6 +314,18 @@ class VideoSink(Sink):
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+
+
+def encodable_fps(fps: float | None) -> float:
+    """The rate nearest to what a source states that encoders take; 30 where that cannot be one.
+
+    MPEG-4's clock counts up to 65535 in a second (ISO/IEC 14496-2, vop_time_increment_resolution), and OpenCV
+    hands over thousandths.
+    """
+    if fps is None or not LEAST_FPS <= fps <= MOST_FPS:
+        return DEFAULT_FPS
+    rates = (Fraction(round(fps * 10**digits), 10**digits) for digits in (3, 2, 1, 0))
+    return float(next(rate for rate in rates if rate.numerator <= 65535))
 
 
 def _is_folder(path: Path) -> bool:

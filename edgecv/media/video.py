@@ -16,7 +16,9 @@ from edgecv.media.containers import EBML_START, Extent, video_extent
 from edgecv.media.images import as_bgr
 from edgecv.media.items import Failure, Frame, Item
 
-_MAX_FPS = 1000.0
+LEAST_FPS, MOST_FPS = 0.01, 1000.0
+"""Rates that are believed."""
+
 _MAX_FRAMES = 10**9
 # A packet that is empty or cannot be decoded ends a read, but the next one may go on behind it.
 _ATTEMPTS = 64
@@ -76,7 +78,7 @@ class Video(Source):
         self._extent = extent
         self._stumbled = False
         fps, self._frames_stated = frames_per_second(capture), frame_count(capture)
-        if is_matroska and fps is not None and fps >= _MAX_FPS:
+        if is_matroska and fps is not None and fps >= MOST_FPS:
             # Its clock runs in milliseconds, and the count is its duration in them.
             fps, self._frames_stated = None, None
         super().__init__(name, limit=limit, length=self._frames_stated, fps=fps, paths=paths)
@@ -209,7 +211,7 @@ def count_packets(path: Path) -> int:
 def frames_per_second(capture: Any) -> float | None:
     """What a capture states, or None where that cannot be true."""
     fps = float(capture.get(require_cv2().CAP_PROP_FPS))
-    return fps if math.isfinite(fps) and 0 < fps <= _MAX_FPS else None
+    return fps if LEAST_FPS <= fps <= MOST_FPS else None
 
 
 def frame_count(capture: Any) -> int | None:

@@ -278,6 +278,7 @@ class FakeCapture:
         (NAN, False, (None, 2000)),
         (-25.0, False, (None, 2000)),
         (90_000.0, False, (None, 2000)),
+        (1e-6, False, (None, 2000)),
         (1000.0, False, (1000.0, 2000)),
         (1000.0, True, (None, None)),
         (25.0, True, (25.0, 2000)),
