@@ -7,11 +7,11 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from edgecv.frame import Pixels
 from edgecv.media.base import Source
-from edgecv.media.items import Failure, Frame, Picture
+from edgecv.media.items import Failure, Frame, Gap, Picture
 from edgecv.media.jsonlines import JsonLinesSink
 from edgecv.media.sinks import Sink
 from edgecv.media.window import Window
@@ -41,12 +41,25 @@ class Receiver(Protocol[R_contra]):
         """A frame that could not be read."""
 
 
+@runtime_checkable
+class GapReceiver(Protocol):
+    """What a receiver has besides that wants to know of times without frames."""
+
+    def gap(self, gap: Gap) -> None:
+        """A live source gives no frames, or gives frames again."""
+
+
 @dataclass
 class Tally:
-    """What a run came to. counted: results' lengths together. stages_ms: sums over all frames, in order."""
+    """What a run came to.
+
+    gaps: times without frames of a live source. counted: results' lengths together. stages_ms: sums over all
+    frames, in order.
+    """
 
     frames: int = 0
     failures: int = 0
+    gaps: int = 0
     counted: int = 0
     stages_ms: dict[str, float] = field(default_factory=dict)
     is_interrupted: bool = False
@@ -74,11 +87,17 @@ def run(
 ) -> Tally:
     """Every frame of a source through a pipeline, and on to the receivers in their order.
 
-    progress: called after each frame with the number done and of all, None where nobody knows. interrupt: of
-    `interruptible`, for the tally to say whether it came.
+    progress: called after each frame with the number done and of all, None where nobody knows, or more came
+    than the source had stated. interrupt: of `interruptible`, for the tally to say whether it came.
     """
     tally = Tally()
     for item in source:
+        if isinstance(item, Gap):
+            tally.gaps += item.is_over
+            for receiver in receivers:
+                if isinstance(receiver, GapReceiver):
+                    receiver.gap(item)
+            continue
         if isinstance(item, Failure):
             tally.failures += 1
             for receiver in receivers:
@@ -89,7 +108,8 @@ def run(
             for receiver in receivers:
                 receiver.result(item, found)
         if progress is not None:
-            progress(tally.frames + tally.failures, source.length)
+            done, length = tally.frames + tally.failures, source.length
+            progress(done, None if length is not None and done > length else length)
         if receivers and all(receiver.is_done for receiver in receivers):
             source.stop()
     tally.is_interrupted = interrupt is not None and interrupt.came
@@ -141,7 +161,7 @@ def _printable(text: str) -> str:
 
 
 class ToJson:
-    """A receiver that writes a line a frame."""
+    """A receiver that writes a line a frame, and one for each event of a live source."""
 
     def __init__(self, sink: JsonLinesSink) -> None:
         self._sink = sink
@@ -157,8 +177,25 @@ class ToJson:
 
     def failure(self, failure: Failure) -> None:
         """Writes the error."""
-        record = {"source": failure.source, "frame": failure.index, "error": str(failure.error)}
-        self._sink.write({k: _printable(v) if isinstance(v, str) else v for k, v in record.items()})
+        self._sink.write(
+            {
+                "source": _printable(failure.source),
+                "frame": failure.index,
+                "error": _printable(str(failure.error)),
+            }
+        )
+
+    def gap(self, gap: Gap) -> None:
+        """Writes the event: a stall as it begins, a gap as it is over."""
+        self._sink.write(
+            {
+                "event": "gap" if gap.is_over else "stall",
+                "source": _printable(gap.source),
+                "frame": gap.index,
+                "seconds": round(gap.seconds, 3),
+                "reason": gap.reason,
+            }
+        )
 
 
 class ToPictures(Generic[R]):

@@ -60,6 +60,12 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         """The record of what a caller gives: paths of any kind, any sequences, one number for a size."""
         return cls(**given)
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those that are named."""
+        named = (self.weights, self.labels, self.mean)
+        return tuple(path for path in named if isinstance(path, str))
+
 
 def _text(path: Any) -> str | None:
     return None if path is None else os.fspath(path)

@@ -6,7 +6,7 @@ one against the other. Reports of `bench` and `eval` are such types already.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -107,6 +107,20 @@ class Failed(_Record):
     error: str
 
 
+class Event(_Record):
+    """A line of a time in which a camera or stream gave no frames.
+
+    event: stall as it begins, gap as it is over; a damaged frame is a gap alone. frame: the number of the
+    frame after it. seconds: since the last frame, up to now or to the frame after it.
+    """
+
+    event: Literal["stall", "gap"]
+    source: str
+    frame: Index
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    reason: str
+
+
 class Evaluated(evaluate.EvalReport, frozen=True, kw_only=True):
     """The output of `edgecv eval --json`: the report, and the model as it was named."""
 
@@ -115,8 +129,8 @@ class Evaluated(evaluate.EvalReport, frozen=True, kw_only=True):
 
 # Verb -> what stands in a line, or in the whole output.
 OUTPUTS: dict[str, tuple[Any, ...]] = {
-    "detect": (Detected, Failed),
-    "classify": (Classified, Failed),
+    "detect": (Detected, Failed, Event),
+    "classify": (Classified, Failed, Event),
     "bench": (bench.BenchReport,),
     "bench_layers": (LayersReport,),
     "eval": (Evaluated,),

@@ -5,6 +5,7 @@ Values are read when asked for, not at import, so that a test or a launcher can 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
@@ -69,6 +70,20 @@ def _cache_bytes(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def _seconds(name: str, default: float, least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            seconds = float(text or default)
+        except ValueError:
+            seconds = -1.0
+        # A comparison with NaN is false.
+        if not least <= seconds <= most:
+            raise InputError(f"{name}: expected seconds, {least:g} to {most:g}, got {text[:40]!r}")
+        return seconds
+
+    return parse
+
+
 MODELS = Setting(
     "EDGECV_MODELS",
     _paths,
@@ -87,11 +102,30 @@ CACHE_BYTES = Setting(
 ISA = Setting(
     "EDGECV_ISA", str, "force the instruction set of the native kernels; an unusable one is an error"
 )
+STREAM_TIMEOUT = Setting(
+    "EDGECV_STREAM_TIMEOUT",
+    _seconds("EDGECV_STREAM_TIMEOUT", 5, 0.1, 3600),
+    "seconds without a frame after which a camera or stream counts as lost. Default: 5",
+)
+STREAM_PATIENCE = Setting(
+    "EDGECV_STREAM_PATIENCE",
+    _seconds("EDGECV_STREAM_PATIENCE", 60, 0, math.inf),
+    "seconds without a frame for which a lost camera or stream is opened again and again. Default: 60; inf: "
+    "for ever; 0: not at all",
+)
 TRACEBACK = Setting(
     "EDGECV_TRACEBACK", _flag, "1: the command line shows the traceback of an expected error too"
 )
 
-ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, CACHE_BYTES, ISA, TRACEBACK)
+ALL: tuple[Setting[Any], ...] = (
+    MODELS,
+    CACHE,
+    CACHE_BYTES,
+    ISA,
+    STREAM_TIMEOUT,
+    STREAM_PATIENCE,
+    TRACEBACK,
+)
 
 
 def cache_folder(*names: str) -> str | None:

@@ -17,7 +17,7 @@ from edgecv import loop, schemas
 from edgecv.errors import BackendError, MediaError
 from edgecv.frame import Frame as YuvFrame
 from edgecv.loop import Tally, ToJson, ToPictures
-from edgecv.media import Failure, Frame, Item, JsonLinesSink, Picture, Source, open_sink
+from edgecv.media import Failure, Frame, Gap, Item, JsonLinesSink, Picture, Source, open_sink
 from edgecv.media.items import Kind
 from edgecv.types import Classification, Detections, Placement, Result, Seen, Timing
 
@@ -170,6 +170,41 @@ def test_progress_after_each_item(length: int | None) -> None:
         progress=lambda done, wanted: events.append(f"{done} of {wanted}"),
     )
     assert events == ["a0", f"1 of {length}", "a1!", f"2 of {length}", "a2", f"3 of {length}"]
+
+
+def test_progress_beyond_what_was_stated_has_no_end() -> None:
+    events: list[str] = []
+    source = FakeSource(*map(frame, range(3)), length=2)
+    loop.run(look, source, [], progress=lambda done, wanted: events.append(f"{done} of {wanted}"))
+    assert events == ["1 of 2", "2 of 2", "3 of None"]
+
+
+def test_gaps_go_to_those_who_want_to_know(tmp_path: Path) -> None:
+    stall, over = (Gap("camera", 1, seconds, "it ended", seconds > 5) for seconds in (0.25, 7.0))
+
+    class Listener(Recorder):
+        def gap(self, gap: Gap) -> None:
+            self.events.append(f"gap {gap.index} {gap.is_over}")
+
+    progress: list[int] = []
+    listener, other = Listener(), Recorder()
+    path = tmp_path / "out.jsonl"
+    with JsonLinesSink(path) as sink:
+        tally = loop.run(
+            look,
+            FakeSource(frame(0), stall, over, frame(1)),
+            [listener, other, ToJson(sink)],
+            progress=lambda done, _: progress.append(done),
+        )
+    assert listener.events == ["0", "gap 1 False", "gap 1 True", "1"]
+    assert other.events == ["0", "1"]
+    assert progress == [1, 2]
+    assert (tally.frames, tally.failures, tally.gaps) == (2, 0, 1)
+    told = [msgspec.convert(line, schemas.Event) for line in lines(path)[1:3]]
+    assert told == [
+        schemas.Event(event="stall", source="camera", frame=1, seconds=0.25, reason="it ended"),
+        schemas.Event(event="gap", source="camera", frame=1, seconds=7.0, reason="it ended"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,40 @@ def test_flag(monkeypatch: pytest.MonkeyPatch, text: str, value: bool) -> None:
     assert settings.TRACEBACK.get() is value
 
 
+@pytest.mark.parametrize(
+    ("setting", "text", "value"),
+    [
+        (settings.STREAM_TIMEOUT, "", 5.0),
+        (settings.STREAM_TIMEOUT, "0.5", 0.5),
+        (settings.STREAM_PATIENCE, "", 60.0),
+        (settings.STREAM_PATIENCE, "0", 0.0),
+        (settings.STREAM_PATIENCE, "inf", float("inf")),
+    ],
+)
+def test_seconds(
+    monkeypatch: pytest.MonkeyPatch, setting: settings.Setting[float], text: str, value: float
+) -> None:
+    monkeypatch.setenv(setting.name, text)
+    assert setting.get() == value
+
+
+@pytest.mark.parametrize("setting", [settings.STREAM_TIMEOUT, settings.STREAM_PATIENCE])
+@pytest.mark.parametrize("text", ["-1", "nan", "5 s", "-inf"])
+def test_seconds_that_are_none(
+    monkeypatch: pytest.MonkeyPatch, setting: settings.Setting[float], text: str
+) -> None:
+    monkeypatch.setenv(setting.name, text)
+    with pytest.raises(InputError, match=f"{setting.name}: expected seconds, .*, got '{text}'"):
+        setting.get()
+
+
+@pytest.mark.parametrize("text", ["0", "inf"])
+def test_a_timeout_has_limits(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("EDGECV_STREAM_TIMEOUT", text)
+    with pytest.raises(InputError, match=r"expected seconds, 0\.1 to 3600"):
+        settings.STREAM_TIMEOUT.get()
+
+
 def test_every_variable_is_listed_once() -> None:
     names = [setting.name for setting in settings.ALL]
     assert len(names) == len(set(names))

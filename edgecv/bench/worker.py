@@ -207,6 +207,7 @@ def _frames(source: str | None, frame_wh: tuple[int, int]) -> list[Frame]:
         for item in opened:
             if isinstance(item, media.Failure):
                 raise item.error
+            assert isinstance(item, media.Frame), "live sources alone have gaps"
             frames.append(item.picture())
             held += item.image.nbytes
             if held > MAX_FRAMES_BYTES:

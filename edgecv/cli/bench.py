@@ -85,7 +85,7 @@ def command(
     from edgecv import bench
     from edgecv.backends import parse_names, usable
 
-    output.check_html(html_path, inputs=(model, *filter(None, (source,))))
+    output.check_outputs(json_path, html_path, inputs=(model, *filter(None, (source,))))
     names = tuple(parse_names(backend)) if backend else ()
     if out is not None and not layers:
         raise InputError("--out: writes the chart of --layers; use --html for a page with charts")

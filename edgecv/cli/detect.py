@@ -31,6 +31,7 @@ def command(
     json_path: str | None,
     show: bool,
     limit: int | None,
+    quiet: bool,
     settings: dict[str, Any],
     options: LoadOptions,
 ) -> int:
@@ -49,7 +50,7 @@ def command(
     return frames.run(
         lambda: load_with(model, options, task="detect", settings=settings),
         source,
-        frames.Targets(out, json_path, show, limit),
+        frames.Targets(out, json_path, show, limit, quiet, reads=(model, *options.files)),
         view,
         title=f"edgecv: {model}",
         raw=raw,

@@ -38,7 +38,7 @@ def command(
     from edgecv import evaluate
     from edgecv.api import load_with
 
-    output.check_html(html_path, inputs=(model, dataset))
+    output.check_outputs(json_path, html_path, inputs=(model, dataset))
     opened = evaluate.open_dataset(dataset)
     asked = {**evaluate.SETTINGS, **settings}
     with (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
 import click
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgecv.loop import Tally
-    from edgecv.media import Failure, Frame, Picture, RawFormat
+    from edgecv.media import Failure, Frame, Gap, Picture, RawFormat
     from edgecv.pipelines.base import Pipeline
 
 # A table of a whole video helps nobody: beyond this many frames only the summary is shown.
@@ -41,12 +43,17 @@ class View(Generic[R]):
 
 @dataclass(frozen=True)
 class Targets:
-    """Where the user wants the results, as typed. limit: of frames."""
+    """Where the user wants the results, as typed.
+
+    limit: of frames. quiet: whether stderr gets errors only. reads: other files that are read.
+    """
 
     out: str | None
     json_path: str | None
     show: bool
     limit: int | None
+    quiet: bool = False
+    reads: tuple[str, ...] = ()
 
 
 def run(
@@ -65,21 +72,30 @@ def run(
     """
     from edgecv import loop, media
 
+    if targets.quiet:
+        logging.getLogger().setLevel(logging.ERROR)
     with ExitStack() as stack:
         frames = stack.enter_context(media.open_source(source, limit=targets.limit, raw=raw))
         # Where lines alone are wanted, the run ends with their reader.
         wants_lines = targets.json_path is not None
-        receivers: list[Any] = [_Failures(wants_lines)]
-        if targets.json_path:
-            sink = stack.enter_context(media.JsonLinesSink(targets.json_path, inputs=frames.paths))
-            receivers.append(loop.ToJson(sink))
+        receivers: list[Any] = [_Failures(wants_lines, targets.quiet)]
         pictures = window = None
         if targets.out:
+            lines = [Path(targets.json_path)] if targets.json_path not in (None, "", "-") else []
             pictures = stack.enter_context(
                 media.open_sink(
-                    targets.out, kind=frames.kind, fps=frames.fps, live=frames.is_live, inputs=frames.paths
+                    targets.out,
+                    kind=frames.kind,
+                    fps=frames.fps,
+                    live=frames.is_live,
+                    inputs=frames.paths,
+                    beside=lines,
                 )
             )
+        if targets.json_path:
+            read = (*frames.paths, *map(Path, targets.reads))
+            sink = stack.enter_context(media.JsonLinesSink(targets.json_path, inputs=read))
+            receivers.append(loop.ToJson(sink))
         if targets.show:
             window = stack.enter_context(media.Window(title))
         pipeline = stack.enter_context(open_pipeline())
@@ -91,28 +107,36 @@ def run(
                 loop.ToPictures(view.draw, frames, sink=pictures, window=window, interrupt=interrupt)
             )
         progress = None
-        if frames.kind != "image":
+        if frames.kind != "image" and not targets.quiet:
             progress = stack.enter_context(output.progress_bar(view.doing)).update
         tally = loop.run(pipeline, frames, receivers, progress=progress, interrupt=interrupt)
-    _summarize(tally, pipeline, view, wrote=str(pictures.target) if pictures else None)
+    if not targets.quiet:
+        _summarize(tally, pipeline, view, wrote=str(pictures.target) if pictures else None)
     if tally.is_interrupted:
-        done = count(tally.frames, "frame")
-        click.echo(f"edgecv: interrupted after {done}; the outputs are complete", err=True)
+        if not targets.quiet:
+            done = count(tally.frames, "frame")
+            click.echo(f"edgecv: interrupted after {done}; the outputs are complete", err=True)
         return INTERRUPTED
     return 1 if tally.failures else 0
 
 
 class _Failures:
-    """Tells on stderr which frames could not be read."""
+    """Tells on stderr which frames could not be read, and of times without frames."""
 
-    def __init__(self, is_done: bool) -> None:
+    def __init__(self, is_done: bool, is_quiet: bool) -> None:
         self.is_done = is_done
+        self._is_quiet = is_quiet
 
     def result(self, frame: Frame, found: Any) -> None:
         pass
 
     def failure(self, failure: Failure) -> None:
         click.echo(f"edgecv: {failure.error}", err=True)
+
+    def gap(self, gap: Gap) -> None:
+        if not self._is_quiet:
+            what = f"frames again after {gap.seconds:.1f} s" if gap.is_over else "no frames"
+            click.echo(f"edgecv: {gap.source}: {what}: {gap.reason}", err=True)
 
 
 class _Printer(Generic[R]):
@@ -145,6 +169,8 @@ def _summarize(tally: Tally, pipeline: Pipeline[Any], view: View[Any], wrote: st
     parts = [count(tally.frames, "frame")]
     if tally.failures:
         parts.append(f"{tally.failures} failed")
+    if tally.gaps:
+        parts.append(count(tally.gaps, "gap"))
     if view.counted:
         parts.append(count(tally.counted, view.counted))
     written = f"; wrote {wrote}" if wrote else ""

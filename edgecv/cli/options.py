@@ -29,7 +29,7 @@ def source_argument(function: F) -> F:
 
 
 def output_options(function: F) -> F:
-    """--out, --json, --show, --limit: of the verbs that go over the frames of a source."""
+    """--out, --json, --show, --limit, --quiet: of the verbs that go over the frames of a source."""
     for option in reversed(
         (
             click.option("--out", metavar="PATH", help="Annotated output: an image, a video, or a folder."),
@@ -38,6 +38,9 @@ def output_options(function: F) -> F:
                 "--show", is_flag=True, help="Show the frames in a window; q or Esc ends, any key goes on."
             ),
             click.option("--limit", type=click.IntRange(min=1), help="Stop after this many frames."),
+            click.option(
+                "-q", "--quiet", is_flag=True, help="Nothing on stderr but errors: no progress, no summary."
+            ),
         )
     ):
         function = option(function)

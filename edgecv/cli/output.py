@@ -81,21 +81,24 @@ def print_table(table: object) -> None:
     stdout().print(table)
 
 
-def check_html(path: str | None, inputs: Iterable[str]) -> None:
-    """Raises before a long run what would go wrong after it, when the page is written.
+def check_outputs(json_path: str | None, html_path: str | None, inputs: Iterable[str]) -> None:
+    """Raises before a long run what would go wrong after it, when its files are written.
 
     inputs: files that the run reads. Raises InputError, OutputError and MissingExtraError.
     """
     from edgecv import extras
-    from edgecv.media.atomic import check_not_input, check_writable
+    from edgecv.media.atomic import check_distinct, check_not_input, check_writable
 
-    if path is None:
-        return
-    if path in ("", "-"):
-        raise InputError(f"--html: expected the name of a file, got {path!r}; stdout is for --json -")
-    extras.require("jinja2", "reports")
-    check_not_input(Path(path), map(Path, inputs))
-    check_writable(Path(path))
+    if html_path in ("", "-"):
+        raise InputError(f"--html: expected the name of a file, got {html_path!r}; stdout is for --json -")
+    if html_path is not None:
+        extras.require("jinja2", "reports")
+    targets = [Path(path) for path in (json_path, html_path) if path not in (None, "-")]
+    read = [Path(path) for path in inputs]
+    for target in targets:
+        check_not_input(target, read)
+        check_writable(target)
+    check_distinct(targets)
 
 
 def tell_written(path: Path | str, more: str = "") -> None:

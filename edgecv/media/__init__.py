@@ -8,7 +8,7 @@ from edgecv.media.base import Source
 from edgecv.media.drawing import class_color, draw, draw_classes
 from edgecv.media.formats import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from edgecv.media.images import decode_image, read_image
-from edgecv.media.items import Failure, Frame, Item, Kind, Picture
+from edgecv.media.items import Failure, Frame, Gap, Item, Kind, Picture
 from edgecv.media.jsonlines import JsonLinesSink
 from edgecv.media.raw import RawFormat
 from edgecv.media.sinks import IMAGE_OUTPUTS, VIDEO_OUTPUTS, Sink, open_sink
@@ -22,6 +22,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Failure",
     "Frame",
+    "Gap",
     "Item",
     "JsonLinesSink",
     "Kind",

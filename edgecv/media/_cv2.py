@@ -12,6 +12,8 @@ from edgecv import extras
 
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _FFMPEG_QUIET = "-8"
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_OPTIONS_LOCK = threading.Lock()
 
 
 def require_cv2() -> ModuleType:
@@ -67,6 +69,27 @@ def quiet_cv2() -> Iterator[ModuleType]:
         yield cv2
     finally:
         _QUIET.leave(cv2)
+
+
+@contextlib.contextmanager
+def capture_options(options: str) -> Iterator[None]:
+    """Options for FFmpeg, `name;value`, of the videos that are opened inside the block; empty for none.
+
+    OpenCV reads them from the environment, so that another thread's would get them too.
+    """
+    if not options:
+        yield
+        return
+    with _OPTIONS_LOCK:
+        before = os.environ.get(_OPTIONS)
+        os.environ[_OPTIONS] = f"{before}|{options}" if before else options
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_OPTIONS]
+            else:
+                os.environ[_OPTIONS] = before
 
 
 def error_line(error: Exception) -> str:

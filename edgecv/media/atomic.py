@@ -145,13 +145,33 @@ def cannot_write(target: Path | str, error: Exception) -> OutputError:
 
 def check_not_input(target: Path, inputs: Iterable[Path]) -> None:
     """Raises InputError when writing `target` would replace one of the inputs."""
-    final = os.path.realpath(target)
     for path in inputs:
-        same = os.path.realpath(path) == final
-        with contextlib.suppress(OSError, ValueError):
-            same = same or target.samefile(path)
-        if same:
+        if is_same_file(target, path):
             raise InputError(f"{target}: the output would replace the input {path}; choose another name")
+
+
+def check_distinct(targets: Iterable[Path]) -> None:
+    """Raises InputError where two of the outputs would be one file.
+
+    Names that differ in the case of letters alone count as one, which they are on some disks.
+    """
+    finals: dict[str, Path] = {}
+    for target in targets:
+        if is_special(target):
+            continue
+        other = finals.setdefault(os.path.realpath(target).casefold(), target)
+        if other is not target:
+            also = "" if str(other) == str(target) else f", which is {other} too"
+            raise InputError(f"{target}: two outputs of one name{also}; choose another name for one of them")
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths, of which neither need exist, name one file; links are followed."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    with contextlib.suppress(OSError, ValueError):
+        return one.samefile(other)
+    return False
 
 
 def _remove(path: Path, owner: int) -> None:

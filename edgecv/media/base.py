@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 from edgecv.errors import InputError
-from edgecv.media.items import Item, Kind
+from edgecv.media.items import Gap, Item, Kind
 
 
 class Source(ABC):
     """Frames, one after the other: a context manager, and an iterator that can be run through once.
 
-    Iterating gives a `Frame`, or a `Failure` for a frame that could not be read. A source that gives
-    no frame at all raises MediaError instead.
+    Iterating gives a `Frame`, a `Failure` for a frame that could not be read, or, of a live source, a `Gap`
+    for a time without frames. A source that gives no frame at all raises MediaError instead.
+
+    limit: the most frames and failures.
 
     name: as it was asked for, without a password.
     kind: "image", "images", "video" or "stream".
@@ -69,10 +70,19 @@ class Source(ABC):
 
     def __next__(self) -> Item:
         if self._iterator is None:
-            self._iterator = itertools.islice(self._items(), self.limit)
+            self._iterator = self._limited()
         if self._stopped:
             raise StopIteration
         return next(self._iterator)
+
+    def _limited(self) -> Iterator[Item]:
+        left = self.limit
+        for item in self._items():
+            yield item
+            if left is not None and not isinstance(item, Gap):
+                left -= 1
+                if not left:
+                    return
 
     def __enter__(self) -> Source:
         return self

@@ -10,6 +10,8 @@ import re
 import struct
 from collections.abc import Callable
 
+from edgecv.media.samples import EXR_START, HDR_STARTS, PFM_START, TIFF_STARTS, tiff_tags
+
 IMAGE_SUFFIXES = (
     ".avif", ".bmp", ".dib", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
     ".ppm", ".tif", ".tiff", ".webp",
@@ -57,7 +59,7 @@ def picture_size_wh(data: bytes) -> tuple[int, int] | None:
     reader = _SIZES.get(_image_format(data) or "")
     try:
         return reader(data) if reader else None
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         return None
 
 
@@ -68,13 +70,16 @@ def _image_format(head: bytes) -> str | None:
         return "png"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
-    if head[:4] in (b"II*\x00", b"MM\x00*"):
+    if head.startswith(TIFF_STARTS):
         return "tiff"
     # "BM" alone also starts plain text: the size of the header that follows is one of a few.
     if head[:2] == b"BM" and head[14:18] in _BMP_HEADERS:
         return "bmp"
     if re.match(rb"P[1-6][\s#]", head):
         return "pnm"
+    # Known to be told why they are refused.
+    if head.startswith((*HDR_STARTS, EXR_START)) or PFM_START.match(head):
+        return "float"
     if head.startswith((b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")):
         return "jp2"
     if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
@@ -130,16 +135,8 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _tiff_size(data: bytes) -> tuple[int, int] | None:
-    order = "<" if data[:2] == b"II" else ">"
-    directory = struct.unpack_from(order + "I", data, 4)[0]
-    count = struct.unpack_from(order + "H", data, directory)[0]
-    found = {}
-    for i in range(count):
-        tag, kind = struct.unpack_from(order + "HH", data, directory + 2 + 12 * i)
-        if tag in (256, 257):
-            code = order + ("H" if kind == 3 else "I")
-            found[tag] = struct.unpack_from(code, data, directory + 10 + 12 * i)[0]
-    return (found[256], found[257]) if len(found) == 2 else None
+    tags = tiff_tags(data, 256, 257)
+    return (tags[256][0], tags[257][0]) if len(tags) == 2 else None
 
 
 def _pnm_size(data: bytes) -> tuple[int, int] | None:

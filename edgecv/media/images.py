@@ -11,6 +11,7 @@ from edgecv.media._cv2 import error_line, quiet_cv2
 from edgecv.media.formats import picture_size_wh
 from edgecv.media.framing import check_whole
 from edgecv.media.items import Picture
+from edgecv.media.samples import why_not_a_picture
 
 MAX_PIXELS = 1 << 28
 """The largest picture that is decoded: 268 million pixels, 805 MB as BGR."""
@@ -43,10 +44,14 @@ def read_image(path: str | Path) -> Picture:
 def decode_image(data: bytes, name: str) -> Picture:
     """Decodes an image file held in memory. Returns uint8 (H, W, 3), BGR, C-contiguous.
 
-    The orientation in EXIF data is applied. Gray becomes BGR, 16 bits become 8 (the upper ones), an
-    alpha channel is dropped. name: stands in front of the message of the MediaError that anything
-    but a whole, readable image of at most `MAX_PIXELS` raises; damage inside the compressed data of
-    a JPEG that its decoder repairs is not noticed.
+    The orientation that EXIF data or a TIFF states is applied. Gray becomes BGR, colors of a palette and
+    CMYK (as Adobe writes it, inverted) too; 16 bits become 8 (the upper ones); an alpha channel is dropped.
+    Of a TIFF with several pages it is the first. Floating-point and signed samples, more than 16 bits, and
+    animated pictures are refused.
+
+    name: stands in front of the message of the MediaError that anything but a whole, readable image of at
+    most `MAX_PIXELS` raises; damage inside the compressed data of a JPEG that its decoder repairs is not
+    noticed.
     """
     if not data:
         raise _unreadable(name, "it is empty")
@@ -57,6 +62,8 @@ def decode_image(data: bytes, name: str) -> Picture:
         check_whole(data)
     except ValueError as error:
         raise _unreadable(name, str(error)) from error
+    if reason := why_not_a_picture(data):
+        raise MediaError(f"{name}: expected a picture of 8- or 16-bit samples, but {reason}")
     with quiet_cv2() as cv2:
         try:
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -72,4 +72,22 @@ class Failure:
     error: EdgeCVError
 
 
-Item = Frame | Failure
+@dataclass(frozen=True)
+class Gap:
+    """A time in which a live source gave no frames.
+
+    One that lasts is told twice: as it begins, and when it is over. A damaged frame is a gap that is over.
+
+    source: as in `Frame`. index: of the frame after it. seconds: since the last frame, up to now or to the
+    frame after it. reason: why there was none, in a few words. is_over: whether it has ended, with a frame or
+    by giving up.
+    """
+
+    source: str
+    index: int
+    seconds: float
+    reason: str
+    is_over: bool
+
+
+Item = Frame | Failure | Gap

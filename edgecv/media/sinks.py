@@ -7,10 +7,10 @@ still cost the newest files.)
 
 from __future__ import annotations
 
-import math
 import re
 from abc import abstractmethod
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,17 @@ import numpy as np
 
 from edgecv.errors import InputError, OutputError
 from edgecv.media._cv2 import error_line, quiet_cv2, require_cv2
-from edgecv.media.atomic import Output, PendingFile, cannot_write, check_not_input
+from edgecv.media.atomic import (
+    Output,
+    PendingFile,
+    cannot_write,
+    check_distinct,
+    check_not_input,
+    is_same_file,
+)
 from edgecv.media.containers import Extent, video_extent
 from edgecv.media.items import Frame, Kind, Picture
-from edgecv.media.video import frame_count, open_capture
+from edgecv.media.video import LEAST_FPS, MOST_FPS, frame_count, open_capture
 
 DEFAULT_FPS = 30.0
 _LONGEST_GAP_S = 60.0
@@ -37,6 +44,7 @@ def open_sink(
     fps: float | None = None,
     live: bool = False,
     inputs: Iterable[Path] = (),
+    beside: Iterable[Path] = (),
 ) -> Sink:
     """Opens the output for the pictures of a source: pass its `kind`, `fps`, `is_live` and `paths`.
 
@@ -48,17 +56,19 @@ def open_sink(
       picture for each frame. It is made where it does not exist. Pictures keep the names of image
       files, numbered where two are the same; the frames of a video or stream are numbered.
 
-    Raises InputError for a suffix that is not known or does not fit, and where an input would be
-    replaced; OutputError, before any frame, where nothing can be written.
+    beside: other files that are written at the same time.
+
+    Raises InputError for a suffix that is not known or does not fit, where an input would be replaced, and
+    where two outputs are one file; OutputError where nothing can be written; both before any frame.
     """
-    text, target, inputs = str(path), Path(path), tuple(inputs)
+    text, target, inputs, beside = str(path), Path(path), tuple(inputs), tuple(beside)
     if not text:
         raise InputError("output: expected a file or a folder, got an empty name")
     if text == "-":
         raise InputError("output: expected a file or a folder, got -; pictures do not go to stdout")
     suffix = target.suffix.lower()
     if text.endswith("/") or not suffix or _is_folder(target):
-        return FolderSink(target, kind=kind, inputs=inputs)
+        return FolderSink(target, kind=kind, inputs=inputs, beside=beside)
     fitting = {
         "image": (IMAGE_OUTPUTS, "an image"),
         "images": ((), "a folder, a name without a suffix, for several images"),
@@ -68,6 +78,7 @@ def open_sink(
         folder = "" if kind == "images" else ", or a folder"
         raise InputError(f"{target}: expected {fitting[1]}{known}{folder}; got the suffix {suffix!r}")
     check_not_input(target, inputs)
+    check_distinct((*beside, target))
     return PictureSink(target) if kind == "image" else VideoSink(target, fps=fps, live=live)
 
 
@@ -115,15 +126,19 @@ class FolderSink(Sink):
     or stream are <its name>_<index, 6 digits>.jpg.
     """
 
-    def __init__(self, target: Path, *, kind: Kind, inputs: tuple[Path, ...]) -> None:
+    def __init__(
+        self, target: Path, *, kind: Kind, inputs: tuple[Path, ...], beside: tuple[Path, ...] = ()
+    ) -> None:
         super().__init__(target)
         require_cv2()
         self._has_files = kind in ("image", "images")
         self._inputs = {path.resolve() for path in inputs}
         self._used: set[str] = set()
-        self._made = _make_folders(target)
+        self._names: dict[str, str] = {}
         if self._has_files and target.resolve() in {path.parent for path in self._inputs}:
             raise InputError(f"{target}: the outputs would replace the inputs; choose another folder")
+        self._check_names(inputs if self._has_files else (), beside)
+        self._made = _make_folders(target)
         try:
             PendingFile(target / "probe.png").discard()
         except OutputError:
@@ -131,7 +146,8 @@ class FolderSink(Sink):
             raise
 
     def write(self, frame: Frame, picture: Picture) -> None:
-        target = self.target / self._name(frame)
+        name = self._names.get(frame.source) if self._has_files else None
+        target = self.target / (name or self._name(frame.source, frame.index))
         check_not_input(target, self._inputs if target.exists() else ())
         file = PendingFile(target)
         try:
@@ -152,12 +168,29 @@ class FolderSink(Sink):
         if not self.written:
             self.abort()
 
-    def _name(self, frame: Frame) -> str:
-        source = Path(frame.source)
+    def _check_names(self, inputs: tuple[Path, ...], beside: tuple[Path, ...]) -> None:
+        """Gives each input the name of its output, before anything is written."""
+        for index, path in enumerate(inputs):
+            self._names[str(path)] = self._name(str(path), index)
+        targets = [self.target / name for name in self._names.values()]
+        try:
+            there = set(self.target.iterdir()) if self.target.is_dir() else set()
+        except OSError as error:
+            raise cannot_write(self.target, error) from error
+        taken = [target for target in targets if target in there]
+        for target in taken:
+            check_not_input(target, self._inputs)
+        # New names are distinct, which spares the many of a large folder.
+        has_links = any(target.is_symlink() for target in taken)
+        if has_links or any(is_same_file(path.parent, self.target) for path in beside):
+            check_distinct((*beside, *targets))
+
+    def _name(self, name: str, index: int) -> str:
+        source = Path(name)
         if not self._has_files:
             # What follows the ? of an address may be secret, and other signs do not suit a file name.
-            stem = re.sub(r"[^\w.-]+", "_", Path(frame.source.partition("?")[0]).stem)
-            return f"{stem or 'frame'}_{frame.index:06d}.jpg"
+            stem = re.sub(r"[^\w.-]+", "_", Path(name.partition("?")[0]).stem)
+            return f"{stem or 'frame'}_{index:06d}.jpg"
         suffix = source.suffix.lower()
         if suffix not in IMAGE_OUTPUTS:
             suffix = ".png"
@@ -181,8 +214,7 @@ class VideoSink(Sink):
         self._start_ns = 0
         self._in_file = 0
         self._last: Picture | None = None
-        usable = fps is not None and math.isfinite(fps) and 0 < fps <= 1000
-        self._fps = float(fps) if fps is not None and usable else DEFAULT_FPS
+        self._fps = encodable_fps(fps)
         self._writer: Any = None
         self._size_wh = (0, 0)
         self._file = PendingFile(target)
@@ -282,6 +314,18 @@ class VideoSink(Sink):
         if self._writer is not None:
             self._writer.release()
             self._writer = None
+
+
+def encodable_fps(fps: float | None) -> float:
+    """The rate nearest to what a source states that encoders take; 30 where that cannot be one.
+
+    MPEG-4's clock counts up to 65535 in a second (ISO/IEC 14496-2, vop_time_increment_resolution), and OpenCV
+    hands over thousandths.
+    """
+    if fps is None or not LEAST_FPS <= fps <= MOST_FPS:
+        return DEFAULT_FPS
+    rates = (Fraction(round(fps * 10**digits), 10**digits) for digits in (3, 2, 1, 0))
+    return float(next(rate for rate in rates if rate.numerator <= 65535))
 
 
 def _is_folder(path: Path) -> bool:

@@ -131,3 +131,34 @@ def test_a_page_that_cannot_be_written_is_refused_at_once(
     assert text in result.err
     assert network.read_bytes() == content
     assert sorted(path.name for path in tmp_path.iterdir()) == ["instances.json", "tiny.onnx"]
+
+
+@pytest.mark.parametrize("verb", ["eval", "bench"])
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        pytest.param(("--json", "a.x", "--html", "a.x"), "two outputs of one name", id="one name"),
+        pytest.param(("--json", "{network}"), "the output would replace the input", id="the model"),
+        pytest.param(("--json", "{data}"), "the output would replace the input", id="what is read"),
+        pytest.param(("--json", "none/a.json"), "make the folder first: mkdir -p", id="no such folder"),
+    ],
+)
+def test_json_that_cannot_be_written_is_refused_at_once(
+    edgecv: Run,
+    network: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    words: tuple[str, ...],
+    text: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "instances.json"
+    data.write_text("not read")
+    content = network.read_bytes()
+    given = {"eval": (data,), "bench": ("--source", data)}[verb]
+    result = edgecv(verb, network, *given, *(word.format(network=network, data=data) for word in words))
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert text in result.err
+    assert (network.read_bytes(), data.read_text()) == (content, "not read")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["instances.json", "tiny.onnx"]

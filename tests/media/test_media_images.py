@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecv.errors import MediaError, MediaNotFoundError
-from edgecv.media import decode_image, read_image
+from edgecv.media import decode_image, open_source, read_image
 from edgecv.media.formats import HEAD_BYTES, picture_size_wh, sniff
 from edgecv.media.images import MAX_PIXELS, as_bgr
 
@@ -50,6 +50,119 @@ def test_exif_orientation_is_applied(orientation: int, turns: int) -> None:
     upright = decode_image(media_files.encoded(".jpg"), "a.jpg")
     image = decode_image(media_files.jpeg_turned(orientation), "a.jpg")
     np.testing.assert_array_equal(image, np.rot90(upright, turns))
+
+
+PALETTE = bytes([10, 20, 30, 200, 100, 50, 0, 255, 0, 9, 9, 9])
+
+
+@pytest.mark.parametrize(
+    ("data", "bgr"),
+    [
+        pytest.param(media_files.flat_jpeg((100,)), [[100, 100, 100]], id="gray JPEG"),
+        pytest.param(media_files.flat_jpeg((10, 60, 200), adobe=0), [[200, 60, 10]], id="RGB JPEG"),
+        pytest.param(media_files.flat_jpeg((255, 255, 255, 255), adobe=0), [[255, 255, 255]], id="no ink"),
+        pytest.param(media_files.flat_jpeg((0, 255, 255, 255), adobe=0), [[255, 255, 0]], id="cyan ink"),
+        pytest.param(media_files.flat_jpeg((255, 255, 255, 0), adobe=0), [[0, 0, 0]], id="black ink"),
+        pytest.param(media_files.flat_jpeg((255, 128, 128, 255), adobe=2), [[0, 0, 0]], id="YCCK"),
+        pytest.param(
+            media_files.png((4, 1), 2, 3, b"\0\x1b", (b"PLTE", PALETTE), (b"tRNS", b"\0\x80")),
+            [[30, 20, 10], [50, 100, 200], [0, 255, 0], [9, 9, 9]],
+            id="palette with transparent entries",
+        ),
+        pytest.param(
+            media_files.png((2, 1), 8, 4, b"\0\x32\0\x5a\xff"), [[50] * 3, [90] * 3], id="gray and alpha"
+        ),
+        pytest.param(
+            media_files.png((2, 1), 8, 6, b"\0\1\2\3\0\4\5\6\xff"), [[3, 2, 1], [6, 5, 4]], id="alpha"
+        ),
+        pytest.param(media_files.png((2, 1), 1, 0, b"\0\x80"), [[255] * 3, [0] * 3], id="one bit"),
+        pytest.param(
+            media_files.png((2, 1), 16, 0, b"\0\x0f\xff\xff\xff"), [[15] * 3, [255] * 3], id="16-bit gray"
+        ),
+        pytest.param(b"P5 2 1 65535\n\x0f\xff\xff\xff", [[15] * 3, [255] * 3], id="16-bit PGM"),
+        pytest.param(b"P4 8 1\n\x7f", [[255] * 3] + [[0] * 3] * 7, id="PBM"),
+    ],
+)
+def test_what_color_becomes(data: bytes, bgr: list[list[int]]) -> None:
+    image = decode_image(data, "a")
+    np.testing.assert_allclose(image[0, : len(bgr)].astype(int), bgr, atol=1)
+
+
+REFUSED = {
+    "radiance": (media_files.encoded(".hdr", media_files.picture().astype(np.float32)), "floating-point"),
+    "radiance, old": (b"#?RGBE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n\x80\x80\x80\x80", "floating-point"),
+    "pfm": (media_files.encoded(".pfm", media_files.picture().astype(np.float32)), "floating-point"),
+    "gray pfm": (b"Pf\n1 1\n-1.0\n\0\0\x80\x3f", "floating-point"),
+    "openexr": (b"\x76\x2f\x31\x01\x02\0\0\0channels\0chlist\0", "floating-point"),
+    "float tiff": (
+        media_files.encoded(".tif", media_files.picture().astype(np.float32)),
+        "floating-point, of 32 bits",
+    ),
+    "double tiff": (
+        media_files.encoded(".tif", media_files.picture()[:, :, 0].astype(np.float64)),
+        "floating-point, of 64 bits",
+    ),
+    "half tiff, big-endian": (
+        media_files.tiff((256, 3, 1), (257, 3, 1), (258, 3, 16), (339, 3, 3), order=">"),
+        "floating-point, of 16 bits",
+    ),
+    "float bigtiff": (
+        media_files.tiff((256, 4, 1), (257, 4, 1), (258, 3, 32), (339, 3, 3), big=True),
+        "floating-point, of 32 bits",
+    ),
+    "signed tiff": (
+        media_files.encoded(".tif", media_files.picture().astype(np.int16)),
+        "signed, of 16 bits",
+    ),
+    "complex tiff": (media_files.tiff((256, 3, 1), (257, 3, 1), (258, 3, 64), (339, 3, 6)), "complex"),
+    "32-bit tiff": (media_files.tiff((256, 3, 1), (257, 3, 1), (258, 3, 32)), "its samples have 32 bits"),
+    "10-bit pgm": (b"P5 1 1 1023\n\x03\xff", "brightest value is 1023"),
+    "4-bit pgm": (b"P5 # dark\n1 1\n15\n\x0f", "brightest value is 15"),
+    "text ppm": (b"P3\n1 1\n1000\n1 2 3\n", "brightest value is 1000"),
+    "gif": (b"GIF89a\1\0\1\0\x80\0\0", "read as a video"),
+    "animated webp": (
+        b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02" + b"\0" * 9,
+        "animated WebP",
+    ),
+    "animated png": (
+        media_files.png((1, 1), 8, 0, b"\0\0", (b"acTL", b"\0\0\0\x03\0\0\0\0")),
+        "animated PNG of 3 frames",
+    ),
+    "avif sequence": (b"\0\0\0\x18ftypavis\0\0\0\0avifavis", "animated AVIF"),
+}
+
+
+@pytest.mark.parametrize(("data", "reason"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_no_picture_of_8_or_16_bits_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
+    with pytest.raises(MediaError, match="expected a picture of 8- or 16-bit samples, but") as raised:
+        decode_image(data, "a.tif")
+    text = str(raised.value)
+    assert text.startswith("a.tif: ")
+    assert reason in text
+    assert "\n" not in text
+    path = tmp_path / "named alone.bin"
+    path.write_bytes(data)
+    if sniff(data[:HEAD_BYTES]) == "image":
+        with open_source(path) as source, pytest.raises(MediaError, match=re.escape(reason)):
+            next(source)
+
+
+@pytest.mark.skipif(not hasattr(cv2, "imencodeanimation"), reason="this OpenCV writes no animations")
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".avif"])
+def test_animations_as_opencv_writes_them_are_refused(suffix: str) -> None:
+    with pytest.raises(MediaError, match="it is an animated"):
+        decode_image(media_files.animated(suffix), "a")
+
+
+def test_an_animated_png_of_one_frame_is_a_picture() -> None:
+    data = media_files.png((1, 1), 8, 0, b"\0\7", (b"acTL", b"\0\0\0\x01\0\0\0\0"))
+    assert decode_image(data, "a").tolist() == [[[7, 7, 7]]]
+
+
+@pytest.mark.parametrize("size", [*range(9, 60)])
+def test_a_tiff_that_ends_in_its_directory_is_no_crash(size: int) -> None:
+    with pytest.raises(MediaError):
+        decode_image(media_files.tiff((256, 3, 1), (258, 3, 32), (339, 3, 3))[:size], "a")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +248,7 @@ def test_size_is_read_from_the_header(suffix: str) -> None:
             (100, 50),
             id="big-endian TIFF",
         ),
+        pytest.param(media_files.tiff((256, 4, 100), (257, 3, 50), big=True), (100, 50), id="BigTIFF"),
         pytest.param(
             b"\xff\x4f\xff\x51\0\x29\0\0" + b"\0\0\0\x68\0\0\0\x36" + b"\0\0\0\x04" * 2,
             (100, 50),

@@ -16,8 +16,9 @@ import pytest
 
 from edgecv.errors import InputError, MediaError, MediaNotFoundError, UnavailableError
 from edgecv.media import Failure, Frame, open_source
-from edgecv.media import live as live_module
-from edgecv.media.live import LiveStream, csi_pipeline, driver_time_ns, without_password
+from edgecv.media import stream as stream_module
+from edgecv.media.live import csi_pipeline, without_password
+from edgecv.media.stream import LiveStream, driver_time_ns
 
 
 class FakeCamera:
@@ -42,7 +43,7 @@ class FakeCamera:
         return True, np.full((4, 6), self.at, np.uint8)
 
     def get(self, key: int) -> float:
-        return {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_POS_MSEC: self.stated_ms}[key]
+        return {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_POS_MSEC: self.stated_ms, cv2.CAP_PROP_FOURCC: 0.0}[key]
 
     def getBackendName(self) -> str:  # noqa: N802
         return self.backend
@@ -102,7 +103,7 @@ def test_a_stream_without_a_frame_is_an_error() -> None:
 
 
 def test_a_silent_stream_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "_SILENCE_S", 0.05)
+    monkeypatch.setattr(stream_module, "FIRST_FRAME_S", 0.05)
     silent = threading.Event()
     with (
         LiveStream(FakeCamera(1, lambda i: silent.wait() and None), "camera") as source,

@@ -193,7 +193,8 @@ def test_commit_after_an_interrupted_rename(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(("suffix", "fps", "expected"), [
     (".mp4", 25.0, 25.0), (".avi", 29.97, 29.97), (".mov", None, 30.0), (".mp4", float("nan"), 30.0),
-    (".mp4", 0, 30.0),
+    (".mp4", 0, 30.0), (".mp4", 1e-6, 30.0), (".avi", 0.25, 0.25),
+    (".mp4", 200 / 3, 66.67), (".mp4", 999.99, 1000.0),
 ])  # fmt: skip
 def test_a_video(tmp_path: Path, suffix: str, fps: float | None, expected: float) -> None:
     target = tmp_path / f"a{suffix}"

@@ -249,7 +249,8 @@ def test_video_without_a_frame_is_an_error() -> None:
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x09moov", Extent.NO_INDEX, id="moov is cut"),
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x03abcd....", Extent.UNKNOWN, id="impossible size"),
         pytest.param(b"\0\0\0\x08ftyp\0\0\0\x08moov\0\0\0\x99free", Extent.WHOLE, id="cut in free space"),
-        pytest.param(b"RIFF....AVI LIST\x08\0\0\0movi....", Extent.UNKNOWN, id="avi"),
+        pytest.param(b"RIFF....AVI LIST\x08\0\0\0movi....", Extent.WHOLE, id="avi"),
+        pytest.param(b"RIFF....AVI LIST\0\0\0\0movi00dc\x09\0\0\0....", Extent.CUT, id="cut unfinished avi"),
         pytest.param(b"RIFF....AVI LIST\x09\0\0\0movi....", Extent.CUT, id="cut avi"),
         pytest.param(b"RIFF....AVI LIST\0\0\0\0movi....", Extent.UNKNOWN, id="unfinished avi"),
         pytest.param(
