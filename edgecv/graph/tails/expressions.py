@@ -358,6 +358,15 @@ def split(value: Expression, stride: int) -> tuple[Expression, Expression]:
     return of(Quotient(value, stride, int(largest) // stride + 1)), of(Remainder(value, stride))
 
 
+def elements(formula: Expression) -> Iterator[At]:
+    """Those that a number is made of, not those that say where they are."""
+    for atom in formula.atoms():
+        if isinstance(atom, At):
+            yield atom
+        elif isinstance(atom, Clipped | Applied):
+            yield from elements(atom.body)
+
+
 NATURAL = (Var, Selected, Nonzero, Ranked, Local, Quotient, Remainder, Count)
 """Atoms that are indices or counts, which are never below 0."""
 
