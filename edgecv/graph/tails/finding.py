@@ -60,6 +60,8 @@ def by_nms(model: OnnxModel, sizes: Sizes) -> Found:
     tails = [output for output in outputs if not reader.is_dense(output)]
     if not tails:
         raise Unproven("no output depends on the NonMaxSuppression")
+    if _has_stages(graph.graph, set()):
+        raise Unproven("it looks at boxes that another NonMaxSuppression selects: a detector of two stages")
     readings = list(_readings(reader, tails))
     if not reader.assumed <= frozenset().union(*(reading.sources for reading in readings)):
         raise Unproven("a branch is taken by a count of other rows")
@@ -79,6 +81,24 @@ def prepared(model: OnnxModel, sizes: Sizes) -> ir.Model:
     graph = to_ir(model, sizes)
     run_stages(graph, ((UPGRADE,), (FOLD, EQUAL)), Report(), model.origin)
     return graph
+
+
+def _has_stages(graph: ir.Graph, selected: set[str | None]) -> bool:
+    """Whether a NonMaxSuppression reads what is made of another's boxes.
+
+    selected: names of what is, of the graph around a branch; this one's are added.
+    """
+    for node in graph:
+        inner = [one.as_graph() for one in node.attributes.values() if one.type == ir.AttributeType.GRAPH]
+        if any(_has_stages(branch, selected) for branch in inner):
+            return True
+        read = [*node.inputs, *(output for branch in inner for output in branch.outputs)]
+        is_selected = any(value is not None and value.name in selected for value in read)
+        if node.op_type == "NonMaxSuppression" and is_selected:
+            return True
+        if node.op_type == "NonMaxSuppression" or is_selected:
+            selected.update(output.name for output in node.outputs)
+    return False
 
 
 # ---- Reading
@@ -376,8 +396,9 @@ def _moved(
 def _side(model: OnnxModel) -> int | None:
     """The longer side of the picture that the network takes; None: that is free."""
     for spec in model.facts.inputs:
-        sizes = [n for n in spec.shape[1:] if isinstance(n, int)]
-        if len(spec.shape) == 4 and len(sizes) == 3:
+        # Of pictures one by one there is no batch.
+        sizes = [n for n in spec.shape[-3:] if isinstance(n, int)]
+        if len(spec.shape) in (3, 4) and len(sizes) == 3:
             return max(sizes)
     return None
 
