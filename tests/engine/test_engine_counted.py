@@ -189,7 +189,7 @@ CASES: dict[str, tuple[str, str]] = {
         d = Shape(c) e = ReduceProd<keepdims=0>(d) f = Equal(e, c0)
         y = If(f) <then_branch = g () => (int64[0] u) { u = Slice(i8, i0, i0) },
                    else_branch = h () => (int64[n] v) { w = ReduceMax<keepdims=0>(c, i1)
-                       r = Greater(w, zero) t = NonZero(r) v = Squeeze(t, i0) }>"""),
+                       r = Greater(w, zero) q = NonZero(r) v = Squeeze(q, i0) }>"""),
     "a branch for rows": ("int64[n]", """
         a = Greater(n, c0)
         y = If(a) <then_branch = g () => (int64[n] u) { u = Mul(i, i) },
