@@ -98,7 +98,7 @@ def _head(found: Found, reading: Reading | None) -> boxes.Params:
         scores_layout="rows" if tail.scores_are_rows else "columns",
         format=tail.box_format,
         unit=_unit(tail, whole),
-        background=_background(tail),
+        background=_background(tail, whole),
         max_candidates=tail.candidates,
         tail=str(tail),
     )
@@ -123,9 +123,11 @@ def _unit(tail: Tail, whole: Any) -> Any:
     return whole.unit if isinstance(whole, rows.Params) else "pixels"
 
 
-def _background(tail: Tail) -> Any:
+def _background(tail: Tail, whole: Any) -> Any:
+    first = whole.first_class if isinstance(whole, rows.Params) else tail.first_class
     if tail.background is None:
-        return None
+        # Of torchvision's RetinaNet and FCOS a score of its own, which is ranked as the others are.
+        return "first" if first == tail.first_class + 1 and tail.classes > 1 else None
     if tail.background not in (0, tail.classes - 1):
         raise ValueError(f"the background is column {tail.background}: expected the first or the last")
     return "last" if tail.background else "first"

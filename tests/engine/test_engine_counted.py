@@ -184,6 +184,12 @@ CASES: dict[str, tuple[str, str]] = {
                        j = Constant<value_ints=[-1, 6]>()
                        c = Gather<axis=1>(rows, c0) d = Greater(c, zero) o = Compress<axis=0>(rows, d)
                        f = Flatten(o) v = Reshape(f, j) }>"""),
+    "a branch for rows of two kinds": ("int64[n]", """
+        k = Min(count, i3)  a = Slice(rows, i0, k)  b = Slice(rows, i4, end)  c = Concat<axis=0>(a, b)
+        d = Shape(c) e = ReduceProd<keepdims=0>(d) f = Equal(e, c0)
+        y = If(f) <then_branch = g () => (int64[0] u) { u = Slice(i8, i0, i0) },
+                   else_branch = h () => (int64[n] v) { w = ReduceMax<keepdims=0>(c, i1)
+                       r = Greater(w, zero) q = NonZero(r) v = Squeeze(q, i0) }>"""),
     "a branch for rows": ("int64[n]", """
         a = Greater(n, c0)
         y = If(a) <then_branch = g () => (int64[n] u) { u = Mul(i, i) },

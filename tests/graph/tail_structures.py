@@ -449,4 +449,6 @@ BOXES: Mapping[str, Callable[[np.random.Generator], np.ndarray]] = {
     "centers": _centers,
     "past the edges": lambda rng: _corners(rng) + rng.choice([-SIDE, 0, SIDE], (N, 1)),
     "fractions": lambda rng: _corners(rng)[:, [1, 0, 3, 2]] / SIDE,
+    "offsets": lambda rng: rng.normal(0, 0.5, (N, 4)),
+    "sides": lambda rng: rng.uniform(0.4, 1.8, (N, 4)),
 }

@@ -77,7 +77,7 @@ def test_mutants_stay_or_give_the_same_rows(
 ) -> None:
     rng = random.Random(change.__name__)
     cases = ("ultralytics", "ultralytics, traced", "yolov5, behind", "yolov7, flat index", "pinto, y first",
-             "flat scores", "tensorflow, few", "torchvision, few")  # fmt: skip
+             "flat scores", "tensorflow, few", "torchvision, few", "retinanet, few", "fcos")  # fmt: skip
     outcomes = [outcome_of(rng.choice(cases), change, rng) for _ in range(MUTANTS)]
     assert "stays" in outcomes or "is no network" in outcomes
     assert len(set(outcomes)) > 1

@@ -12,6 +12,7 @@ from onnx import TensorProto
 
 from edgecv.graph.model import OnnxModel
 from edgecv.graph.tails import Found, find_tail
+from tests.graph import tail_levels as levels
 from tests.graph import tail_structures as tails
 from tests.graph.evaluate import run_proto
 from tests.graph.little import Net
@@ -154,6 +155,8 @@ def masks_by_row() -> OnnxModel:
 
 
 REFUSED: dict[str, tuple[Callable[[], OnnxModel], str]] = {
+    "two stages": (levels.two_stages, "another NonMaxSuppression selects: a detector of two stages"),
+    "levels that differ": (lambda: levels.retinanet(differ=True), "parts that differ in more than their"),
     "cut off in the order of classes": (in_class_order, "in another order than that of scores"),
     "not the first rows": (not_the_first, "takes other rows than the first"),
     "ranked by size": (ranked_by_size, "ranked by other than their score"),
@@ -164,7 +167,7 @@ REFUSED: dict[str, tuple[Callable[[], OnnxModel], str]] = {
     "twice the score": (doubled_score, "0 columns of the outputs are the score"),
     "the root of the score": (rooted_score, r"\(Sqrt\) stands behind the NonMaxSuppression"),
     "low scores are 0": (blanked_score, "0 columns of the outputs are the score|depend on a condition"),
-    "NonMaxSuppression twice": (twice, "2 NonMaxSuppressions"),
+    "NonMaxSuppression twice": (twice, "another NonMaxSuppression selects"),
     "indices alone": (indices_alone, "0 columns of the outputs are the score|have no boxes"),
     "a threshold that is given": (given_threshold, "its thresholds are not constant"),
     "moved by other than the class": (shifted_along_the_rows, "not those that|other than a multiple"),

@@ -11,6 +11,7 @@ import pytest
 from edgecv import boxes
 from edgecv.graph.model import OnnxModel
 from edgecv.graph.tails import Found, Tail, find_tail
+from tests.graph import tail_levels as levels
 from tests.graph import tail_structures as tails
 from tests.graph.evaluate import run_proto
 
@@ -161,6 +162,16 @@ CUT: dict[str, tuple[Callable[[], OnnxModel], str, dict[str, object]]] = {
     "torchvision, all": (lambda: tails.torchvision(candidates=60), "centers", {"candidates": None}),
     "torchvision, branch": (lambda: tails.torchvision(branch=True), "centers", {"max_det": 12}),
     "torchvision, few": (lambda: tails.torchvision(candidates=3), "centers", {}),
+    "retinanet": (
+        levels.retinanet,
+        "offsets",
+        {"first_class": 0, "multi_label": True, "max_det": 12, "iou": 0.45, "coordinates": "pixels"},
+    ),
+    "retinanet, few": (lambda: levels.retinanet(candidates=4, most=40), "offsets", {"candidates": None}),
+    "retinanet, all": (lambda: levels.retinanet(candidates=999), "offsets", {"confidence": 0.2}),
+    "retinanet, scaled": (lambda: levels.retinanet(scale=2.0), "offsets", {"coordinates": "pixels"}),
+    "retinanet, one class": (lambda: levels.retinanet(classes=1), "offsets", {"classes": 1}),
+    "fcos": (lambda: levels.retinanet(sides=True), "sides", {"multi_label": True, "max_det": 12}),
 }
 
 

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 # Of Size: what the elements of a small tensor are.
 Numbers = NDArray[Any]
 
+# More copies of a count than any bound of another has.
+_MANY = 1 << 20
+
 
 class Unproven(Exception):
     """What cannot be told of sizes before the run, in words that go on after a colon."""
@@ -108,9 +111,10 @@ class Size(msgspec.Struct, frozen=True):
 
     def vanishes_with(self, other: Size) -> bool:
         """Whether it is 0 whenever another is, as far as that can be told."""
-        if other.constant or len(other.terms) != 1:
+        if other.constant or not other.terms or any(f < 0 or c.least < 0 for c, f in other.terms):
             return False
-        base = Size(0, ((other.terms[0][0], 1),))
+        # A sum of sizes is 0 where each of them is, and so are as many of each as there may be.
+        base = Size(0, tuple((count, _MANY) for count, _ in other.terms))
         return not self.constant and all(Size(0, ((c, 1),)).is_at_most(base) for c, _ in self.terms)
 
     def _alone(self) -> Count | None:

@@ -80,6 +80,15 @@ def fold(rewrite: Rewrite) -> None:
         _settle(rewrite, node, results)
 
 
+def given_by(node: ir.Node, most: int) -> list[Array] | None:
+    """What a node gives of constants of at most so many elements; None where it reads others."""
+    if node.op_type == "Constant" and not node.domain:
+        array = constant_node(node)
+        return None if array is None else [array]
+    small = all(value is None or is_constant(value, most) for value in node.inputs)
+    return _evaluate(node) if small and node.inputs and _is_foldable(node) else None
+
+
 def constant_node(node: ir.Node) -> Array | None:
     """What a Constant holds; None for strings and sparse tensors."""
     kind = next(iter(node.attributes), None)

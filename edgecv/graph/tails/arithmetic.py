@@ -10,13 +10,14 @@ from edgecv import extras
 from edgecv.graph.rewrite import attribute, constant, given
 from edgecv.graph.tails.expressions import (
     CLASS,
+    NATURAL,
     All,
+    Applied,
     At,
     Best,
     Choice,
     Clipped,
     Compare,
-    Count,
     Expression,
     Largest,
     Unproven,
@@ -33,6 +34,7 @@ from edgecv.graph.tails.reader import (
     axis_of,
     broadcast_index,
     broadcast_sizes,
+    product,
     rule,
     same_sizes,
 )
@@ -102,7 +104,7 @@ def _min(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expres
     if not rest:
         return number(min(known) if node.op_type == "Min" else max(known))
     low, high = (-math.inf, min(known)) if node.op_type == "Min" else (max(known), math.inf)
-    return of(Clipped(rest[0], low, high))
+    return _clipped(rest[0], low, high)
 
 
 @rule("Clip", "Relu", sizes=same_sizes)
@@ -117,7 +119,19 @@ def _clip(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expre
                 raise Unproven(f"{node.name!r} (Clip): its bounds are not constant")
             bounds.append(found.number)
         low, high = bounds
-    return of(Clipped(reader.element(node.inputs[0], index), low, high))
+    return _clipped(reader.element(node.inputs[0], index), low, high)
+
+
+def _clipped(body: Expression, low: float, high: float) -> Expression:
+    inner = body.atom
+    if isinstance(inner, Clipped) and low <= inner.high and inner.low <= high:
+        return of(Clipped(inner.body, max(low, inner.low), min(high, inner.high)))
+    return of(Clipped(body, low, high))
+
+
+@rule("Exp", sizes=same_sizes)
+def _exp(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
+    return of(Applied(node.op_type, reader.element(node.inputs[0], index)))
 
 
 def _matmul_sizes(reader: Reader, node: ir.Node, value: ir.Value) -> Index:
@@ -151,16 +165,18 @@ def _compare(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Ex
     if least_difference > 0 or most_difference < 0 or least_difference == most_difference:
         difference = least_difference if least_difference > 0 else most_difference
         return number({">": difference > 0, ">=": difference >= 0, "==": difference == 0}[kind])
+    if (kind == ">" and most_difference <= 0) or (kind == ">=" and least_difference >= 0):
+        return number(kind == ">=")
     return of(Compare(kind, left, right))
 
 
 def _bounds(formula: Expression) -> tuple[float, float]:
-    """Between which numbers it lies, given that counts are not negative."""
+    """Between which numbers it lies, given that counts and indices are not negative."""
     low = high = formula.constant
     for term, factor in formula.terms.items():
         if not term:
             continue
-        counts = all(isinstance(atom, Count) for atom, _ in term)
+        counts = all(isinstance(atom, NATURAL) for atom, _ in term)
         low = low if counts and factor > 0 else -math.inf
         high = high if counts and factor < 0 else math.inf
     return low, high
@@ -169,10 +185,29 @@ def _bounds(formula: Expression) -> tuple[float, float]:
 @rule("And", sizes=broadcast_sizes)
 def _and(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
     parts: set[Expression] = set()
-    for one in operands(reader, node, index):
+    unproven = None
+    for operand in node.inputs:
+        try:
+            one = reader.element(operand, broadcast_index(reader, operand, index))
+        except Unproven as reason:
+            unproven = reason
+            continue
+        if one.number == 0:
+            # Whatever the other is.
+            return number(0)
         inner = one.atom
         parts |= inner.parts if isinstance(inner, All) else {one}
+    if unproven is not None:
+        raise unproven
     return of(All(frozenset(parts)))
+
+
+@rule("Xor", sizes=broadcast_sizes)
+def _xor(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
+    left, right = (one.number for one in operands(reader, node, index))
+    if left is None or right is None:
+        raise Unproven(f"{node.name!r} (Xor) of what the run computes")
+    return number(left != right)
 
 
 @rule("Not", sizes=same_sizes)
@@ -244,11 +279,12 @@ def best_of(
     return of(Best(reader.element(x, at), size, is_index))
 
 
-@rule("ReduceMin", sizes=_reduced_sizes)
-def _reduce_min(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
+@rule("ReduceMin", "ReduceProd", sizes=_reduced_sizes)
+def _reduce_sizes(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expression:
     if reader.rank(node.inputs[0]) != 1 or not _is_integer(value):
-        raise Unproven(f"{node.name!r} (ReduceMin) is not of sizes")
-    return least(frozenset(reader.items(node.inputs[0])))
+        raise Unproven(f"{node.name!r} ({node.op_type}) is not of sizes")
+    items = reader.items(node.inputs[0])
+    return least(frozenset(items)) if node.op_type == "ReduceMin" else product(items)
 
 
 # ---- Sizes
@@ -270,10 +306,7 @@ def _shape(reader: Reader, node: ir.Node, value: ir.Value, index: Index) -> Expr
         if axis is None:
             raise Unproven(f"{node.name!r} (Shape) of an axis that is not known")
         return _shape_items(reader, node)[axis]
-    total = number(1)
-    for size in reader.sizes(node.inputs[0]):
-        total = total * size
-    return total
+    return product(reader.sizes(node.inputs[0]))
 
 
 def _filled_sizes(reader: Reader, node: ir.Node, value: ir.Value) -> Index:

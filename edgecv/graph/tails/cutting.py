@@ -10,7 +10,20 @@ import numpy as np
 
 from edgecv import extras
 from edgecv.graph.model import OnnxModel
-from edgecv.graph.tails.expressions import CLASS, At, Expression, Unproven, Var, number, of
+from edgecv.graph.rewrite import constant
+from edgecv.graph.tails.expressions import (
+    CLASS,
+    Applied,
+    At,
+    Atom,
+    Clipped,
+    Expression,
+    Product,
+    Unproven,
+    Var,
+    number,
+    of,
+)
 from edgecv.graph.tails.meaning import ANCHOR, box_format_names
 from edgecv.graph.tails.reader import Reader
 
@@ -32,12 +45,16 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Cut:
-    """Collects the nodes that follow the dense tensors, and makes the network. anchors: its boxes."""
+    """Collects the nodes that follow the dense tensors, and makes the network.
+
+    anchors: how many boxes the tables have that are made now.
+    """
 
     def __init__(self, reader: Reader, proto: onnx.ModelProto, anchors: int) -> None:
+        self.anchors = anchors
         self._reader = reader
-        self._anchors = anchors
         self._proto = proto
+        self._numbers: dict[tuple[Atom, int], str] = {}
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._outputs: dict[str, Table] = {}
@@ -60,29 +77,101 @@ class Cut:
         return self.combined(columns), box_format
 
     def combined(self, columns: Sequence[Expression]) -> Table:
-        """Columns that are sums of multiples of elements, or elements alone."""
+        """Columns that are elements, or made of some."""
         pure = [one.atom for one in columns]
         if all(isinstance(atom, At) for atom in pure):
             return self.table([atom for atom in pure if isinstance(atom, At)])
         atoms = list(dict.fromkeys(atom for one in columns for atom in one.atoms()))
         elements = [atom for atom in atoms if isinstance(atom, At)]
-        if len(elements) != len(atoms):
-            raise Unproven("boxes are made of their elements by more than sums")
+        is_linear = all(
+            len(product) == 1 and next(iter(product))[1] == 1
+            for one in columns
+            for product in one.terms
+            if product
+        )
+        if len(elements) < len(atoms) or not is_linear:
+            names = [self._number(one) for one in columns]
+            return Table(self._add("Concat", names, axis=2), True, len(names))
         matrix = np.zeros((len(atoms), len(columns)), np.float32)
         shift = np.zeros(len(columns), np.float32)
         for k, one in enumerate(columns):
             for product, factor in one.terms.items():
-                if not product:
-                    shift[k] = factor
-                elif len(product) == 1 and next(iter(product))[1] == 1:
+                if product:
                     matrix[atoms.index(next(iter(product))[0]), k] = factor
                 else:
-                    raise Unproven("boxes are made of their elements by more than sums")
+                    shift[k] = factor
         table = self._as_rows(self.table(elements))
         name = self._add("MatMul", [table.name, self._weight(matrix)])
         if shift.any():
             name = self._add("Add", [name, self._weight(shift)])
         return Table(name, True, len(columns))
+
+    def _number(self, formula: Expression) -> str:
+        """One column (1, N, 1) of any formula; factors that are constants are multiplied here, as float64."""
+        factors: dict[Product, np.ndarray] = {}
+        for product, factor in formula.terms.items():
+            known, rest = np.full((1, 1, 1), factor), []
+            for atom, power in product:
+                column = self._constant(atom)
+                if column is None:
+                    rest.append((atom, power))
+                else:
+                    known = known * column**power
+            key = frozenset(rest)
+            factors[key] = factors.get(key, 0) + known
+        shift = factors.pop(frozenset(), None)
+        terms = [self._term(product, factor) for product, factor in factors.items()]
+        if not terms:
+            raise Unproven("a number of the boxes is the same whatever the picture is")
+        if shift is not None and shift.any():
+            terms.append(self._weight(shift.astype(self._kind(terms[0]))))
+        total = terms[0]
+        for one in terms[1:]:
+            total = self._add("Add", [total, one])
+        return total
+
+    def _term(self, product: Product, factor: np.ndarray) -> str:
+        names = [self._atom(atom) for atom, power in product for _ in range(power)]
+        if not np.all(factor == 1):
+            names.append(self._weight(factor.astype(self._kind(names[0]))))
+        total = names[0]
+        for one in names[1:]:
+            total = self._add("Mul", [total, one])
+        return total
+
+    def _atom(self, atom: Atom) -> str:
+        key = (atom, self.anchors)
+        if key not in self._numbers:
+            self._numbers[key] = self._made_of(atom)
+        return self._numbers[key]
+
+    def _made_of(self, atom: Atom) -> str:
+        if isinstance(atom, At):
+            return self._as_rows(self.table([atom])).name
+        if isinstance(atom, Applied):
+            return self._add(atom.op, [self._number(atom.body)])
+        if not isinstance(atom, Clipped):
+            raise Unproven("boxes are made of their elements by other than arithmetic")
+        name = self._number(atom.body)
+        for op, bound in (("Max", atom.low), ("Min", atom.high)):
+            if np.isfinite(bound):
+                name = self._add(op, [name, self._weight(np.array(bound, self._kind(name)))])
+        return name
+
+    def _constant(self, atom: Atom) -> np.ndarray | None:
+        """What is known before the run of an element of each row, float64 (1, N, 1)."""
+        if not isinstance(atom, At) or atom.index.count(_ROW) != 1:
+            return None
+        array = constant(self._reader.value(atom.value))
+        if array is None or array.shape[atom.index.index(_ROW)] != self.anchors:
+            return None
+        at = tuple(slice(None) if one == _ROW else _whole(one) for one in atom.index)
+        return array[at].astype(np.float64).reshape(1, -1, 1)
+
+    def joined(self, tables: Sequence[Table]) -> Table:
+        """Rows of several tables, one after the other."""
+        names = [self._as_rows(table).name for table in tables]
+        return Table(self._add("Concat", names, axis=1), True, tables[0].columns)
 
     def scores(self, formula: Expression, classes: int) -> Table:
         """A column for each class, the factors multiplied."""
@@ -161,8 +250,8 @@ class Cut:
         sizes = [n.whole for n in self._reader.sizes(self._reader.value(first.value))]
         row, axis = first.index.index(_ROW), self._axis(elements)
         assert axis is not None
-        if sizes[row] != self._anchors:
-            raise Unproven(f"{first.value!r} has {sizes[row]} rows, and there are {self._anchors} boxes")
+        if sizes[row] != self.anchors:
+            raise Unproven(f"{first.value!r} has {sizes[row]} rows, and there are {self.anchors} boxes")
         name = self._dense(first.value)
         if axis < 0:
             # A column alone: along any axis that is no row, so that it may be all of the tensor.
@@ -208,10 +297,19 @@ class Cut:
         axis = 1 if table.rows else 2
         top, _ = self._add_many("TopK", [table.name, self._weight(np.array([count]))], 2, axis=axis)
         lowest = self._add("Gather", [top, self._weight(np.array([count - 1]))], axis=axis)
+        return self._without(table, lowest)
+
+    def best_of_all(self, table: Table, count: int) -> Table:
+        """The `count` highest scores of a table as they are, the others 0."""
+        flat = self._add("Reshape", [table.name, self._weight(np.array([-1]))])
+        top, _ = self._add_many("TopK", [flat, self._weight(np.array([count]))], 2, axis=0)
+        lowest = self._add("Gather", [top, self._weight(np.array([count - 1]))], axis=0)
+        return self._without(table, lowest)
+
+    def _without(self, table: Table, lowest: str) -> Table:
         is_lower = self._add("Less", [table.name, lowest])
-        kind = self._kind(table.name)
-        name = self._add("Where", [is_lower, self._weight(np.zeros((), kind)), table.name])
-        return Table(name, table.rows, table.columns)
+        zero = self._weight(np.zeros((), self._kind(table.name)))
+        return Table(self._add("Where", [is_lower, zero, table.name]), table.rows, table.columns)
 
     def _kind(self, name: str) -> np.dtype[Any]:
         if name in self._kinds:
@@ -290,7 +388,7 @@ class Cut:
         return OnnxModel(made, origin)
 
     def _output(self, table: Table) -> onnx.ValueInfoProto:
-        shape = (1, self._anchors, table.columns) if table.rows else (1, table.columns, self._anchors)
+        shape = (1, self.anchors, table.columns) if table.rows else (1, table.columns, self.anchors)
         kind = self._kind(table.name)
         return helper.make_tensor_value_info(table.name, helper.np_dtype_to_tensor_dtype(kind), shape)
 

@@ -88,6 +88,21 @@ class Local(msgspec.Struct, frozen=True):
     extents: tuple[Expression, ...]
 
 
+class Quotient(msgspec.Struct, frozen=True):
+    """What an index into flattened axes is in the leading ones. by: size of the last; size: of the others."""
+
+    body: Expression
+    by: int
+    size: int
+
+
+class Remainder(msgspec.Struct, frozen=True):
+    """What an index into flattened axes is in the last one, of `size`."""
+
+    body: Expression
+    size: int
+
+
 class Best(msgspec.Struct, frozen=True):
     """The largest of `body` over `CLASS`, which has `size` values; its index, where `is_index`."""
 
@@ -122,6 +137,13 @@ class Clipped(msgspec.Struct, frozen=True):
     high: float
 
 
+class Applied(msgspec.Struct, frozen=True):
+    """A function of a number: an operator of ONNX of one operand."""
+
+    op: str
+    body: Expression
+
+
 class Compare(msgspec.Struct, frozen=True):
     """Whether left > right, or >= or == by `kind`."""
 
@@ -151,11 +173,14 @@ Atom: TypeAlias = (
     | Nonzero
     | Ranked
     | Local
+    | Quotient
+    | Remainder
     | Best
     | Largest
     | Count
     | Least
     | Clipped
+    | Applied
     | Compare
     | All
     | Choice
@@ -326,9 +351,24 @@ def split(value: Expression, stride: int) -> tuple[Expression, Expression]:
         if size is None or factor < 0:
             raise Unproven(f"an index cannot be told apart by {stride}")
         largest += factor * (size - 1)
-    if largest >= stride:
+    if largest < stride:
+        return Expression(quotient), remainder
+    if value.atom is None:
         raise Unproven(f"an index cannot be told apart by {stride}")
-    return Expression(quotient), remainder
+    return of(Quotient(value, stride, int(largest) // stride + 1)), of(Remainder(value, stride))
+
+
+def elements(formula: Expression) -> Iterator[At]:
+    """Those that a number is made of, not those that say where they are."""
+    for atom in formula.atoms():
+        if isinstance(atom, At):
+            yield atom
+        elif isinstance(atom, Clipped | Applied):
+            yield from elements(atom.body)
+
+
+NATURAL = (Var, Selected, Nonzero, Ranked, Local, Quotient, Remainder, Count)
+"""Atoms that are indices or counts, which are never below 0."""
 
 
 def _size(product: Product) -> int | None:

@@ -31,7 +31,6 @@ from edgecv.graph.tails.expressions import (
 from edgecv.graph.tails.meaning import Column, Reading, Scores, class_step, read
 from edgecv.graph.tails.reader import Reader
 from edgecv.graph.tails.records import Found, Tail, as_written
-from edgecv.graph.tails.rows import within
 
 with extras.required("models"):
     import onnx
@@ -61,11 +60,13 @@ def by_nms(model: OnnxModel, sizes: Sizes) -> Found:
     tails = [output for output in outputs if not reader.is_dense(output)]
     if not tails:
         raise Unproven("no output depends on the NonMaxSuppression")
+    if _has_stages(graph.graph, set()):
+        raise Unproven("it looks at boxes that another NonMaxSuppression selects: a detector of two stages")
     readings = list(_readings(reader, tails))
     if not reader.assumed <= frozenset().union(*(reading.sources for reading in readings)):
         raise Unproven("a branch is taken by a count of other rows")
-    reading, first_class = _joined(reader, readings)
-    return _found(model, reader, readings, reading, first_class, kept, tails)
+    joined = _joined(reader, readings)
+    return _found(model, reader, readings, joined, kept, tails)
 
 
 def without_functions(model: OnnxModel) -> OnnxModel:
@@ -80,6 +81,24 @@ def prepared(model: OnnxModel, sizes: Sizes) -> ir.Model:
     graph = to_ir(model, sizes)
     run_stages(graph, ((UPGRADE,), (FOLD, EQUAL)), Report(), model.origin)
     return graph
+
+
+def _has_stages(graph: ir.Graph, selected: set[str | None]) -> bool:
+    """Whether a NonMaxSuppression reads what is made of another's boxes.
+
+    selected: names of what is, of the graph around a branch; this one's are added.
+    """
+    for node in graph:
+        inner = [one.as_graph() for one in node.attributes.values() if one.type == ir.AttributeType.GRAPH]
+        if any(_has_stages(branch, selected) for branch in inner):
+            return True
+        read = [*node.inputs, *(output for branch in inner for output in branch.outputs)]
+        is_selected = any(value is not None and value.name in selected for value in read)
+        if node.op_type == "NonMaxSuppression" and is_selected:
+            return True
+        if node.op_type == "NonMaxSuppression" or is_selected:
+            selected.update(output.name for output in node.outputs)
+    return False
 
 
 # ---- Reading
@@ -134,17 +153,44 @@ def _columns(reader: Reader, tails: Sequence[ir.Value]) -> tuple[list[Column], E
 # ---- Joining what is read of each part
 
 
-def _joined(reader: Reader, readings: Sequence[Reading]) -> tuple[Reading, int]:
-    """One reading for all parts, each of which is a class; and the class of the first column."""
+class _Joined(msgspec.Struct, frozen=True):
+    """One reading for all parts. first_class: that of the first column. levels: the parts, if they are boxes
+    of their own with the same classes; a part is a class else."""
+
+    reading: Reading
+    first_class: int
+    levels: tuple[Reading, ...] = ()
+
+
+def _joined(reader: Reader, readings: Sequence[Reading]) -> _Joined:
     first = readings[0]
+    labels = [0 if reading.label is None else reading.label.whole for reading in readings]
+    shift = labels[0]
+    if shift is None or None in labels:
+        raise Unproven("classes are no whole numbers")
     if len(readings) == 1:
-        shift = first.label
-        if shift is None:
-            return first, 0
-        label = shift.whole
-        if label is None:
-            raise Unproven("classes are no whole numbers")
-        return first, label
+        return _Joined(first, shift)
+    if len(set(labels)) == 1:
+        return _of_levels(readings, shift)
+    return _of_classes(reader, readings)
+
+
+def _of_levels(readings: Sequence[Reading], label: int) -> _Joined:
+    first = readings[0]
+    for other in readings[1:]:
+        differ = [name for name in ("box_format", "roles") if getattr(other, name) != getattr(first, name)]
+        scores = [(one.scores.classes, one.scores.is_best) for one in (first, other)]
+        limits = [msgspec.structs.replace(one.limits, part_candidates=None) for one in (first, other)]
+        if differ or scores[0] != scores[1] or limits[0] != limits[1] or other.extras or first.extras:
+            raise Unproven("rows are joined of parts that differ in more than their boxes")
+    total = sum(reading.anchors for reading in readings)
+    limits = msgspec.structs.replace(first.limits, part_candidates=None)
+    merged = msgspec.structs.replace(first, anchors=total, limits=limits)
+    return _Joined(merged, label, tuple(readings))
+
+
+def _of_classes(reader: Reader, readings: Sequence[Reading]) -> _Joined:
+    first = readings[0]
     labeled = []
     for reading in readings:
         label = None if reading.label is None else reading.label.whole
@@ -163,7 +209,7 @@ def _joined(reader: Reader, readings: Sequence[Reading]) -> tuple[Reading, int]:
             raise Unproven(f"classes differ in {', '.join(differ) or 'their thresholds'}")
     scores = _columns_of([reading.scores.formula for _, reading in labeled], reader)
     merged = Scores(scores, len(labels), first.scores.label, is_best=False)
-    return msgspec.structs.replace(first, scores=merged), labels[0]
+    return _Joined(msgspec.structs.replace(first, scores=merged), labels[0])
 
 
 def _columns_of(formulas: list[Expression], reader: Reader) -> Expression:
@@ -205,30 +251,25 @@ def _found(
     model: OnnxModel,
     reader: Reader,
     readings: Sequence[Reading],
-    reading: Reading,
-    first_class: int,
+    joined: _Joined,
     kept: Sequence[str],
     tails: Sequence[ir.Value],
 ) -> Found:
+    reading = joined.reading
     cut = Cut(reader, model.proto, reading.anchors)
-    boxes, box_format = cut.boxes(reading.boxes, reading.box_format)
+    threshold = max(reading.limits.threshold, reading.suppression.threshold)
+    boxes, box_format, scores = _tables(cut, joined, threshold)
     is_tensorflow = any(name in (output.name or "") for output in tails for name in _TENSORFLOW)
     if is_tensorflow:
         box_format = {"xyxy": "yxyx", "yxyx": "xyxy"}.get(box_format, box_format)
         if box_format in ("cxcywh", "xywh"):
             raise Unproven("boxes are y first, and made of centers or sizes")
-    is_agnostic, step, coordinates = _separation(model, reader, readings, reading)
+    is_agnostic, step, coordinates = _separation(model, reader, readings, joined)
     if coordinates is None and is_tensorflow:
         coordinates = "fractions"
-    scores = cut.scores(reading.scores.formula, reading.scores.classes)
-    most, max_det = _bounds(reading, len(readings) > 1)
+    most, max_det = _bounds(reading, len(readings) > 1 and not joined.levels)
     limits = reading.limits
-    threshold = max(limits.threshold, reading.suppression.threshold)
     candidates = limits.candidates if (limits.candidates or 0) < reading.anchors else None
-    if limits.part_candidates is not None and limits.part_candidates < reading.anchors:
-        if threshold < 0:
-            raise Unproven("the best candidates of each class are taken, of scores that may be negative")
-        scores = cut.best_of_each(scores, limits.part_candidates)
     extra: Table | None = cut.combined(reading.extras) if reading.extras else None
     names = [cut.give_out(table, wanted) for table, wanted in ((boxes, "boxes"), (scores, "scores"))]
     tail = Tail(
@@ -240,7 +281,7 @@ def _found(
         box_format=_known_format(box_format),
         coordinates=coordinates,
         classes=reading.scores.classes,
-        first_class=first_class,
+        first_class=joined.first_class,
         multi_label=not reading.scores.is_best and reading.scores.classes > 1,
         iou=as_written(reading.suppression.iou),
         confidence=None if threshold == NO_THRESHOLD else as_written(threshold),
@@ -254,6 +295,31 @@ def _found(
         outputs=_told(reading, tails, is_tensorflow),
     )
     return Found(tail, cut.model(model.origin, kept))
+
+
+def _tables(cut: Cut, joined: _Joined, threshold: float) -> tuple[Table, str, Table]:
+    """Boxes, their format, and scores, of which those that the tail's ranks leave out are 0."""
+    found = []
+    for reading in joined.levels or (joined.reading,):
+        cut.anchors = reading.anchors
+        boxes, box_format = cut.boxes(reading.boxes, reading.box_format)
+        scores = cut.scores(reading.scores.formula, reading.scores.classes)
+        best = reading.limits.part_candidates
+        pairs = reading.anchors * (reading.scores.classes if joined.levels else 1)
+        if best is not None and best < pairs:
+            if threshold < 0:
+                raise Unproven("the best candidates of each part are taken, of scores that may be negative")
+            if reading.scores.is_best:
+                raise Unproven("the best candidates of each part are taken, by their best class")
+            scores = cut.best_of_all(scores, best) if joined.levels else cut.best_of_each(scores, best)
+        found.append((boxes, box_format, scores))
+    cut.anchors = joined.reading.anchors
+    if not joined.levels:
+        return found[0]
+    formats = {box_format for _, box_format, _ in found}
+    if len(formats) > 1:
+        raise Unproven(f"rows are joined of boxes of the formats {', '.join(sorted(formats))}")
+    return cut.joined([one[0] for one in found]), formats.pop(), cut.joined([one[2] for one in found])
 
 
 def _known_format(name: str) -> Literal["xyxy", "yxyx", "cxcywh", "xywh"]:
@@ -284,14 +350,19 @@ def _bounds(reading: Reading, by_parts: bool) -> tuple[int | None, int | None]:
 
 
 def _separation(
-    model: OnnxModel, reader: Reader, readings: Sequence[Reading], reading: Reading
+    model: OnnxModel, reader: Reader, readings: Sequence[Reading], joined: _Joined
 ) -> tuple[bool, float | None, Coordinates]:
     """Whether classes suppress one another, by how much they are moved apart, and the unit of boxes."""
+    reading = joined.reading
     by_operator = reading.classes_of_operator > 1 or len({one.node for one in readings}) > 1
     steps = []
-    for axis in ("x", "y"):
-        offsets = [(getattr(one.offset, axis), one.label or number(0)) for one in readings]
-        steps.append(class_step(offsets, reader.deep(reading.scores.label)))
+    for parts in [[one] for one in joined.levels] or [list(readings)]:
+        label = reader.deep(parts[0].scores.label)
+        for axis in ("x", "y"):
+            offsets = [(getattr(one.offset, axis), one.label or number(0)) for one in parts]
+            steps.append(class_step(offsets, label))
+    if steps != steps[:2] * (len(steps) // 2):
+        raise Unproven("rows are joined of parts whose classes are moved apart by different amounts")
     moving = [step for step in steps if step.terms]
     if by_operator:
         return False, None, _bounded(reader, reading)
@@ -325,8 +396,9 @@ def _moved(
 def _side(model: OnnxModel) -> int | None:
     """The longer side of the picture that the network takes; None: that is free."""
     for spec in model.facts.inputs:
-        sizes = [n for n in spec.shape[1:] if isinstance(n, int)]
-        if len(spec.shape) == 4 and len(sizes) == 3:
+        # Of pictures one by one there is no batch.
+        sizes = [n for n in spec.shape[-3:] if isinstance(n, int)]
+        if len(spec.shape) in (3, 4) and len(sizes) == 3:
             return max(sizes)
     return None
 
@@ -334,7 +406,7 @@ def _side(model: OnnxModel) -> int | None:
 def _bounded(reader: Reader, reading: Reading) -> Coordinates:
     """What the bounds of clipped boxes tell of their unit."""
     bounds = {
-        atom.high for one in reading.boxes for atom in within(reader.deep(one)) if isinstance(atom, Clipped)
+        atom.high for one in reading.boxes for atom in reader.deep(one).atoms() if isinstance(atom, Clipped)
     }
     if not bounds:
         return None

@@ -10,14 +10,18 @@ import msgspec
 from edgecv.graph.tails.choosing import Suppression, suppression
 from edgecv.graph.tails.expressions import (
     CLASS,
+    Applied,
     At,
     Best,
+    Clipped,
     Expression,
     Largest,
     Nonzero,
+    Remainder,
     Selected,
     Unproven,
     Var,
+    elements,
     number,
     of,
 )
@@ -152,8 +156,7 @@ def _anchor(reader: Reader, score: Expression, boxes: tuple[Expression, ...]) ->
     found = {
         index
         for formula in boxes
-        for atom in formula.atoms()
-        if isinstance(atom, At)
+        for atom in elements(formula)
         for index in atom.index
         if _is_row(index)
     }
@@ -183,7 +186,7 @@ def _canonical(formula: Expression, anchor: Expression) -> Expression:
         if isinstance(atom, At):
             index = tuple(of(Var(ANCHOR)) if one == anchor else one for one in atom.index)
             return of(msgspec.structs.replace(atom, index=index))
-        if isinstance(atom, Best):
+        if isinstance(atom, Best | Clipped | Applied):
             return of(msgspec.structs.replace(atom, body=_canonical(atom.body, anchor)))
         return None
 
@@ -192,8 +195,8 @@ def _canonical(formula: Expression, anchor: Expression) -> Expression:
 
 def _anchors(reader: Reader, boxes: tuple[Expression, ...], anchor: Expression) -> int:
     for formula in boxes:
-        for atom in formula.atoms():
-            if isinstance(atom, At) and anchor in atom.index:
+        for atom in elements(formula):
+            if anchor in atom.index:
                 size = reader.sizes(reader.value(atom.value))[atom.index.index(anchor)].whole
                 if size is not None:
                     return size
@@ -265,7 +268,7 @@ def _direct(score: Expression, anchor: Expression) -> Scores | None:
         return None
     (label,) = classes
     chosen = label.atom
-    size = chosen.size if isinstance(chosen, Selected | Nonzero) else None
+    size = chosen.size if isinstance(chosen, Selected | Nonzero | Remainder) else None
     if size is None:
         return None
 

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from edgecv import extras
+from edgecv.graph.normal.constants import given_by
 from edgecv.graph.rewrite import Array, attribute, constant, given, integers, shape
 from edgecv.graph.tails.expressions import At, Best, Expression, Local, NeedsPart, Unproven, number, of
 
@@ -28,6 +29,8 @@ COUNTING = frozenset(("NonMaxSuppression", "NonZero", "Compress", "Unique"))
 
 # Terms of a formula: a network's own arithmetic is not followed further.
 _MOST_TERMS = 64
+# Of a branch: elements of axes, sizes and the like.
+_MOST_NUMBERS = 64
 # Operators between an output and what it is made of.
 _MOST_STEPS = 60
 
@@ -69,6 +72,7 @@ class Reader:
         self._values: dict[str, ir.Value] = {}
         self._moving: set[str] = set()
         self._known: dict[tuple[str, Index], Expression] = {}
+        self._known_sizes: dict[str, Index] = {}
         for value in (*graph.inputs, *graph.initializers.values()):
             self._values[value.name or ""] = value
         for node in graph.all_nodes():
@@ -77,6 +81,10 @@ class Reader:
     def _enter(self, node: ir.Node) -> None:
         for output in node.outputs:
             self._values[output.name or ""] = output
+        if node.graph is not self.graph:
+            # Of the graph itself, not of its branches, what is known is constants by now.
+            for output, array in zip(node.outputs, given_by(node, _MOST_NUMBERS) or (), strict=False):
+                output.const_value, output.shape = ir.Tensor(array), ir.Shape(array.shape)
         sources = [value.name for value in node.inputs if value is not None]
         for found in node.attributes.values():
             if found.type == ir.AttributeType.GRAPH:
@@ -94,6 +102,7 @@ class Reader:
         """Read these parts from now on."""
         self.parts = parts
         self._known.clear()
+        self._known_sizes.clear()
 
     def value(self, name: str) -> ir.Value:
         """A value by its name."""
@@ -188,6 +197,12 @@ class Reader:
         static = shape(value)
         if static is not None:
             return tuple(number(n) for n in static)
+        name = value.name or ""
+        if name not in self._known_sizes:
+            self._known_sizes[name] = self._sizes_by_rule(value)
+        return self._known_sizes[name]
+
+    def _sizes_by_rule(self, value: ir.Value) -> Index:
         node = value.producer()
         if node is None or self.is_dense(value):
             raise Unproven(f"the size of {value.name!r} is not known before the run")

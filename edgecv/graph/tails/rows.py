@@ -11,6 +11,7 @@ import numpy as np
 from edgecv import extras
 from edgecv.graph.tails.expressions import (
     All,
+    Applied,
     At,
     Atom,
     Best,
@@ -22,7 +23,9 @@ from edgecv.graph.tails.expressions import (
     Least,
     Local,
     Nonzero,
+    Quotient,
     Ranked,
+    Remainder,
     Selected,
     Unproven,
     Var,
@@ -51,7 +54,7 @@ def _inner(atom: Atom) -> list[Expression]:
         return list(atom.index)
     if isinstance(atom, Selected | Nonzero | Local):
         return [atom.row]
-    if isinstance(atom, Best | Clipped):
+    if isinstance(atom, Best | Clipped | Applied | Quotient | Remainder):
         return [atom.body]
     if isinstance(atom, Compare):
         return [atom.left, atom.right]
@@ -83,6 +86,10 @@ class Chain(msgspec.Struct, frozen=True):
 def chain(index: Expression) -> Chain:
     """The links of an index. Raises Unproven where it is no plain choice of rows."""
     links: list[Link] = []
+    flat = index.atom
+    if isinstance(flat, Quotient):
+        # Pairs of a row and a class are chosen.
+        index = flat.body
     while True:
         atom = index.atom
         if isinstance(atom, Var):
