@@ -87,11 +87,16 @@ CACHE_BYTES = Setting(
 ISA = Setting(
     "EDGECV_ISA", str, "force the instruction set of the native kernels; an unusable one is an error"
 )
+CHECK = Setting(
+    "EDGECV_CHECK",
+    lambda text: text != "0",
+    "0: networks on libraries of others are not compared with another backend before they run",
+)
 TRACEBACK = Setting(
     "EDGECV_TRACEBACK", _flag, "1: the command line shows the traceback of an expected error too"
 )
 
-ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, CACHE_BYTES, ISA, TRACEBACK)
+ALL: tuple[Setting[Any], ...] = (MODELS, CACHE, CACHE_BYTES, ISA, CHECK, TRACEBACK)
 
 
 def cache_folder(*names: str) -> str | None:

@@ -7,22 +7,20 @@ classifier. A difference between numeric results a and b is max|a - b| / max|b|,
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
-from edgecv.card import Golden, ModelCard
-from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError, UnavailableError
+from edgecv import api, backends, boxes, image, image_reference, pipelines
+from edgecv.card import ModelCard
+from edgecv.errors import BackendUnavailableError, EdgeCVError, UnavailableError
+from edgecv.lookup import golden as golden_files
 from edgecv.masks import Masks
 from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
@@ -42,7 +40,6 @@ KEYPOINT_PIXELS = 0.5
 MASK_TOLERANCE = 4
 # Matching takes the square of this; the most confident are compared.
 MAX_MATCHED = 2000
-MAX_GOLDEN_BYTES = 64 << 20
 
 Array = NDArray[Any]
 
@@ -158,7 +155,7 @@ def verify(
     api.announce(loaded)
     card, golden = loaded.card, None
     if frame is None and card.golden is not None and loaded.folder is not None:
-        golden = _read_golden(card.golden, loaded.folder)
+        golden = golden_files.read(card.golden, loaded.folder)
         frame, frame_name = golden["frame"], "the card's golden frame"
     elif frame is None:
         frame, frame_name = synthetic_frame(), "synthetic"
@@ -258,27 +255,6 @@ def _compare(stage: str, run: _Run, reference: _Run) -> Check:
     assert isinstance(a, np.ndarray)
     assert isinstance(b, np.ndarray)
     return _compare_arrays(stage, run.name, reference.name, a, b, CONFIDENCE_TOLERANCE, largest=1.0)
-
-
-def _read_golden(golden: Golden, folder: Path) -> dict[str, Array]:
-    path = folder / golden.file.path
-    if golden.file.bytes > MAX_GOLDEN_BYTES:
-        raise CardError(f"{path}: golden tensors are at most {MAX_GOLDEN_BYTES >> 20} MB")
-    located = zoo.locate(golden.file, folder)
-    if located is None:
-        raise CardError(f"{path}: the golden tensors that the card names are missing")
-    try:
-        data = located.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_GOLDEN_BYTES:
-                raise CardError(f"{path}: golden tensors unpack to over {MAX_GOLDEN_BYTES >> 20} MB")
-        with np.load(io.BytesIO(data), allow_pickle=False) as tensors:
-            read = {name: tensors[name] for name in tensors.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CardError(f"{path}: not golden tensors: {error}") from error
-    if "frame" not in read:
-        raise CardError(f"{path}: golden tensors without a frame")
-    return read
 
 
 def _check_golden_blob(card: ModelCard, blob: Array, golden: Mapping[str, Array] | None) -> Check:

@@ -31,6 +31,7 @@ LEVELS = {
     "clock": 0.2,
     "_isa": 0.2,
     "machine": 0.3,
+    "child": 0.4,
     "_image": 0.3,
     "_boxes": 0.3,
     "_rois": 0.3,
