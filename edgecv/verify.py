@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv import api, backends, boxes, image, image_reference, pipelines
+from edgecv import api, backends, boxes, child, image, image_reference, pipelines
 from edgecv.card import ModelCard
 from edgecv.errors import BackendUnavailableError, EdgeCVError, UnavailableError
 from edgecv.lookup import golden as golden_files
@@ -40,6 +40,9 @@ KEYPOINT_PIXELS = 0.5
 MASK_TOLERANCE = 4
 # Matching takes the square of this; the most confident are compared.
 MAX_MATCHED = 2000
+
+# A library that takes longer has come to a halt.
+CHILD_QUIET_S = 600.0
 
 Array = NDArray[Any]
 
@@ -145,8 +148,8 @@ def verify(
     """Run the stages and compare.
 
     options: as for `edgecv.load`, but for the backend: names with commas, each by itself; None: every usable
-    one. Threads are one unless they are given. frame: uint8 (H, W, 3) BGR in place of the card's golden
-    frame, whose tensors are then not compared.
+    one. Threads are one unless they are given; libraries of others run in processes of their own. frame:
+    uint8 (H, W, 3) BGR in place of the card's golden frame, whose tensors are then not compared.
     """
     options = options or LoadOptions()
     loaded = api.resolve(model, options)
@@ -178,7 +181,10 @@ def verify(
             checks.append(Check("outputs", name, "", "skipped", detail=reason))
             continue
         try:
-            runs.append(_run(loaded, name, options, frame))
+            if backends.BACKENDS[name].is_guest:
+                runs.append(_run_in_child(model, loaded.card.name, name, options, frame))
+            else:
+                runs.append(_run(loaded, name, options, frame))
         except EdgeCVError as error:
             failed.append(error)
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
@@ -214,6 +220,27 @@ def _blobs(card: ModelCard, frame: NDArray[np.uint8], size_wh: tuple[int, int] |
     return blob, reference
 
 
+def look(model: str | os.PathLike[str], name: str, options: LoadOptions, frame: NDArray[np.uint8]) -> _Run:
+    """What one backend makes of the frame, of a model that is looked up here."""
+    return _run(api.resolve(model, options), name, options, frame)
+
+
+def _run_in_child(
+    model: str | os.PathLike[str], card: str, name: str, options: LoadOptions, frame: NDArray[np.uint8]
+) -> _Run:
+    """Likewise, on a library of others, which may end its process."""
+    try:
+        run: _Run = child.call(
+            "edgecv.verify:look",
+            *(os.fspath(model), name, options, frame),
+            doing=f"while {name} ran {card}",
+            quiet_s=CHILD_QUIET_S,
+        )
+    except child.ChildEnded as error:
+        raise child.ChildEnded(f"{name}: {error}") from error
+    return run
+
+
 def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[np.uint8]) -> _Run:
     kind = pipelines.of_card(loaded.card)
     settings = msgspec.structs.asdict(kind.Settings.for_comparison(CONF))
@@ -222,6 +249,8 @@ def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[np.
         backend=name,
         threads=options.threads or 1,
         warmup=False,
+        # All are compared here.
+        check=False,
         # Of what was found already.
         weights=None,
         labels=None,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edgecv
-from edgecv import image_reference
+from edgecv import child, image_reference
 from edgecv.backends import BACKENDS
 from edgecv.backends.onnxruntime import OnnxRuntimeSession
 from edgecv.errors import BackendUnavailableError, CardError, ChecksumError
@@ -22,11 +22,18 @@ from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
 from edgecv.pipelines.detector import Detector
 from edgecv.verify import VerifyReport, _compare_found, _Found, golden_tensors, verify
+from tests.children import call_here
 from tests.networks import tiny_yolov8
 
 pytestmark = pytest.mark.skipif(
     BACKENDS["onnxruntime"].unavailable() is not None, reason="golden tensors are made with onnxruntime"
 )
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tests change backends; `test_a_library_that_ends_its_process` has the real thing."""
+    monkeypatch.setattr(child, "call", call_here)
 
 
 @pytest.fixture
