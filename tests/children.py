@@ -1,4 +1,4 @@
-"""Functions that edgecv calls in processes of their own, called in this one, where a test can change things."""
+"""What edgecv calls in processes of their own, called in this one, where a test can change things."""
 
 from __future__ import annotations
 

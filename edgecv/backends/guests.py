@@ -35,6 +35,10 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 # Precision -> noise, of the largest input, that no answer of use may hang on: a rounding, or half a step.
 _NOISE = {"fp32": 1e-4, "fp16": 1e-3, "bf16": 4e-3, "int8": 4e-3}
 _NUDGES = 3
+# What is smaller is measured by this: a sigmoid is exact to a part of 1, not of itself.
+_SMALL = 1e-3
+# The order in which what came of several inputs counts.
+_WEIGHT = ("checked", "unchecked", "differs")
 # A difference that is not this much larger than what noise does to one backend alone says nothing.
 _CLEARLY = 10.0
 # A library may take seconds to be imported on a small board, and many more to compile.
@@ -149,7 +153,7 @@ class _Case:
     def verdict(self) -> tuple[Verdict, bool]:
         """What is found, and whether it will be found again."""
         try:
-            inputs = samples.make(self._model.facts.inputs, self._shapes, self._sample)
+            runs = samples.make(self._model.facts.inputs, self._shapes, self._sample)
         except InputError as error:
             return _unchecked(str(error)), True
         drawn = data_sizes.random_node(self._model)
@@ -160,8 +164,8 @@ class _Case:
             if seen.choice:
                 cut.write_bytes(seen.cut.data)
             networks = [wide, cut] if seen.choice and seen.names else [wide]
-            asked = pool.submit(self._ask, self._name, wide, self._options, [inputs])
-            second = None if drawn else pool.submit(self._second, networks, inputs)
+            asked = pool.submit(self._ask, self._name, wide, self._options, runs)
+            second = None if drawn else pool.submit(self._second, networks, runs)
             try:
                 guest = asked.result()
             except child.ChildEnded as error:
@@ -178,18 +182,23 @@ class _Case:
             reference, network, truth = other
             if guest.failed:
                 raise BackendError(f"{guest.error}; {reference} runs the same input")
-            return self._compared(seen, guest, reference, truth, inputs, network), True
+            found = [
+                self._compared(seen, guest, i, reference, truth, run, network) for i, run in enumerate(runs)
+            ]
+            # No input is known to be the kind that the network is for: one at which both agree is enough.
+            return min(found, key=lambda each: _WEIGHT.index(each.status)), True
 
     def _compared(
         self,
         seen: Watched,
         guest: Testimony,
+        i: int,
         reference: str,
         truth: Testimony,
         inputs: Mapping[str, Array],
         network: Path,
     ) -> Verdict:
-        ours, theirs = guest.outputs[0], truth.outputs[0]
+        ours, theirs = guest.outputs[i], truth.outputs[i]
         for name in seen.names:
             if not np.isfinite(_plain(theirs[name])).all():
                 return _unchecked(f"{reference} gives numbers that are not finite")
@@ -257,7 +266,7 @@ class _Case:
         return {name: max(found, default=float("inf")) for name, found in moved.items()}
 
     def _second(
-        self, networks: Sequence[Path], inputs: Mapping[str, Array]
+        self, networks: Sequence[Path], runs: Sequence[Mapping[str, Array]]
     ) -> tuple[tuple[str, Path, Testimony] | None, dict[str, str]]:
         """The first other backend that runs the network, or what of it comes before choices; and why others
         do not."""
@@ -265,7 +274,7 @@ class _Case:
         for name in self._others:
             for network in networks:
                 try:
-                    told = self._ask(name, network, self._asked(), [inputs])
+                    told = self._ask(name, network, self._asked(), runs)
                 except BackendError as error:
                     reasons[name] = str(error)
                     continue
@@ -294,13 +303,16 @@ class _Case:
 
 
 def difference(a: Array, b: Array) -> float:
-    """max|a - b| / max|b|; infinite for other shapes, and where one is not finite and the other is."""
+    """max|a - b| / max|b|, or / 1e-3 where that is larger.
+
+    Infinite for other shapes, and where one is not finite and the other is.
+    """
     if a.shape != b.shape:
         return float("inf")
     x, y = _plain(a), _plain(b)
     if not np.isfinite(x).all():
         return 0.0 if np.array_equal(x, y, equal_nan=True) else float("inf")
-    return float(np.abs(x - y).max(initial=0.0)) / (float(np.abs(y).max(initial=0.0)) or 1.0)
+    return float(np.abs(x - y).max(initial=0.0)) / max(float(np.abs(y).max(initial=0.0)), _SMALL)
 
 
 def _plain(array: Array) -> Array:

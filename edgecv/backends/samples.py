@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,23 +38,34 @@ def shapes_of(inputs: Iterable[TensorSpec], known: Mapping[str, tuple[int, ...]]
     return found
 
 
-def make(inputs: Iterable[TensorSpec], shapes: Shapes, sample: Sample | None) -> dict[str, Array]:
-    """Arrays for all inputs: of the sample those that fit, else a picture, 0 to 1 or 0 to 255, where an input
-    can be one; positive numbers up to 1; integers 1 and 0 in turn, which index every table of two rows.
+def make(inputs: Sequence[TensorSpec], shapes: Shapes, sample: Sample | None) -> list[dict[str, Array]]:
+    """Arrays for all inputs: of the sample those that fit, else a picture where an input can be one; positive
+    numbers up to 1; integers 1 and 0 in turn, which index every table of two rows.
 
-    The same bits on every machine. Raises InputError for a type of input that none of this is.
+    The same bits on every machine. Where floats of a made up picture are, nothing says whether 0 to 1 or 0 to
+    255 is what the network is for: then there are both. Raises InputError for a type of input that none of
+    this is.
     """
     given = {} if sample is None else sample.make()
+    first = _made(inputs, shapes, given, 1.0)
+    pictures = [s for s in inputs if s.dtype.kind == "f" and _sides(shapes[s.name])]
+    made_up = [s.name for s in pictures if first[s.name] is not given.get(s.name)]
+    return [first, _made(inputs, shapes, given, 255.0)] if made_up else [first]
+
+
+def _made(
+    inputs: Iterable[TensorSpec], shapes: Shapes, given: Mapping[str, Array], top: float
+) -> dict[str, Array]:
     rng = np.random.default_rng(0)
     made: dict[str, Array] = {}
     for spec in inputs:
         shape, array = shapes[spec.name], given.get(spec.name)
         if array is not None and array.shape == shape and array.dtype == spec.dtype:
-            made[spec.name] = np.ascontiguousarray(array)
+            made[spec.name] = array
         elif spec.dtype.kind == "f" or spec.dtype == np.uint8:
-            top = 255 if spec.dtype == np.uint8 else 1
             values = _picture(shape) / 255 if _sides(shape) else rng.uniform(0.1, 1, shape)
-            made[spec.name] = np.ascontiguousarray(values * top, spec.dtype)
+            most = 255 if spec.dtype == np.uint8 else top if _sides(shape) else 1
+            made[spec.name] = np.ascontiguousarray(np.asarray(values * most).astype(spec.dtype))
         elif spec.dtype.kind in "iub":
             made[spec.name] = ((np.arange(int(np.prod(shape))) + 1) % 2).reshape(shape).astype(spec.dtype)
         else:
