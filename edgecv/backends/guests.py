@@ -159,17 +159,18 @@ class _Case:
         drawn = data_sizes.random_node(self._model)
         seen = data_sizes.watched(self._model)
         with tempfile.TemporaryDirectory(prefix="edgecv-") as folder, ThreadPoolExecutor(2) as pool:
-            wide, cut = Path(folder, "wide.onnx"), Path(folder, "cut.onnx")
-            wide.write_bytes(seen.wide.data)
+            whole, wide, cut = (Path(folder, f"{name}.onnx") for name in ("whole", "wide", "cut"))
+            whole.write_bytes(self._model.data)
             if seen.choice:
+                wide.write_bytes(seen.wide.data)
                 cut.write_bytes(seen.cut.data)
-            networks = [wide, cut] if seen.choice and seen.names else [wide]
-            asked = pool.submit(self._ask, self._name, wide, self._options, runs)
+            networks = [wide, *([cut] if seen.names else [])] if seen.choice else [whole]
+            asked = pool.submit(self._guest, [wide, whole] if seen.choice else [whole], runs)
             second = None if drawn else pool.submit(self._second, networks, runs)
             try:
                 guest = asked.result()
-            except child.ChildEnded as error:
-                raise child.ChildEnded(f"{self._name}: {error}") from error
+            except BackendError as error:
+                raise type(error)(f"{self._name}: {error}") from error
             if guest.failed == "compile":
                 # Whoever compiles it in this process gets the reason with its class.
                 return _unchecked(guest.error), False
@@ -199,12 +200,13 @@ class _Case:
         network: Path,
     ) -> Verdict:
         ours, theirs = guest.outputs[i], truth.outputs[i]
-        for name in seen.names:
+        names = [name for name in seen.names if name in ours]
+        for name in names:
             if not np.isfinite(_plain(theirs[name])).all():
                 return _unchecked(f"{reference} gives numbers that are not finite")
         precision = max(guest.precision, truth.precision, key=list(_NOISE).index)
         allowed = TOLERANCE[precision]
-        apart = {name: difference(ours[name], theirs[name]) for name in seen.names}
+        apart = {name: difference(ours[name], theirs[name]) for name in names}
         far = {name: figure for name, figure in apart.items() if not figure <= allowed}
         if far:
             moved = self._moved(reference, network, inputs, theirs, list(far), _NOISE[precision])
@@ -217,7 +219,7 @@ class _Case:
         behind = [value.name for value in self._model.facts.outputs if value.name not in seen.names]
         if all(name in theirs and difference(ours[name], theirs[name]) <= allowed for name in behind):
             return Verdict("checked", f"checked against {reference}")
-        if not seen.names:
+        if not names:
             return _unchecked(f"all of it hangs on what {seen.choice} chooses")
         return Verdict("checked", f"checked against {reference} up to {seen.choice}")
 
@@ -264,6 +266,14 @@ class _Case:
         moved = {name: [difference(one[name], theirs[name]) for one in told.outputs] for name in names}
         # A reference that fails now says nothing for sure.
         return {name: max(found, default=float("inf")) for name, found in moved.items()}
+
+    def _guest(self, networks: Sequence[Path], runs: Sequence[Mapping[str, Array]]) -> Testimony:
+        """Of the first of these networks that it runs, or of the last: the one that is to run here."""
+        for network in networks:
+            told = self._ask(self._name, network, self._options, runs)
+            if not told.failed:
+                break
+        return told
 
     def _second(
         self, networks: Sequence[Path], runs: Sequence[Mapping[str, Array]]

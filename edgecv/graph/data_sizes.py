@@ -92,12 +92,13 @@ def watched(model: OnnxModel) -> Watched:
     steady = [name for name in ends if name not in flow.chosen and name not in flow.counted]
     if len(steady) == len(ends):
         return Watched(model, model, tuple(ends))
-    types = _types(model)
-    inner = [name for name in flow.chosen_from if types.get(name) in _FLOATS and name not in ends]
+    told = _inferred(model)
+    known = {*ends, *(value.name for value in graph.input)}
+    inner = [name for name in flow.chosen_from if name in told and name not in known]
     wide, cut = onnx.ModelProto(), onnx.ModelProto()
     for proto in (wide, cut):
         proto.CopyFrom(model.proto)
-        proto.graph.output.extend(onnx.helper.make_tensor_value_info(n, types[n], None) for n in inner)
+        proto.graph.output.extend(told[name] for name in inner)
     kept = [value for value in cut.graph.output if value.name in (*steady, *inner)]
     del cut.graph.output[:]
     cut.graph.output.extend(kept)
@@ -279,14 +280,13 @@ def _is_training(graph: GraphProto, node: NodeProto) -> bool:
     return True
 
 
-def _types(model: OnnxModel) -> dict[str, int]:
-    """Element types of the values of the graph, as far as ONNX infers them."""
+def _inferred(model: OnnxModel) -> dict[str, onnx.ValueInfoProto]:
+    """The floats of the graph, with what ONNX infers of them."""
     try:
         graph = onnx.shape_inference.infer_shapes(model.proto).graph
     except (onnx.shape_inference.InferenceError, ValueError):
         graph = model.proto.graph
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {value.name: value.type.tensor_type.elem_type for value in values}
+    return {value.name: value for value in graph.value_info if value.type.tensor_type.elem_type in _FLOATS}
 
 
 def _drop_unread(graph: GraphProto) -> None:
