@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from edgecv import backends, container, pipelines, planfile
-from edgecv.backends.base import CompileOptions, Shapes
+from edgecv.backends.base import Check, CompileOptions, Sample, Shapes
 from edgecv.card import NETWORK
 from edgecv.errors import CardError, InputError, ModelFileError
 from edgecv.inputs import fixed_wh
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         labels: str | PathLike | None
         mean: str | PathLike | Sequence[float] | None
         cache: bool
+        check: bool
         imgsz: int | Sequence[int] | None
         warmup: bool
         pool: Pool | None
@@ -96,6 +97,7 @@ def load(
     labels: str | PathLike | None = None,
     mean: str | PathLike | Sequence[float] | None = None,
     cache: bool = True,
+    check: bool = True,
     imgsz: int | Sequence[int] | None = None,
     warmup: bool = True,
     pool: Pool | None = None,
@@ -107,7 +109,8 @@ def load(
     Caffe or Darknet network, or the folder of a DIGITS job; a plan that `edgecv compile` wrote, which runs
     on the backend that it was compiled for; or what `resolve` found. task: "detect" or "classify", where no
     other will do. pool: threads to share with other networks, in place of `threads`; `simd` takes one.
-    backend, device, threads, precision, weights, labels, mean, cache, imgsz, warmup: see `LoadOptions`.
+    backend, device, threads, precision, weights, labels, mean, cache, check, imgsz, warmup: as in
+    `LoadOptions`.
 
     settings: of the task; None takes the card's, or a default. Of detectors: conf, iou, max_det; conf may be
     one per class; classes: ids or names to keep; multi_label: every class of a cell over conf is a candidate,
@@ -126,6 +129,7 @@ def load(
         mean=mean,
         imgsz=imgsz,
         cache=cache,
+        check=check,
         warmup=warmup,
     )
     return load_with(model, options, task=task, pool=pool, settings=settings)
@@ -173,12 +177,19 @@ def compile(
     precision: str | None = None,
     weights: str | PathLike | None = None,
     cache: bool = True,
+    check: bool = True,
     pool: Pool | None = None,
 ) -> Session[Any]:
     """A session on a bare network, from a path or from the bytes of an ONNX file, or on a plan that was
     compiled before; see `load` for the options. `clone()` makes more of them, for other threads."""
     options = LoadOptions.of(
-        backend=backend, device=device, threads=threads, precision=precision, weights=weights, cache=cache
+        backend=backend,
+        device=device,
+        threads=threads,
+        precision=precision,
+        weights=weights,
+        cache=cache,
+        check=check,
     )
     if container.is_container(model) if isinstance(model, bytes) else is_plan(model):
         if weights is not None:
@@ -194,7 +205,13 @@ def compile(
         except ModelFileError as error:
             place.reject(error)
     network = _network(model, options)
-    session = backends.compile_model(network, backend, _compile_options(options, pool), pool=pool)
+    session = backends.compile_model(
+        network,
+        backend,
+        _compile_options(options, pool),
+        pool=pool,
+        check=Check(options.check, options.cache),
+    )
     # Of other networks nothing is compiled yet.
     if place is not None and all(spec.is_static for spec in session.inputs):
         place.keep({NETWORK: session}, {NETWORK: network})
@@ -246,7 +263,8 @@ def _sessions(loaded: Loaded, asked: _Asked, networks: Networks | None) -> dict[
         return _open(loaded.plan, options, pool, networks)
     first = next(iter(loaded.networks))
     inputs = loaded.model.facts.inputs
-    shapes = _blob_shapes(loaded.card, inputs, _blob_wh(loaded.card, inputs, options))
+    blob_wh = _blob_wh(loaded.card, inputs, options)
+    shapes = _blob_shapes(loaded.card, inputs, blob_wh)
     with ExitStack() as opened:
         sessions = {}
         for stage, network in loaded.networks.items():
@@ -257,10 +275,35 @@ def _sessions(loaded: Loaded, asked: _Asked, networks: Networks | None) -> dict[
                     _compile_options(options, pool),
                     shapes if stage == first else None,
                     pool=pool,
+                    check=Check(
+                        options.check, options.cache, _sample(loaded, blob_wh) if stage == first else None
+                    ),
                 )
             )
         opened.pop_all()
     return sessions
+
+
+def _sample(loaded: Loaded, blob_wh: tuple[int, int]) -> Sample:
+    """What the network that takes the frame is checked with: the blob of the card's golden frame, or of a
+    generated one."""
+    card, folder, entry = loaded.card, loaded.folder, loaded.card.image_input
+    stated = card.golden if folder is not None else None
+    spec = entry.blob_spec(blob_wh)
+
+    def make() -> Mapping[str, Any]:
+        from edgecv import image
+        from edgecv.lookup import golden
+        from edgecv.media.synthetic import synthetic_frame
+
+        if stated is None or folder is None:
+            frame = synthetic_frame()
+        else:
+            frame = golden.read(stated, folder)["frame"]
+        blob, _ = image.to_blob(frame, spec)
+        return {entry.name: blob}
+
+    return Sample(f"{'synthetic' if stated is None else stated.file.sha256} {spec!r}", make)
 
 
 def _open(

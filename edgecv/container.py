@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIX = ".ecv"
-KINDS = ("plan", "anomaly", "bundle")
+KINDS = ("plan", "verdict", "anomaly", "bundle")
 MANIFEST = "manifest.json"
 FORMAT = 3
 _START = f'{{\n "format": {FORMAT},'.encode()

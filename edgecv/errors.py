@@ -67,6 +67,10 @@ class PlacementError(UnavailableError):
     """The backend would run somewhere other than what was asked for."""
 
 
+class DisagreementError(PlacementError):
+    """Two backends give different results for a network, and nothing says which of them is right."""
+
+
 class MissingExtraError(UnavailableError, ImportError):
     """A library of an optional extra is not installed; the message carries the pip command."""
 

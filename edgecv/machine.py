@@ -73,6 +73,12 @@ def cpu_budget(root: Root = ROOT) -> int:
     return max(1, count if quota is None else min(count, int(quota)))
 
 
+def memory_budget(root: Root = ROOT) -> int | None:
+    """How many bytes one process can have: the smaller of the machine's memory and the cgroup's limit."""
+    known = [size for size in (_memory_total(root), _memory_limit(root)) if size]
+    return min(known, default=None)
+
+
 def identity(root: Root = ROOT) -> dict[str, Any]:
     """The machine as plain JSON types; None is what it does not tell.
 

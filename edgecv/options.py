@@ -28,8 +28,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     a card, the network's file in place of its own. labels: a file of class names, one a line. mean: of each
     channel of a frame: blue, green, red; one number for all; or a mean file of Caffe. imgsz: width and height
     of the blob (one number: both), for a model whose input is dynamic. cache: take what was compiled before
-    from the cache, and keep there what is compiled now. warmup: run the whole path before the model is handed
-    over.
+    from the cache, and keep there what is compiled now. check: compare a network on a library of
+    others with another backend, once. warmup: run the whole path before the model is handed over.
 
     Paths become text, one size two. Raises InputError for sizes and numbers that are none.
     """
@@ -43,6 +43,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     mean: str | tuple[float, ...] | None = None
     imgsz: tuple[int, int] | None = None
     cache: bool = True
+    check: bool = True
     warmup: bool = True
 
     def __post_init__(self) -> None:

@@ -36,7 +36,9 @@ class Fallback(_Record):
 
 
 class PlacementRecord(_Record, omit_defaults=True):
-    """What ran where; see `edgecv.Placement`. tail: of networks with an NMS of their own that edgecv does."""
+    """What ran where; see `edgecv.Placement`. tail: of networks with an NMS of their own that edgecv does.
+    check: of libraries of others.
+    """
 
     backend: str
     version: str
@@ -47,6 +49,7 @@ class PlacementRecord(_Record, omit_defaults=True):
     engine: str
     fallbacks: tuple[Fallback, ...]
     tail: str | msgspec.UnsetType = msgspec.UNSET
+    check: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Line(_Record):

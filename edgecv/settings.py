@@ -113,6 +113,11 @@ STREAM_PATIENCE = Setting(
     "seconds without a frame for which a lost camera or stream is opened again and again. Default: 60; inf: "
     "for ever; 0: not at all",
 )
+CHECK = Setting(
+    "EDGECV_CHECK",
+    lambda text: text != "0",
+    "0: networks on libraries of others are not compared with another backend before they run",
+)
 TRACEBACK = Setting(
     "EDGECV_TRACEBACK", _flag, "1: the command line shows the traceback of an expected error too"
 )
@@ -124,6 +129,7 @@ ALL: tuple[Setting[Any], ...] = (
     ISA,
     STREAM_TIMEOUT,
     STREAM_PATIENCE,
+    CHECK,
     TRACEBACK,
 )
 

@@ -225,7 +225,8 @@ class Placement(msgspec.Struct, frozen=True):
     multiplied in. threads: those that one run uses, the caller included; 0 where the device does not count in
     threads. engine: the part of the backend that executes (execution provider, DNN engine and target).
     fallbacks: the backends that were asked for first, each with the reason why it does not run; empty when
-    the first choice runs. tail: what of the network's file edgecv does in its place, in words, or "".
+    the first choice runs. tail: what of the network's file edgecv does in its place, in words, or "". check:
+    of a library of others, "checked against" another backend or "unchecked" and why; else "".
     """
 
     backend: str
@@ -237,9 +238,10 @@ class Placement(msgspec.Struct, frozen=True):
     engine: str
     fallbacks: tuple[tuple[str, str], ...] = ()
     tail: str = ""
+    check: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain types, for JSON; `tail` where there is one."""
+        """Plain types, for JSON; `tail` and `check` where there is one."""
         return {
             "backend": self.backend,
             "version": self.version,
@@ -250,6 +252,7 @@ class Placement(msgspec.Struct, frozen=True):
             "engine": self.engine,
             "fallbacks": [{"backend": name, "reason": why} for name, why in self.fallbacks],
             **({"tail": self.tail} if self.tail else {}),
+            **({"check": self.check} if self.check else {}),
         }
 
     def __str__(self) -> str:
@@ -259,7 +262,7 @@ class Placement(msgspec.Struct, frozen=True):
         text = f"{where}, {self.precision}{stored}{threads}"
         for why, names in by_reason(self.fallbacks).items():
             text += f"; fell back from {', '.join(names)}: {why}"
-        return f"{text}; {self.tail}" if self.tail else text
+        return "; ".join(filter(None, (text, self.check, self.tail)))
 
 
 class Memory(msgspec.Struct, frozen=True):

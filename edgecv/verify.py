@@ -7,22 +7,20 @@ classifier. A difference between numeric results a and b is max|a - b| / max|b|,
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgecv import api, backends, boxes, image, image_reference, pipelines, zoo
-from edgecv.card import Golden, ModelCard
-from edgecv.errors import BackendUnavailableError, CardError, EdgeCVError, UnavailableError
+from edgecv import api, backends, boxes, child, image, image_reference, pipelines
+from edgecv.card import ModelCard
+from edgecv.errors import BackendUnavailableError, EdgeCVError, UnavailableError
+from edgecv.lookup import golden as golden_files
 from edgecv.masks import Masks
 from edgecv.media.synthetic import synthetic_frame, synthetic_gray16
 from edgecv.options import LoadOptions
@@ -42,7 +40,9 @@ KEYPOINT_PIXELS = 0.5
 MASK_TOLERANCE = 4
 # Matching takes the square of this; the most confident are compared.
 MAX_MATCHED = 2000
-MAX_GOLDEN_BYTES = 64 << 20
+
+# A library that takes longer has come to a halt.
+CHILD_QUIET_S = 600.0
 
 Array = NDArray[Any]
 
@@ -148,8 +148,8 @@ def verify(
     """Run the stages and compare.
 
     options: as for `edgecv.load`, but for the backend: names with commas, each by itself; None: every usable
-    one. Threads are one unless they are given. frame: uint8 (H, W, 3) BGR in place of the card's golden
-    frame, whose tensors are then not compared.
+    one. Threads are one unless they are given; libraries of others run in processes of their own. frame:
+    uint8 (H, W, 3) BGR in place of the card's golden frame, whose tensors are then not compared.
     """
     options = options or LoadOptions()
     loaded = api.resolve(model, options)
@@ -158,7 +158,7 @@ def verify(
     api.announce(loaded)
     card, golden = loaded.card, None
     if frame is None and card.golden is not None and loaded.folder is not None:
-        golden = _read_golden(card.golden, loaded.folder)
+        golden = golden_files.read(card.golden, loaded.folder)
         frame, frame_name = golden["frame"], "the card's golden frame"
     elif frame is None:
         is_wide = card.image_input.bits == 16
@@ -182,7 +182,10 @@ def verify(
             checks.append(Check("outputs", name, "", "skipped", detail=reason))
             continue
         try:
-            runs.append(_run(loaded, name, options, frame))
+            if backends.BACKENDS[name].is_guest:
+                runs.append(_run_in_child(model, loaded.card.name, name, options, frame))
+            else:
+                runs.append(_run(loaded, name, options, frame))
         except EdgeCVError as error:
             failed.append(error)
             checks.append(Check("outputs", name, "", "error", detail=str(error)))
@@ -218,6 +221,27 @@ def _blobs(card: ModelCard, frame: NDArray[Any], size_wh: tuple[int, int] | None
     return blob, reference
 
 
+def look(model: str | os.PathLike[str], name: str, options: LoadOptions, frame: NDArray[Any]) -> _Run:
+    """What one backend makes of the frame, of a model that is looked up here."""
+    return _run(api.resolve(model, options), name, options, frame)
+
+
+def _run_in_child(
+    model: str | os.PathLike[str], card: str, name: str, options: LoadOptions, frame: NDArray[Any]
+) -> _Run:
+    """Likewise, on a library of others, which may end its process."""
+    try:
+        run: _Run = child.call(
+            "edgecv.verify:look",
+            *(os.fspath(model), name, options, frame),
+            doing=f"while {name} ran {card}",
+            quiet_s=CHILD_QUIET_S,
+        )
+    except child.ChildEnded as error:
+        raise child.ChildEnded(f"{name}: {error}") from error
+    return run
+
+
 def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[Any]) -> _Run:
     kind = pipelines.of_card(loaded.card)
     settings = msgspec.structs.asdict(kind.Settings.for_comparison(CONF))
@@ -226,6 +250,8 @@ def _run(loaded: api.Loaded, name: str, options: LoadOptions, frame: NDArray[Any
         backend=name,
         threads=options.threads or 1,
         warmup=False,
+        # All are compared here.
+        check=False,
         # Of what was found already.
         weights=None,
         labels=None,
@@ -259,27 +285,6 @@ def _compare(stage: str, run: _Run, reference: _Run) -> Check:
     assert isinstance(a, np.ndarray)
     assert isinstance(b, np.ndarray)
     return _compare_arrays(stage, run.name, reference.name, a, b, CONFIDENCE_TOLERANCE, largest=1.0)
-
-
-def _read_golden(golden: Golden, folder: Path) -> dict[str, Array]:
-    path = folder / golden.file.path
-    if golden.file.bytes > MAX_GOLDEN_BYTES:
-        raise CardError(f"{path}: golden tensors are at most {MAX_GOLDEN_BYTES >> 20} MB")
-    located = zoo.locate(golden.file, folder)
-    if located is None:
-        raise CardError(f"{path}: the golden tensors that the card names are missing")
-    try:
-        data = located.read_bytes()
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_GOLDEN_BYTES:
-                raise CardError(f"{path}: golden tensors unpack to over {MAX_GOLDEN_BYTES >> 20} MB")
-        with np.load(io.BytesIO(data), allow_pickle=False) as tensors:
-            read = {name: tensors[name] for name in tensors.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CardError(f"{path}: not golden tensors: {error}") from error
-    if "frame" not in read:
-        raise CardError(f"{path}: golden tensors without a frame")
-    return read
 
 
 def _check_golden_blob(card: ModelCard, blob: Array, golden: Mapping[str, Array] | None) -> Check:

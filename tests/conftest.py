@@ -28,6 +28,8 @@ _CACHES = Path(tempfile.mkdtemp(prefix="edgecv-tests-"))
 _numbers = itertools.count()
 os.environ["EDGECV_CACHE"] = str(_CACHES / "session")
 os.environ.pop("EDGECV_CACHE_BYTES", None)
+# Two processes a network would be most of the time that the suite takes; the tests of checks switch them on.
+os.environ["EDGECV_CHECK"] = "0"
 
 # A runner that starts in the background hands down an ignored Ctrl-C, which the tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -173,7 +173,7 @@ WRONG = {
     ),
     "kind": (
         with_manifest(kind="picture"),
-        "its kind is 'picture', not one of plan, anomaly, bundle",
+        "its kind is 'picture', not one of plan, verdict, anomaly, bundle",
     ),
     "field": (with_manifest(more=1), "unknown field `more`"),
     "field of lines": (with_manifest(**{"more\nlines\r": 1}), "unknown field `more lines `"),

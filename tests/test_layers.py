@@ -33,6 +33,7 @@ LEVELS = {
     "inputs": 0.2,
     "_isa": 0.2,
     "machine": 0.3,
+    "child": 0.4,
     "_image": 0.3,
     "_boxes": 0.3,
     "_rois": 0.3,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edgecv
-from edgecv import image_reference
+from edgecv import child, image_reference
 from edgecv.backends import BACKENDS
 from edgecv.backends.onnxruntime import OnnxRuntimeSession
 from edgecv.errors import BackendUnavailableError, CardError, ChecksumError
@@ -22,11 +22,20 @@ from edgecv.media.synthetic import synthetic_frame
 from edgecv.options import LoadOptions
 from edgecv.pipelines.detector import Detector
 from edgecv.verify import VerifyReport, _compare_found, _Found, golden_tensors, verify
+from tests.children import call_here
 from tests.networks import tiny_yolov8
 
 pytestmark = pytest.mark.skipif(
     BACKENDS["onnxruntime"].unavailable() is not None, reason="golden tensors are made with onnxruntime"
 )
+
+CALL = child.call
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tests change backends; `test_a_library_that_ends_its_process` has the real thing."""
+    monkeypatch.setattr(child, "call", call_here)
 
 
 @pytest.fixture
@@ -195,6 +204,23 @@ def test_backend_that_fails_is_an_error_in_the_report(card: Path, monkeypatch: p
     report = verify(card)
     assert first(report) == ("outputs", "onnxruntime")
     assert report.as_dict()["first_divergence"]["status"] == "error"
+
+
+def test_a_library_that_ends_its_process(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is real, and so is its end."""
+    monkeypatch.setattr(child, "call", lambda _, *args, **named: CALL("os:abort", **named))
+    report = verify(card, LoadOptions(backend="onnxruntime"))
+    assert first(report) == ("outputs", "onnxruntime")
+    assert report.first_divergence is not None
+    assert report.first_divergence.status == "error"
+    why = "onnxruntime: its process was ended by signal SIGABRT while onnxruntime ran tiny"
+    assert report.first_divergence.detail.startswith(why)
+
+
+def test_a_library_of_others_runs_elsewhere(card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "call", CALL)
+    monkeypatch.setattr(OnnxRuntimeSession, "_execute", None)
+    assert verify(card, LoadOptions(backend="onnxruntime")).first_divergence is None
 
 
 @pytest.mark.parametrize("kind", ["no frame", "not an archive", "pickled"])

@@ -14,10 +14,11 @@ import msgspec
 
 from edgecv import planfile
 from edgecv.backends import gate
-from edgecv.backends.base import Backend, Compiled, CompileOptions, Shapes, check_input_bytes
+from edgecv.backends.base import Backend, Check, Compiled, CompileOptions, Sample, Shapes, check_input_bytes
 from edgecv.backends.session import Session
 from edgecv.errors import (
     BackendUnavailableError,
+    DisagreementError,
     EdgeCVError,
     InputError,
     ModelFileError,
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKENDS",
     "Backend",
+    "Check",
     "CompileOptions",
     "Compiled",
+    "Sample",
     "Session",
     "compile_model",
     "compile_on",
@@ -92,26 +95,28 @@ def compile_model(
     shapes: Shapes | None = None,
     *,
     pool: Pool | None = None,
+    check: Check = Check(),  # noqa: B008 - frozen
 ) -> Session[Any]:
     """A session on the first backend of the list that can run the model as asked for.
 
     backend: one name, strict; names with commas, an ordered fallback that the placement records; None,
     all that are usable, in the same way. shapes: of the inputs, to prepare for, so that what a backend cannot
     do with them counts here too. pool: threads to share, on backends that take them; None: threads of its
-    own. A list goes on whatever the reason. Raises what the only backend raised, or all of them alike, as a
-    wrong shape is; else BackendUnavailableError, with each reason once.
+    own. check: how libraries of others are checked. A list goes on whatever the reason. Raises what the only
+    backend raised, or all of them alike, as a wrong shape is; else BackendUnavailableError, with each reason
+    once.
     """
     for spec in model.facts.inputs:
         if spec.is_static:
             check_input_bytes(spec, tuple(n for n in spec.shape if isinstance(n, int)))
     names = None if backend is None else parse_names(backend)
     if names is not None and len(names) == 1:
-        return _strictly(names[0], model, options, shapes, pool)
+        return _strictly(names[0], model, options, shapes, pool, check)
     errors: dict[str, Exception] = {}
     for name in names or _usable_names():
         failures = [(other, _reason(other, error)) for other, error in errors.items()]
         try:
-            return compile_on(name, model, options, shapes, pool, failures)
+            return compile_on(name, model, options, shapes, pool, failures, check)
         except (EdgeCVError, NotImplementedError, MemoryError) as error:
             errors[name] = error
     raise _none_runs(errors)
@@ -184,13 +189,24 @@ def compile_on(
     shapes: Shapes | None = None,
     pool: Pool | None = None,
     failures: Sequence[tuple[str, str]] = (),
+    check: Check | None = None,
 ) -> Session[Any]:
     """A session on one backend, which fails with its own reason alone.
 
     failures: the backends that were asked for before it, and why they do not run; the placement records them.
+    check: how a library of others is checked; None: it is not, and the placement tells nothing of it.
     """
     device = _device(name, options)
-    compiled = _usable(name, pool).compile(model, device, options)
+    backend = _usable(name, pool)
+    backend.examine(model, device, options)
+    checked = ""
+    if backend.is_guest and check is not None:
+        from edgecv.backends import guests
+
+        others = [BACKENDS[other] for other in _usable_names()]
+        checked = guests.check(backend, others, model, device, options, shapes, check)
+    compiled = backend.compile(model, device, options)
+    compiled.placement = msgspec.structs.replace(compiled.placement, check=checked)
     _admit(compiled, name, device, options, failures)
     session = compiled.open(pool)
     if shapes is not None:
@@ -231,11 +247,18 @@ def _device(name: str, options: CompileOptions) -> str:
 
 
 def _strictly(
-    name: str, model: OnnxModel, options: CompileOptions, shapes: Shapes | None, pool: Pool | None
+    name: str,
+    model: OnnxModel,
+    options: CompileOptions,
+    shapes: Shapes | None,
+    pool: Pool | None,
+    check: Check,
 ) -> Session[Any]:
     """As `compile_on`; an error that others may not have says which of them do not."""
     try:
-        return compile_on(name, model, options, shapes, pool)
+        return compile_on(name, model, options, shapes, pool, (), check)
+    except DisagreementError:
+        raise
     except (UnsupportedOperatorError, PlacementError) as error:
         if pool is not None:
             raise

@@ -56,6 +56,23 @@ class CompileOptions(msgspec.Struct, frozen=True):
             raise InputError(f"device: expected a name such as cpu, cuda or cuda:1, got {self.device!r}")
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """Inputs that say more of a network than made up ones. identity: stands for them. make: some or all of
+    them, by name."""
+
+    identity: str
+    make: Callable[[], Mapping[str, Array]]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """How a library of others is checked. is_wanted: whether at all. keeps: whether the cache is looked at
+    and added to. sample: inputs to check with; None: made up ones."""
+
+    is_wanted: bool = True
+    keeps: bool = True
+    sample: Sample | None = None
+
+
 def device_parts(device: str) -> tuple[str, int]:
     """Kind and index of a device: "cuda:1" is ("cuda", 1), "cpu" is ("cpu", 0)."""
     kind, _, index = device.partition(":")
@@ -66,12 +83,14 @@ class Backend(ABC):
     """One inference library. A subclass is registered in `edgecv.backends`.
 
     name: as users write it. default_device: where it runs unless asked for another.
-    takes_pool: whether its sessions run on an `edgecv.Pool`.
+    takes_pool: whether its sessions run on an `edgecv.Pool`. is_guest: whether it is a library of others,
+    which `guests` checks.
     """
 
     name: ClassVar[str]
     default_device: ClassVar[str] = "cpu"
     takes_pool: ClassVar[bool] = False
+    is_guest: ClassVar[bool] = False
 
     @abstractmethod
     def unavailable(self) -> str | None:
@@ -84,6 +103,11 @@ class Backend(ABC):
     @abstractmethod
     def devices(self) -> tuple[str, ...]:
         """Devices that it can use here."""
+
+    def examine(  # noqa: B027 - most have nothing to tell
+        self, model: OnnxModel, device: str, options: CompileOptions
+    ) -> None:
+        """Raise what can be told against a network, or the options, before the library sees it."""
 
     @abstractmethod
     def compile(self, model: OnnxModel, device: str, options: CompileOptions) -> Compiled:

@@ -74,6 +74,7 @@ class OnnxRuntimeBackend(Backend):
     """ONNX Runtime, every execution provider that its build carries."""
 
     name = "onnxruntime"
+    is_guest = True
 
     def unavailable(self) -> str | None:
         return why_not_importable("onnxruntime", "onnxruntime")

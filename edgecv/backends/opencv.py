@@ -25,7 +25,7 @@ from edgecv.backends.base import (
     why_not_importable,
 )
 from edgecv.backends.session import Key, OutputShapes, Session, into, told_shape
-from edgecv.errors import BackendError, PlacementError
+from edgecv.errors import BackendError, PlacementError, UnsupportedOperatorError
 from edgecv.types import Memory, Placement, TensorSpec
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class OpenCVBackend(Backend):
     """OpenCV DNN 4.8 to 5."""
 
     name = "opencv"
+    is_guest = True
 
     def unavailable(self) -> str | None:
         if reason := why_not_importable("cv2", "opencv"):
@@ -66,6 +67,18 @@ class OpenCVBackend(Backend):
 
     def devices(self) -> tuple[str, ...]:
         return tuple(kind for kind in DEVICES if any(_target(kind, p) for p in DEVICES[kind][1]))
+
+    def examine(self, model: OnnxModel, device: str, options: CompileOptions) -> None:
+        from edgecv.graph import data_sizes
+
+        node = data_sizes.size_of_data(model)
+        if node is not None:
+            # OpenCV 5 divides by the number of rows, and ends the process where there are none.
+            raise UnsupportedOperatorError(
+                f"opencv {self.version()} cannot compile {model.origin}: data decide the size of what {node} "
+                "gives, and OpenCV may end the process where that is nothing",
+                "sizes that data decide",
+            )
 
     def compile(self, model: OnnxModel, device: str, options: CompileOptions) -> Compiled:
         return CompiledOpenCV(model, device, options, self.version(), self.devices())

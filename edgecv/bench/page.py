@@ -253,6 +253,10 @@ def _placements(results: Sequence[BenchResult]) -> Iterator[Section]:
         titles.append("Fell back from")
         for row, (_, placement) in zip(rows, placed, strict=True):
             row.append("; ".join(f"{each['backend']}: {each['reason']}" for each in placement["fallbacks"]))
+    if any(placement.get("check") for _, placement in placed):
+        titles.append("Check")
+        for row, (_, placement) in zip(rows, placed, strict=True):
+            row.append(placement.get("check", ""))
     yield Section("What ran", [Table(titles, rows)], note="As read back from each backend.")
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from edgecv import machine
+from edgecv import child, machine
 from edgecv.bench import protocol
 from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult, FrameInfo
 from edgecv.bench.statistics import summarize
@@ -136,14 +136,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             return "the worker closed its pipe"
-        if code >= 0:
-            return f"the worker ended with exit code {code}"
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = str(-code)
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"the worker was ended by signal {name}{hint}"
+        return f"the worker {child.how_it_ended(code)}"
 
     def _last_words(self) -> str:
         stderr = self._process.stderr

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt, 1 to 1000.")
 @click.option("--seed", type=int, default=5, show_default=True, help="Another seed is another belt.")
 @click.option("--backend", metavar="A,B", help="Backends to run, each by itself. Default: every usable one.")
-@options.load_options(only=("device", "threads", "precision", "cache"))
+@options.load_options(only=("device", "threads", "precision", "cache", "check"))
 @options.json_option
 def command(
     out: str,

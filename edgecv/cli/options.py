@@ -177,6 +177,11 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
         default=True,
         help="Whether what was compiled before is taken from the cache, and what is compiled now kept there.",
     ),
+    "check": click.option(
+        "--check/--no-check",
+        default=True,
+        help="Whether a network on onnxruntime or opencv is compared with another backend, once.",
+    ),
     "warmup": click.option(
         "--warmup/--no-warmup", default=True, help="Whether the whole path is run before the first frame."
     ),

@@ -22,7 +22,7 @@ _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped"
 @click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of one run."
 )
-@options.load_options(without=("backend", "threads", "cache", "warmup"))
+@options.load_options(without=("backend", "threads", "cache", "check", "warmup"))
 @options.json_option
 def command(
     model: str,
@@ -36,7 +36,7 @@ def command(
     candidates and detections, or classes, across backends, and name the first stage that diverges.
 
     SOURCE: an image in place of the card's golden frame. What is compared is compiled anew, and not
-    warmed up.
+    warmed up; onnxruntime and opencv run in processes of their own.
     """
     from edgecv.verify import verify
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from edgecv import bench, evaluate, loop, scenes
+from edgecv import bench, child, evaluate, loop, scenes
 from edgecv.api import load_with
 from edgecv.backends import BACKENDS, usable
 from edgecv.bench import BenchConfig, BenchReport, Measurement
@@ -41,6 +41,8 @@ MOST_FALSE = 0.1
 LARGEST_AP_DIFFERENCE = 0.005
 BELT = scenes.BeltSpec(size_wh=(640, 480), step_mm=10.0)
 MAX_FRAMES = 1000
+# A library that takes longer for a frame has come to a halt.
+CHILD_QUIET_S = 300.0
 
 # What is done, how much of it, of how much; None where nobody knows.
 Progress = Callable[[str, int, int | None], None]
@@ -146,12 +148,12 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         scenes.make_belt(config.seed, config.frames, BELT),
         progress=lambda done: step("rendering the belt", done, config.frames),
     )
-    dataset = evaluate.open_dataset(written.annotations)
     missing = _why_no_ap()
     outcomes: list[BackendOutcome] = []
     for name in names:
         is_drawn = any(outcome.found is not None for outcome in outcomes)
-        outcomes.append(_outcome(name, dataset, config, step, draws=not is_drawn, scores=missing is None))
+        look = _look_in_child if BACKENDS[name].is_guest else outcome_of
+        outcomes.append(look(name, config, not is_drawn, missing is None, step))
     measurement = bench.measure(
         BenchConfig(
             model=MODEL,
@@ -199,20 +201,40 @@ def _why_no_ap() -> str | None:
     return None
 
 
-def _outcome(
-    name: str, dataset: evaluate.Dataset, config: DemoConfig, step: Progress, *, draws: bool, scores: bool
-) -> BackendOutcome:
+def outcome_of(name: str, config: DemoConfig, draws: bool, scores: bool, tell: Progress) -> BackendOutcome:
+    """What one backend finds on the belt that was written.
+
+    draws: whether the frames are written with what it found. scores: whether there are COCO's figures.
+    """
+    dataset = evaluate.open_dataset(str(config.out / "belt" / "instances.json"))
     try:
-        count = _look(name, dataset, config, step, draws=draws)
+        count = _look(name, dataset, config, tell, draws=draws)
         report = None
         if scores:
             with load_with(MODEL, _on(name, config), settings=evaluate.SETTINGS) as detector:
-                report = evaluate.evaluate(detector, dataset, progress=lambda d, t: step("scoring", d, t))
+                report = evaluate.evaluate(detector, dataset, progress=lambda d, t: tell("scoring", d, t))
     except (UnavailableError, BackendError) as error:
         return BackendOutcome(backend=name, problem=str(error))
     return BackendOutcome(
         backend=name, found=count.found, missed=count.missed, false=count.false, evaluation=report
     )
+
+
+def _look_in_child(
+    name: str, config: DemoConfig, draws: bool, scores: bool, tell: Progress
+) -> BackendOutcome:
+    """Likewise, on a library of others, which may end its process."""
+    try:
+        outcome: BackendOutcome = child.call(
+            "edgecv.demo.cell:outcome_of",
+            *(name, config, draws, scores),
+            doing=f"while {name} looked at the belt",
+            quiet_s=CHILD_QUIET_S,
+            heard=tell,
+        )
+    except child.ChildEnded as error:
+        return BackendOutcome(backend=name, problem=f"{name}: {error}")
+    return outcome
 
 
 def _look(name: str, dataset: evaluate.Dataset, config: DemoConfig, step: Progress, *, draws: bool) -> Tally:

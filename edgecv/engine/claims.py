@@ -16,6 +16,7 @@ import msgspec
 
 from edgecv.engine.planned import SIZES_ONLY
 from edgecv.errors import UnsupportedOperatorError
+from edgecv.graph.data_sizes import ELEMENTWISE
 from edgecv.graph.model import OnnxModel
 
 if TYPE_CHECKING:
@@ -308,16 +309,7 @@ COUNTED: dict[str, str] = {
     **dict.fromkeys(_names("Split MatMul Gemm"), _OTHERS),
     **dict.fromkeys(_names("RoiAlign MaxRoiPool"), "the first of regions"),
     **dict.fromkeys(_names("Conv ConvTranspose MaxPool AveragePool BatchNormalization"), BY_IMAGE),
-    **dict.fromkeys(
-        _names(
-            "Add Sub Mul Div Max Min Sum Mean Mod Pow Neg Abs Sign PRelu Clip Sqrt Exp Log Reciprocal Erf "
-            "Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN IsInf Relu "
-            "LeakyRelu Sigmoid HardSigmoid HardSwish Tanh Mish Elu Selu Celu Swish Softplus Softsign Gelu "
-            "ThresholdedRelu Not And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual Where Cast "
-            "Identity Dropout"
-        ),
-        BY_ELEMENT,
-    ),
+    **dict.fromkeys(ELEMENTWISE, BY_ELEMENT),
 }
 
 

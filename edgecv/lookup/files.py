@@ -165,7 +165,9 @@ def _card_beside(path: Path) -> Path:
 def _run(model: OnnxModel, feeds: Sequence[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
     """Outputs of a network for each of some inputs of one shape, on the first backend that runs it here."""
     shapes = {name: array.shape for name, array in feeds[0].items()}
-    with backends.compile_model(model, None, CompileOptions(None, 1, None), shapes) as session:
+    with backends.compile_model(
+        model, None, CompileOptions(None, 1, None), shapes, check=backends.Check(is_wanted=False)
+    ) as session:
         return [session.run(one) for one in feeds]
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edgecv import backends
+from edgecv import backends, child
 from edgecv.demo import cell
+from tests.children import call_here
 from tests.cli.conftest import Result
 
 Run = Callable[..., Result]
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.skipif(not backends.usable(), reason="no backend is usa
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Latency is measured for a moment: what is told of it counts here."""
+    """Latency is measured for a moment: what is told of it counts here. What is changed cannot be sent."""
+    monkeypatch.setattr(child, "call", call_here)
     monkeypatch.setattr(cell, "DemoConfig", partial(cell.DemoConfig, seconds=0.2))
 
 

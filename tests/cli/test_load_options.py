@@ -40,12 +40,13 @@ TYPED: dict[str, tuple[list[str], Any]] = {
     "mean": (["--mean", "1,2,3"], (1.0, 2.0, 3.0)),
     "imgsz": (["--imgsz", "96x32"], (96, 32)),
     "cache": (["--no-cache"], False),
+    "check": (["--no-check"], False),
     "warmup": (["--no-warmup"], False),
 }
 # Of `bench` these are lists, and a number of frames; its workers never warm up in `load`.
 OF_BENCH = {"backend": ("backends", ("simd",)), "threads": ("threads", (1,)), "warmup": ("warmup", 7)}
 # What would change nothing: `verify` compiles anew, and does not warm up.
-ABSENT = {("verify", "cache"), ("verify", "warmup")}
+ABSENT = {("verify", "cache"), ("verify", "check"), ("verify", "warmup")}
 
 
 class Seen(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgecv import api, backends, evaluate, scenes
+from edgecv import api, backends, child, evaluate, scenes
 from edgecv.demo import cell, page
 from edgecv.demo.cell import BackendOutcome, Demo, DemoConfig
 from edgecv.errors import BackendError, InputError, MediaError, MissingExtraError, OutputError
@@ -142,6 +142,20 @@ def test_a_backend_that_fails_is_told(demo: Demo, tmp_path: Path, monkeypatch: p
     assert done.report.outcomes[0].problem == "opencv: it broke"
     assert "it broke" in to_html(page.to_page(done, command=""))
     assert any("it broke" in line for line in page.to_lines(done.report))
+
+
+def test_a_library_that_ends_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guests = [name for name in backends.usable() if backends.BACKENDS[name].is_guest]
+    if not guests:
+        pytest.skip("no library of others is usable here")
+    call = child.call
+    monkeypatch.setattr(child, "call", lambda _, *args, heard, **named: call("os:abort", **named))
+    done = cell.run(DemoConfig(out=tmp_path, frames=1, backends=("simd", guests[0]), seconds=0.2))
+    assert done.report.exit_code == 1
+    first, second = done.report.outcomes
+    assert first.problem is None
+    assert (second.problem or "").startswith(f"{guests[0]}: its process was ended by signal SIGABRT while")
+    assert any("SIGABRT" in line for line in page.to_lines(done.report))
 
 
 def test_a_picture_of_the_belt_that_cannot_be_read_ends_the_demo(

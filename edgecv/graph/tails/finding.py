@@ -184,8 +184,8 @@ def _of_levels(readings: Sequence[Reading], label: int) -> _Joined:
         if differ or scores[0] != scores[1] or limits[0] != limits[1] or other.extras or first.extras:
             raise Unproven("rows are joined of parts that differ in more than their boxes")
     total = sum(reading.anchors for reading in readings)
-    limits = msgspec.structs.replace(first.limits, part_candidates=None)
-    merged = msgspec.structs.replace(first, anchors=total, limits=limits)
+    whole = msgspec.structs.replace(first.limits, part_candidates=None)
+    merged = msgspec.structs.replace(first, anchors=total, limits=whole)
     return _Joined(merged, label, tuple(readings))
 
 
