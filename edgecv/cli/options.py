@@ -245,6 +245,18 @@ def split_counts(option: str, text: str, most: int | None = None) -> list[int]:
     return counts
 
 
+def split_shapes(option: str, given: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Sizes by name of "images=1x3x640x640". Raises InputError."""
+    shapes = {}
+    for text in given:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.lower().split("x")
+        if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+            raise InputError(f"{option}: expected a shape such as images=1x3x640x640, got {text!r}")
+        shapes[name] = tuple(map(int, parts))
+    return shapes
+
+
 def split_size(option: str, text: str) -> tuple[int, int]:
     """Width and height in "640x480"; "416" is both. Raises InputError."""
     width, _x, height = text.lower().partition("x")

@@ -154,13 +154,14 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         outcomes.append(_outcome(name, dataset, config, step, draws=not is_drawn, scores=missing is None))
     measurement = bench.measure(
         BenchConfig(
-            model=MODEL,
+            models=(MODEL,),
             backends=tuple(names),
             threads=(config.options.threads,),
             options=msgspec.structs.replace(config.options, threads=None),
             source=str(belt),
             frames=400,
             seconds=config.seconds,
+            twin=False,
         ),
         progress=lambda done, total: step("measuring", done, total),
     )
