@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
+from edgecv.cli import completion, output
 from edgecv.cli import options as spelled
-from edgecv.cli import output
 from edgecv.errors import InputError
 from edgecv.options import MAX_THREADS, LoadOptions
 
@@ -35,9 +35,12 @@ OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 
 
 @click.command(name="bench")
-@click.argument("models", metavar="MODEL…", nargs=-1, required=True)
+@click.argument("models", metavar="MODEL…", nargs=-1, required=True, shell_complete=completion.models)
 @click.option(
-    "--backend", metavar="A,B", help="Backends to measure, each by itself. Default: every usable one."
+    "--backend",
+    metavar="A,B",
+    shell_complete=completion.backends,
+    help="Backends to measure, each by itself. Default: every usable one.",
 )
 @click.option(
     "--threads",
@@ -54,7 +57,10 @@ OF_LAYERS = ("weights", "labels", "mean", "imgsz")
     help="Of a network that is measured alone, the shape of an input whose file leaves it open.",
 )
 @click.option(
-    "--compare", metavar="BEFORE.json", help="Tell what became of an earlier run, which --json wrote."
+    "--compare",
+    metavar="BEFORE.json",
+    shell_complete=completion.files,
+    help="Tell what became of an earlier run, which --json wrote.",
 )
 @click.option(
     "--twin/--no-twin",
@@ -71,14 +77,24 @@ OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 @click.option(
     "--layers", is_flag=True, help="Time every layer of simd instead, beside the processor's measured peak."
 )
-@click.option("--source", metavar="PATH", help="Images or a video. Default: a synthetic 1280x720 frame.")
+@click.option(
+    "--source",
+    metavar="PATH",
+    shell_complete=completion.files,
+    help="Images or a video. Default: a synthetic 1280x720 frame.",
+)
 @click.option("--frames", type=int, default=FRAMES, show_default=True, help="Samples of each.")
 @click.option(
     "--seconds", type=float, default=60.0, show_default=True, help="Longest measuring time of each."
 )
 @click.option("--warmup", type=int, default=50, show_default=True, help="Frames before the first sample.")
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
-@click.option("--out", metavar="FILE.svg", help="With --layers: write the bar chart to a file.")
+@click.option(
+    "--out",
+    metavar="FILE.svg",
+    shell_complete=completion.files,
+    help="With --layers: write the bar chart to a file.",
+)
 @spelled.settings_options(
     "conf", "iou", "max_det", "classes", "multi_label", "agnostic", "max_per_class", "top"
 )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
 from edgecv.cli import INTERRUPTED, output
-from edgecv.types import R
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
     from edgecv.loop import Tally
     from edgecv.media import Failure, Frame, Picture
     from edgecv.pipelines.base import Pipeline
+    from edgecv.types import Result
+
+# As of `edgecv.types`, which takes long to import.
+R = TypeVar("R", bound="Result")
 
 # A table of a whole video helps nobody: beyond this many frames only the summary is shown.
 MAX_TABLES = 20

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from edgecv.cli import options, output
+from edgecv.cli import completion, options, output
 
 if TYPE_CHECKING:
     from edgecv.options import LoadOptions
@@ -75,7 +75,7 @@ def show_model(model: str, json_path: str | None) -> int:
 
 
 @command.command("pull")
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", nargs=-1, required=True, shell_complete=completion.cards)
 @options.json_option
 def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
     """Bring the files of MODELS here, and check them.
@@ -98,7 +98,7 @@ def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
 
 
 @command.command("draft")
-@click.argument("model", metavar="FILE")
+@click.argument("model", metavar="FILE", shell_complete=completion.files)
 @click.option("--head", "type", metavar="TYPE", help="The head that reads its outputs; see the list below.")
 @click.option("--out", metavar="CARD", help="The card to write; by default <stem>.model.json beside FILE.")
 @click.option("--force", is_flag=True, help="Replace a card that is there.")
