@@ -24,6 +24,7 @@ LEVELS = {
     "private": 0.05,
     "masks": 0.05,
     "formats": 0.05,
+    "arguments": 0.05,
     "cardnames": 0.1,
     "settings": 0.1,
     "types": 0.1,
