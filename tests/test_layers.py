@@ -65,6 +65,7 @@ LEVELS = {
     "verify": 8,
     "convert": 8,
     "drafts": 8,
+    "describe": 8,
     "schemas": 8.5,
     "explain": 7.5,
     "demo": 9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,13 +57,21 @@ def list_models(json_path: str | None) -> int:
 
 @command.command("show")
 @options.model_argument
+@options.load_options(only=("weights", "imgsz"))
 @options.json_option
-def show_model(model: str, json_path: str | None) -> int:
-    """Show a model's card, whole; labels at most 10."""
+def show_model(model: str, options: LoadOptions, json_path: str | None) -> int:
+    """Show what MODEL is, a card by its name or any file.
+
+    Of a card all of it, labels at most 10. Of a file (ONNX, Caffe, Darknet, a plan) its inputs, outputs,
+    opset, operators, size and metadata, and which head reads it, or why none does.
+    """
     from edgecv import card as cards
     from edgecv import zoo
 
-    entry = zoo.find(model)
+    path = Path(model)
+    if path.exists() and not _is_card(path):
+        return _show_file(path, options, json_path)
+    entry = zoo.ZooEntry(cards.read(path), path.parent) if path.is_file() else zoo.find(model)
     if json_path:
         output.write_json(json_path, msgspec.json.decode(cards.dumps(entry.card)))
         return 0
@@ -71,6 +80,21 @@ def show_model(model: str, json_path: str | None) -> int:
     if len(labels) > 10:
         shown["labels"] = [*labels[:10], f"… {len(labels)} in all"]
     click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
+    return 0
+
+
+def _is_card(path: Path) -> bool:
+    return path.is_file() and path.suffix == ".json"
+
+
+def _show_file(path: Path, asked: LoadOptions, json_path: str | None) -> int:
+    from edgecv import describe
+
+    found = describe.describe(path, asked)
+    if json_path:
+        output.write_json(json_path, found.as_dict())
+    if json_path != "-":
+        click.echo("\n".join(describe.to_lines(found)))
     return 0
 
 
