@@ -14,7 +14,7 @@ from edgecv.bench.report import (
 )
 from edgecv.bench.runner import Measurement, Progress, measure, run
 from edgecv.bench.statistics import Summary
-from edgecv.bench.tables import names_of, to_lines, to_table
+from edgecv.bench.tables import failures, names_of, to_lines, to_table
 
 __all__ = [
     "END_TO_END",
@@ -26,6 +26,7 @@ __all__ = [
     "Progress",
     "Summary",
     "compare",
+    "failures",
     "measure",
     "names_of",
     "parse_cpus",

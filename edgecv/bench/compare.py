@@ -43,11 +43,13 @@ def compare(before: BenchReport, after: BenchReport, *, origin: str) -> Comparis
     Contenders are the same by model, backend, threads, streams and batch; where both runs have one model, it
     may have moved.
     """
-    noise = max([report.noise.share for report in (before, after) if report.noise is not None], default=0.0)
+    shares = [report.noise.shares for report in (before, after) if report.noise is not None]
+    noise = max((p50 for p50, _ in shares), default=0.0), max((least for _, least in shares), default=0.0)
     earlier = {_key(before, result): result for result in before.results}
     return Comparison(
         before=origin,
-        noise=noise,
+        noise_p50=noise[0],
+        noise_min=noise[1],
         differences=tuple(_differences(before, after)),
         contenders=tuple(
             _compared(earlier.get(_key(after, result)), result, noise) for result in after.results
@@ -66,7 +68,7 @@ def _key(report: BenchReport, result: BenchResult) -> Key:
     return model, result.backend or placed, result.threads, result.streams, result.batch
 
 
-def _compared(before: BenchResult | None, after: BenchResult, noise: float) -> Compared:
+def _compared(before: BenchResult | None, after: BenchResult, noise: tuple[float, float]) -> Compared:
     named = Compared(model=after.model, backend=after.backend, threads=after.threads, batch=after.batch)
     if before is None:
         return replace(named, error="the earlier run has no such contender")
@@ -78,8 +80,8 @@ def _compared(before: BenchResult | None, after: BenchResult, noise: float) -> C
         return replace(named, error="the network alone in one run, all stages in the other")
     return replace(
         named,
-        p50=ratio([turn.p50 for turn in before.turns], [turn.p50 for turn in after.turns], noise),
-        min=ratio([turn.min for turn in before.turns], [turn.min for turn in after.turns], noise),
+        p50=ratio([turn.p50 for turn in before.turns], [turn.p50 for turn in after.turns], noise[0]),
+        min=ratio([turn.min for turn in before.turns], [turn.min for turn in after.turns], noise[1]),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from edgecv.bench.ratios import Comparison, Ratio
 from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult
 from edgecv.bench.statistics import Summary
-from edgecv.bench.tables import load_line, names_of, noise_line
+from edgecv.bench.tables import failures, load_line, names_of, noise_line
 from edgecv.options import LoadOptions
 from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, Text, charts
 
@@ -38,10 +39,10 @@ def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[
     sections = [
         *_failures(report),
         *_comparison(report),
-        *_latency(cases),
+        *_latency(cases, _is_race(report)),
         *_distribution(cases, samples_ms, report.config.turn),
-        *_stages(cases),
-        *_resources(cases),
+        *_stages(cases, _is_race(report)),
+        *_resources(cases, _is_race(report)),
         *_placements(report),
         Section("Conditions", [Facts(_conditions(report))]),
     ]
@@ -54,6 +55,11 @@ def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[
     )
 
 
+def _is_race(report: BenchReport) -> bool:
+    """Whether all do the same work, so that one of them is the best."""
+    return len(report.config.models) == 1 and len(report.config.batches) == 1
+
+
 def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
     failed = sum(result.error is not None for result in report.results)
     parts = []
@@ -64,7 +70,11 @@ def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
         what = "frames" if result.batch == 1 else "batches"
         parts.append(
             f"{name}: {total.p50:.2f} ms in the median{p99}, over {total.n} {what}"
-            + (f"; the fastest of {len(cases)} by its median." if len(cases) > 1 else ".")
+            + (
+                f"; the fastest of {len(cases)} by its median."
+                if len(cases) > 1 and _is_race(report)
+                else "."
+            )
         )
     if failed:
         parts.append(f"Could not be measured: {failed} of {len(report.results)}.")
@@ -74,16 +84,12 @@ def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
 
 
 def _failures(report: BenchReport) -> Iterator[Section]:
-    items = [
-        Failure(name, result.error, result.error_type or "")
-        for name, result in zip(names_of(report), report.results, strict=True)
-        if result.error is not None
-    ]
+    items = [Failure(*each) for each in failures(report)]
     if items:
         yield Section("Failures", [Failures(items)])
 
 
-def _latency(cases: Sequence[Case]) -> Iterator[Section]:
+def _latency(cases: Sequence[Case], is_race: bool) -> Iterator[Section]:
     if not cases:
         return
     parts = _parts(cases)
@@ -99,7 +105,7 @@ def _latency(cases: Sequence[Case]) -> Iterator[Section]:
             for _, name, _, latency in cases
         ],
         caption="Milliseconds of a frame, end to end, and the median of each stage",
-        best=dict.fromkeys(totals, "min"),
+        best=dict.fromkeys(totals, "min") if is_race else {},
     )
     whiskers = charts.bars(
         [
@@ -191,7 +197,7 @@ def _comparison(report: BenchReport) -> Iterator[Section]:
         for what in ("", "interval", "verdict")
     ]
     yield Section(
-        f"Against {found.before}",
+        f"Against {Path(found.before).name}",
         [Table(["Backend", *figures], rows), *(Text(f"Differs: {line}") for line in found.differences)],
         note=_how_compared(found),
     )
@@ -200,7 +206,8 @@ def _comparison(report: BenchReport) -> Iterator[Section]:
 def _how_compared(found: Comparison) -> str:
     return (
         "This run over that one: below 1 is faster. The interval holds "
-        f"{found.confidence:.0%} of the turns drawn anew, widened by noise of {found.noise:.1%}."
+        f"{found.confidence:.0%} of the turns drawn anew, widened by the noise of either run: "
+        f"p50 {found.noise_p50:.1%}, min {found.noise_min:.1%}."
     )
 
 
@@ -215,7 +222,7 @@ def _turn_medians(samples: Sequence[float], turn: int) -> list[float]:
     return [statistics.median_low(samples[i : i + turn]) for i in range(0, len(samples), turn)]
 
 
-def _stages(cases: Sequence[Case]) -> Iterator[Section]:
+def _stages(cases: Sequence[Case], is_race: bool) -> Iterator[Section]:
     if not cases:
         return
     names = ("min", "mean", "p50", "p90", "p99", "p99.9", "max")
@@ -224,7 +231,7 @@ def _stages(cases: Sequence[Case]) -> Iterator[Section]:
             ["Backend", "n", *(Column(name, ".3f") for name in names)],
             [(name, *_cells(latency[stage])) for _, name, _, latency in cases if stage in latency],
             caption=f"{_title(stage)}, milliseconds",
-            best=dict.fromkeys(names, "min") if stage not in SHARED_STAGES else {},
+            best=dict.fromkeys(names, "min") if is_race and stage not in SHARED_STAGES else {},
         )
         for stage in (*_parts(cases), END_TO_END)
     ]
@@ -250,7 +257,7 @@ def _cells(summary: Summary) -> tuple[float | None, ...]:
     return (summary.n, summary.min, summary.mean, summary.p50, *tail)
 
 
-def _resources(cases: Sequence[Case]) -> Iterator[Section]:
+def _resources(cases: Sequence[Case], is_race: bool) -> Iterator[Section]:
     if not cases:
         return
     load, first, peak, cpu = "Load, ms", "First frame, ms", "Peak memory, MiB", "CPU of a frame, ms"
@@ -279,7 +286,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
             )
             for _, name, result, _ in cases
         ],
-        best={load: "min", first: "min", peak: "min", cpu: "min", rate: "max"},
+        best={load: "min", first: "min", peak: "min", cpu: "min", rate: "max"} if is_race else {},
     )
     yield Section(
         "Start and memory",

@@ -47,13 +47,15 @@ class Compared(_Struct, frozen=True, kw_only=True):
 
 
 class Comparison(_Struct, frozen=True, kw_only=True):
-    """This run against an earlier one. before: its file. noise: by which the intervals are widened, a share
-    of 1: how far equal measurements lay apart in either run. differences: of the conditions, a line each.
+    """This run against an earlier one. before: its file. noise_p50, noise_min: by which the intervals are
+    widened, shares of 1: how far equal measurements lay apart in either run. differences: of the conditions,
+    a line each.
     """
 
     before: str
     confidence: float = CONFIDENCE
-    noise: float
+    noise_p50: float
+    noise_min: float
     differences: tuple[str, ...]
     contenders: tuple[Compared, ...]
 

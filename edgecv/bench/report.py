@@ -138,9 +138,9 @@ class Noise(_Struct, frozen=True, kw_only=True):
     min: float
 
     @property
-    def share(self) -> float:
-        """What a difference of medians has to exceed, as a share of 1."""
-        return max(self.p50, 1 / self.p50) - 1
+    def shares(self) -> tuple[float, float]:
+        """What a difference of medians, and of minima, has to exceed, as shares of 1."""
+        return max(self.p50, 1 / self.p50) - 1, max(self.min, 1 / self.min) - 1
 
 
 class MachineLoad(_Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from edgecv import machine
@@ -82,8 +83,8 @@ def to_lines(report: BenchReport) -> list[str]:
         for model in report.config.alone
     ]
     names = names_of(report)
-    for name, result in zip(names, report.results, strict=True):
-        lines.append(f"{name}: {_facts(result)}")
+    said = zip(names, map(_facts, report.results), strict=True)
+    lines += [f"{name}: {facts}" for name, facts in _grouped(said)]
     if report.load is not None:
         lines.append(load_line(report.load))
     if report.noise is not None:
@@ -108,7 +109,7 @@ def noise_line(noise: Noise, names: list[str]) -> str:
     """How far two equal measurements lay apart."""
     return (
         f"{names[noise.contender]}, measured once more: {noise.p50:.3f} of its p50, {noise.min:.3f} of its "
-        f"min: noise of {noise.share:.1%}"
+        f"min: noise of {noise.shares[0]:.1%} and {noise.shares[1]:.1%}"
     )
 
 
@@ -134,6 +135,26 @@ def name_of(result: BenchResult) -> str:
     return f"{backend}, {result.threads} {what}{'' if result.threads == 1 else 's'}"
 
 
+def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Names and what is said of them; what is said of several alike once, with how many more it goes for."""
+    names: dict[str, list[str]] = {}
+    for name, said in lines:
+        names.setdefault(said, []).append(name)
+    for said, (first, *more) in names.items():
+        yield f"{first}{f' and {len(more)} more' if more else ''}", said
+
+
+def failures(report: BenchReport) -> list[tuple[str, str, str]]:
+    """What failed, its error and the error's type; where several failed alike once."""
+    types = {result.error: result.error_type or "" for result in report.results}
+    failed = (
+        (name, result.error)
+        for name, result in zip(names_of(report), report.results, strict=True)
+        if result.error is not None
+    )
+    return [(name, error, types[error]) for name, error in _grouped(failed)]
+
+
 def _facts(result: BenchResult) -> str:
     if result.skipped is not None:
         return f"skipped: {result.skipped}"
@@ -143,7 +164,8 @@ def _facts(result: BenchResult) -> str:
 def _compared(comparison: Comparison, names: list[str]) -> list[str]:
     lines = [
         f"against {comparison.before}, this run over that one; in brackets what holds "
-        f"{comparison.confidence:.0%} of the turns drawn anew, widened by noise of {comparison.noise:.1%}:"
+        f"{comparison.confidence:.0%} of the turns drawn anew, widened by the noise of either run: "
+        f"p50 {comparison.noise_p50:.1%}, min {comparison.noise_min:.1%}"
     ]
     for name, each in zip(names, comparison.contenders, strict=True):
         if each.p50 is None or each.min is None:

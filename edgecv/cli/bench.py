@@ -211,9 +211,8 @@ def _latency(config: BenchConfig, compare: str | None, json_path: str | None, ht
             output.print_table(bench.to_table(report))
         click.echo("\n".join(bench.to_lines(report)))
         return report.exit_code
-    for name, result in zip(bench.names_of(report), report.results, strict=True):
-        if result.error:
-            click.echo(f"edgecv: {name}: {result.error}", err=True)
+    for name, error, _ in bench.failures(report):
+        click.echo(f"edgecv: {name}: {error}", err=True)
     return report.exit_code
 
 

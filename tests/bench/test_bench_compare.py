@@ -119,7 +119,7 @@ def test_noise_of_either_run_widens() -> None:
     noise = Noise(contender=0, p50=1 / 1.2, min=1.0)
     for before, after in ((noise, None), (None, noise)):
         found = bench.compare(report(result(), noise=before), report(result(9.0), noise=after), origin="x")
-        assert found.noise == pytest.approx(0.2)
+        assert (found.noise_p50, found.noise_min) == pytest.approx((0.2, 0.0))
         assert found.contenders[0].p50 is not None
         assert found.contenders[0].p50.verdict == "no difference"
 
@@ -162,6 +162,6 @@ def test_a_report_comes_back_from_its_file_and_is_told(tmp_path: Path) -> None:
     after = replace(report(result(5.0)), noise=Noise(contender=0, p50=1.01, min=1.0))
     compared = bench.with_comparison(after, before, str(path))
     lines = "\n".join(bench.to_lines(compared))
-    for text in (f"against {path}", "p50 0.500 (0.4", "), faster; min 0.500", "noise of 1.0%"):
+    for text in (f"against {path}", "p50 0.500 (0.4", "), faster; min 0.500", "p50 1.0%, min 0.0%"):
         assert text in lines
     assert msgspec.convert(compared.as_dict(), bench.BenchReport) == compared

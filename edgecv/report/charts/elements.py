@@ -105,6 +105,18 @@ def shorten(words: str, width: float, font: float) -> str:
     return words
 
 
+def wrapped(words: str, width: float, font: float) -> list[str]:
+    """The words in as many lines as they take, none wider than `width`; a word that alone is wider is cut."""
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_width(longer, font) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [shorten(each, width, font) for each in lines]
+
+
 def _letter_width(letter: str) -> float:
     """Of a font of size 1; marks upon another letter take no room."""
     if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
