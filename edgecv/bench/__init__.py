@@ -11,6 +11,7 @@ from edgecv.bench.report import (
     BenchResult,
     FrameInfo,
     parse_cpus,
+    turn_of,
 )
 from edgecv.bench.runner import Measurement, Progress, measure, run
 from edgecv.bench.statistics import Summary
@@ -35,5 +36,6 @@ __all__ = [
     "run",
     "to_lines",
     "to_table",
+    "turn_of",
     "with_comparison",
 ]

@@ -92,13 +92,22 @@ def _differences(before: BenchReport, after: BenchReport) -> Iterator[str]:
         ("settings", before.config.settings, after.config.settings),
         ("processors pinned", before.config.pin, after.config.pin),
         ("options", before.config.options, after.config.options),
-        ("libraries", before.machine.get("libraries"), after.machine.get("libraries")),
+        *_libraries(before, after),
     ):
         if old != new:
             yield f"{name}: {_plain(old)} before, {_plain(new)} now"
     for which, report in (("earlier", before), ("this", after)):
         if report.load is not None and report.load.is_busy:
             yield f"the machine was busy during {which} run"
+
+
+def _libraries(before: BenchReport, after: BenchReport) -> Iterator[tuple[str, object, object]]:
+    old, new = (report.machine.get("libraries") or {} for report in (before, after))
+    for name in sorted(old.keys() | new.keys()):
+        a, b = str(old.get(name)), str(new.get(name))
+        # OpenCV says 5.0.0 where it is loaded, and its package 5.0.0.93.
+        if not a.startswith(f"{b}.") and not b.startswith(f"{a}."):
+            yield name, a, b
 
 
 def _cpu(report: BenchReport) -> object:

@@ -94,7 +94,7 @@ def layers_page(report: LayersReport, *, command: str) -> Page:
         columns = [
             Column("Step", align="right"),
             Column("Node", align="left", wrap="anywhere"),
-            Column("Kernel", align="left", wrap="never"),
+            Column("Kernel", align="left"),
             Column("Result", align="left", wrap="never"),
             *(Column(name, spec) for name, spec in numbers),
         ]

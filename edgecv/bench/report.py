@@ -253,6 +253,11 @@ class BenchReport(_Struct, frozen=True, kw_only=True):
         return plain
 
 
+def turn_of(frames: int) -> int:
+    """Frames of a turn: few enough that a comparison has ten of them."""
+    return max(1, min(50, frames // 10))
+
+
 def parse_cpus(text: str) -> tuple[int, ...]:
     """Processors written as "0,2-3". Raises InputError."""
     cpus: list[int] = []

@@ -160,6 +160,7 @@ def command(
         frames=frames,
         seconds=seconds,
         warmup=warmup,
+        turn=bench.turn_of(frames),
         pin=cpus,
     )
     if layers:
