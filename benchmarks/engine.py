@@ -44,7 +44,7 @@ def models_here() -> list[str]:
 def error_of(model: str) -> float:
     """The largest relative error of an output of the engine."""
     outputs = {}
-    frame = synthetic_frame(*bench.BenchConfig(model=model).frame_wh)
+    frame = synthetic_frame(*bench.BenchConfig(models=(model,)).frame_wh)
     for backend in (ENGINE, REFERENCE):
         with edgecv.load(model, backend=backend, threads=1, warmup=False) as detector:
             outputs[backend] = detector.inspect(frame).outputs
@@ -60,7 +60,8 @@ def measure(model: str, args: argparse.Namespace) -> dict[str, Any]:
     """The figures of one model."""
     report = bench.run(
         bench.BenchConfig(
-            model=model,
+            models=(model,),
+            twin=False,
             backends=BACKENDS,
             threads=args.threads,
             frames=args.frames,

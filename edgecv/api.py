@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from edgecv import backends, container, pipelines, planfile
+from edgecv.arguments import check_model, told
 from edgecv.backends.base import Check, CompileOptions, Sample, Shapes
 from edgecv.card import NETWORK
 from edgecv.errors import CardError, InputError, ModelFileError
@@ -145,11 +146,13 @@ def load_with(
 ) -> Pipeline[Any]:
     """As `load`, with the options as one record and the task's settings by name."""
     asked = _Asked(options, task, pool, settings or {})
+    _check_pool(pool)
     if isinstance(model, Loaded):
         for name in ("weights", "labels", "mean"):
             if getattr(options, name) is not None:
                 raise InputError(f"{name}: the model was found already; give it to resolve()")
         return _started(model, asked)
+    check_model(model)
     place = _place(model, options, pool, task)
     known = None if place is None else place.find_model()
     if place is not None and known is not None:
@@ -191,6 +194,8 @@ def compile(
         cache=cache,
         check=check,
     )
+    check_model(model, takes_bytes=True)
+    _check_pool(pool)
     if container.is_container(model) if isinstance(model, bytes) else is_plan(model):
         if weights is not None:
             raise InputError("weights: a plan holds its weights; compile the network anew")
@@ -216,6 +221,13 @@ def compile(
     if place is not None and all(spec.is_static for spec in session.inputs):
         place.keep({NETWORK: session}, {NETWORK: network})
     return session
+
+
+def _check_pool(pool: object) -> None:
+    if pool is not None and not isinstance(getattr(pool, "threads", None), int):
+        raise InputError(
+            f"pool: expected an edgecv.Pool, got {told(pool)}; edgecv.Pool(2) is one of two threads"
+        )
 
 
 class _Asked(msgspec.Struct, frozen=True):

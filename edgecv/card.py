@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     # Long to import, and a card out of a plan names no file that is read.
     from pathlib import Path
 
-FILE_NAME = "model.json"
 # The one stage of a model of one network.
 NETWORK = "network"
 # A card is text that a person writes; the largest label lists in use are a few hundred KB.

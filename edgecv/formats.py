@@ -13,6 +13,9 @@ import stat
 PAIRS = {"caffe": (".prototxt", ".caffemodel"), "darknet": (".cfg", ".weights")}
 SUFFIXES = {".onnx": "onnx", **{suffix: name for name, pair in PAIRS.items() for suffix in pair}}
 
+# A card's, in the folder of its own.
+CARD = "model.json"
+
 # The class names of a network lie beside it in `<stem><suffix>` or LABELS, else in any file of LABELS_SUFFIX.
 LABELS_SUFFIXES = (".names", ".txt", ".labels")
 LABELS = "labels.txt"

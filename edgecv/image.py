@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from edgecv._image import Plan
+from edgecv.arguments import frame_remedy
 from edgecv.errors import InputError
 from edgecv.frame import MATRICES, MAX_SIDE, NATIVE_FORMATS, RANGES, Frame, Pixels, rule
 from edgecv.types import FrameTransform
@@ -296,7 +297,8 @@ def check_frame(frame: NDArray[Any], bits: int = 8) -> tuple[int, int, int]:
     if bits == 16 and channels != 1:
         raise _not_a_frame(frame, bits)
     if channels not in _FRAME_COLOR_OF_COUNT:
-        raise InputError(f"frame: expected 1, 3 or 4 channels last, got shape {frame.shape}")
+        remedy = "; frame.transpose(1, 2, 0) puts them last" if frame.shape[0] in (1, 3, 4) else ""
+        raise InputError(f"frame: expected 1, 3 or 4 channels last, got shape {frame.shape}{remedy}")
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise InputError(f"frame: expected 1 to {MAX_SIDE} pixels a side, got shape {frame.shape}")
     return height, width, channels
@@ -310,7 +312,7 @@ def _not_a_frame(frame: object, bits: int) -> InputError:
         )
     return InputError(
         f"frame: expected uint8 (H, W) or (H, W, 1, 3 or 4), or an edgecv.Frame, got {_describe(frame)}; "
-        "scale other dtypes to 0..255 and convert them with .astype(numpy.uint8)"
+        f"{frame_remedy(frame)}"
     )
 
 

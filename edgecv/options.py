@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from edgecv.arguments import check_flag, path_text
 from edgecv.errors import InputError
 
 MAX_THREADS = 256
@@ -49,8 +50,8 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _check_plain(self)
         for name, value in (
-            ("weights", _text(self.weights)),
-            ("labels", _text(self.labels)),
+            ("weights", path_text("weights", self.weights)),
+            ("labels", path_text("labels", self.labels)),
             ("mean", _mean(self.mean)),
             ("imgsz", _size(self.imgsz)),
         ):
@@ -68,13 +69,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(path for path in named if isinstance(path, str))
 
 
-def _text(path: Any) -> str | None:
-    return None if path is None else os.fspath(path)
-
-
 def _mean(mean: Any) -> str | tuple[float, ...] | None:
     if mean is None or isinstance(mean, (str, os.PathLike)):
-        return _text(mean)
+        return path_text("mean", mean)
     try:
         if isinstance(mean, (bytes, bool)):
             raise TypeError
@@ -102,6 +99,8 @@ def _check_plain(options: LoadOptions) -> None:
         value = getattr(options, name)
         if value is not None and not isinstance(value, str):
             raise InputError(f"{name}: expected a word or None, got {value!r}")
+    for name in ("cache", "warmup"):
+        check_flag(name, getattr(options, name))
     if options.threads is None:
         return
     try:

@@ -16,7 +16,9 @@ import msgspec
 from edgecv import card as cards
 from edgecv import extras
 from edgecv.card import FileEntry, ModelCard
+from edgecv.cardnames import card_paths, models_folder
 from edgecv.errors import ChecksumError, ModelNotFoundError, OutputError, UnavailableError
+from edgecv.formats import CARD
 from edgecv.hashes import digest_of
 from edgecv.settings import MODELS, cache_folder
 
@@ -34,25 +36,11 @@ class ZooEntry(msgspec.Struct, frozen=True):
     folder: Path
 
 
-def models_folder() -> Path:
-    """The folder of the cards that come with edgecv: inside the installed package, or in the source tree."""
-    package = Path(__file__).parent
-    installed = package / "models"
-    return installed if installed.is_dir() else package.parent / "models"
-
-
-class _Names(msgspec.Struct, frozen=True):
-    """What a card is called, of all that it says."""
-
-    name: str
-    aliases: tuple[str, ...] = ()
-
-
 @cache
 def entries() -> dict[str, ZooEntry]:
     """Every card that comes with edgecv, by name, sorted."""
     found = {}
-    for path in sorted(models_folder().glob(f"*/{cards.FILE_NAME}")):
+    for path in sorted(models_folder().glob(f"*/{CARD}")):
         card = cards.read(path)
         found[card.name] = ZooEntry(card, path.parent)
     return found
@@ -61,7 +49,7 @@ def entries() -> dict[str, ZooEntry]:
 def card_path(name: str) -> Path | None:
     """Where the card of a name or alias lies, of those that come with edgecv. No card is read for it but for
     its names."""
-    return _card_paths().get(name)
+    return card_paths().get(name)
 
 
 def find(name: str) -> ZooEntry:
@@ -71,20 +59,9 @@ def find(name: str) -> ZooEntry:
         return ZooEntry(cards.read(path), path.parent)
     from difflib import get_close_matches
 
-    close = get_close_matches(name, _card_paths(), n=3)
+    close = get_close_matches(name, card_paths(), n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(entries())}"
     raise ModelNotFoundError(f"{name!r}: no such file, and no model of that name; {hint}")
-
-
-@cache
-def _card_paths() -> dict[str, Path]:
-    """Every name and alias, with its card."""
-    found: dict[str, Path] = {}
-    for path in sorted(models_folder().glob(f"*/{cards.FILE_NAME}")):
-        names = msgspec.json.decode(path.read_bytes(), type=_Names)
-        for name in (names.name, *names.aliases):
-            found.setdefault(name, path)
-    return found
 
 
 def locate(file: FileEntry, folder: Path) -> Path | None:

@@ -180,11 +180,11 @@ def test_multi_label_finds_more(network: Path, tmp_path: Path) -> None:
 
 
 WRONG = {
-    "conf": ({"conf": 1.5}, InputError, "conf: expected 0 to 1"),
-    "conf nan": ({"conf": float("nan")}, InputError, "conf: expected 0 to 1"),
+    "conf": ({"conf": 1.5}, InputError, "conf: expected a number from 0 to 1"),
+    "conf nan": ({"conf": float("nan")}, InputError, "conf: expected a number from 0 to 1"),
     "conf count": ({"conf": [0.5, 0.5]}, InputError, "one a class; got 2"),
-    "iou": ({"iou": -1}, InputError, "iou: expected 0 to 1"),
-    "max_det": ({"max_det": 0}, InputError, "max_det: expected at least 1"),
+    "iou": ({"iou": -1}, InputError, "iou: expected a number from 0 to 1"),
+    "max_det": ({"max_det": 0}, InputError, "max_det: expected a whole number of at least 1"),
     "class name": ({"classes": ["gear"]}, InputError, "no class 'gear'"),
     "class id": ({"classes": [3]}, InputError, "0 to 2"),
     "imgsz": ({"imgsz": 96}, InputError, "fixed at 64x64"),

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from edgecv import clock
+from edgecv.arguments import check_named, shape_of
 from edgecv.backends.base import Array, Compiled, Shapes, check_input_bytes, listed
 from edgecv.errors import CancelledError, InputError
 from edgecv.exclusive import Exclusive
@@ -120,8 +121,9 @@ class Session(Sealed, Generic[PlanT]):
 
         shapes: input name -> sizes. Raises InputError for sizes that the model does not take.
         """
+        check_named("shapes", shapes, "shapes")
         with self._exclusive:
-            key = self._check_shapes({name: tuple(shape) for name, shape in shapes.items()})
+            key = self._check_shapes({name: shape_of(name, shape) for name, shape in shapes.items()})
             self._plan(key, {}, make=True)
 
     def run(
@@ -278,6 +280,7 @@ class Session(Sealed, Generic[PlanT]):
         return tuple(shapes[spec.name] for spec in self.inputs)
 
     def _check_inputs(self, inputs: Mapping[str, Array]) -> tuple[tuple[int, ...], ...]:
+        check_named("inputs", inputs, "arrays")
         self._check_names(inputs)
         for spec in self.inputs:
             array = inputs[spec.name]

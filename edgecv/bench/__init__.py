@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgecv.bench.checks import check_model
+from edgecv.bench.checks import prepared
+from edgecv.bench.compare import compare, read_report, with_comparison
 from edgecv.bench.report import (
     END_TO_END,
     BenchConfig,
@@ -10,10 +11,11 @@ from edgecv.bench.report import (
     BenchResult,
     FrameInfo,
     parse_cpus,
+    turn_of,
 )
 from edgecv.bench.runner import Measurement, Progress, measure, run
 from edgecv.bench.statistics import Summary
-from edgecv.bench.tables import to_lines, to_table
+from edgecv.bench.tables import failures, names_of, to_lines, to_table
 
 __all__ = [
     "END_TO_END",
@@ -24,10 +26,16 @@ __all__ = [
     "Measurement",
     "Progress",
     "Summary",
-    "check_model",
+    "compare",
+    "failures",
     "measure",
+    "names_of",
     "parse_cpus",
+    "prepared",
+    "read_report",
     "run",
     "to_lines",
     "to_table",
+    "turn_of",
+    "with_comparison",
 ]

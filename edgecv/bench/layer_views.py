@@ -93,7 +93,9 @@ def layers_page(report: LayersReport, *, command: str) -> Page:
         )
         columns = [
             Column("Step", align="right"),
-            *(Column(name, align="left") for name in ("Node", "Kernel", "Result")),
+            Column("Node", align="left", wrap="anywhere"),
+            Column("Kernel", align="left"),
+            Column("Result", align="left", wrap="never"),
             *(Column(name, spec) for name, spec in numbers),
         ]
         facts = {

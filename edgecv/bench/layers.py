@@ -105,7 +105,7 @@ def measure_layers(
     """
     if not 1 <= runs <= 1 << 20:
         raise InputError(f"frames: expected 1 to {1 << 20}, got {runs}")
-    BenchConfig(model=model, threads=tuple(threads), pin=pin).check()
+    BenchConfig(models=(model,), threads=tuple(threads), pin=pin).check()
     networks: list[NetworkLayers] = []
     for count in threads:
         with _pinned(None if pin is None else pin[:count]), Peak(count) as peak:

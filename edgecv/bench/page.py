@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
+from edgecv.bench.ratios import Comparison, Ratio
 from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult
 from edgecv.bench.statistics import Summary
-from edgecv.bench.tables import name_of
+from edgecv.bench.tables import failures, load_line, names_of, noise_line
 from edgecv.options import LoadOptions
-from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, charts
+from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, Text, charts
 
 # Not the colors of the first backends, which other charts use, as far as there are others.
 PART_COLORS = (4, 6, 7, 3, 5, 2, 1, 0)
@@ -30,21 +32,22 @@ def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[
     distributions.
     """
     cases = [
-        (i, name_of(result), result, result.latency_ms)
-        for i, result in enumerate(report.results)
+        (i, name, result, result.latency_ms)
+        for i, (name, result) in enumerate(zip(names_of(report), report.results, strict=True))
         if result.latency_ms is not None
     ]
     sections = [
         *_failures(report),
-        *_latency(cases),
+        *_comparison(report),
+        *_latency(cases, _is_race(report)),
         *_distribution(cases, samples_ms, report.config.turn),
-        *_stages(cases),
-        *_resources(cases),
-        *_placements(report.results),
+        *_stages(cases, _is_race(report)),
+        *_resources(cases, _is_race(report)),
+        *_placements(report),
         Section("Conditions", [Facts(_conditions(report))]),
     ]
     return Page(
-        title=f"Latency of {report.config.model}",
+        title=f"Latency of {', '.join(report.config.models)}",
         lead=_lead(report, cases),
         command=command,
         sections=sections,
@@ -52,32 +55,41 @@ def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[
     )
 
 
+def _is_race(report: BenchReport) -> bool:
+    """Whether all do the same work, so that one of them is the best."""
+    return len(report.config.models) == 1 and len(report.config.batches) == 1
+
+
 def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
-    failed = len(report.results) - len(cases)
+    failed = sum(result.error is not None for result in report.results)
     parts = []
     if cases:
-        _, name, _, latency = min(cases, key=lambda case: case[3][END_TO_END].p50)
+        _, name, result, latency = min(cases, key=lambda case: case[3][END_TO_END].p50)
         total = latency[END_TO_END]
+        p99 = "" if total.p99 is None else f" and {total.p99:.2f} ms at p99"
+        what = "frames" if result.batch == 1 else "batches"
         parts.append(
-            f"{name}: {total.p50:.2f} ms in the median and {total.p99:.2f} ms at p99, over {total.n} frames"
-            + (f"; the fastest of {len(cases)} by its median." if len(cases) > 1 else ".")
+            f"{name}: {total.p50:.2f} ms in the median{p99}, over {total.n} {what}"
+            + (
+                f"; the fastest of {len(cases)} by its median."
+                if len(cases) > 1 and _is_race(report)
+                else "."
+            )
         )
     if failed:
         parts.append(f"Could not be measured: {failed} of {len(report.results)}.")
+    if report.load is not None and report.load.is_busy:
+        parts.append("The machine was busy with other work.")
     return " ".join(parts)
 
 
 def _failures(report: BenchReport) -> Iterator[Section]:
-    items = [
-        Failure(name_of(result), result.error or "", result.error_type or "")
-        for result in report.results
-        if result.latency_ms is None
-    ]
+    items = [Failure(*each) for each in failures(report)]
     if items:
         yield Section("Failures", [Failures(items)])
 
 
-def _latency(cases: Sequence[Case]) -> Iterator[Section]:
+def _latency(cases: Sequence[Case], is_race: bool) -> Iterator[Section]:
     if not cases:
         return
     parts = _parts(cases)
@@ -93,11 +105,11 @@ def _latency(cases: Sequence[Case]) -> Iterator[Section]:
             for _, name, _, latency in cases
         ],
         caption="Milliseconds of a frame, end to end, and the median of each stage",
-        best=dict.fromkeys(totals, "min"),
+        best=dict.fromkeys(totals, "min") if is_race else {},
     )
     whiskers = charts.bars(
         [
-            charts.Bar(name, total.p50, total.min, total.p99, color, _p50_p99(total))
+            charts.Bar(name, total.p50, total.min, _high(total), color, f"{_p50_p99(total)} ms")
             for color, name, _, latency in cases
             for total in (latency[END_TO_END],)
         ],
@@ -118,7 +130,7 @@ def _latency(cases: Sequence[Case]) -> Iterator[Section]:
         "Latency",
         [
             table,
-            Chart(whiskers, "End to end: the median, and from the fastest frame to p99"),
+            Chart(whiskers, "End to end: the median, and from the fastest frame to p99, or to p90 of few"),
             Chart(stages, "Where the time goes: the median of each stage"),
         ],
     )
@@ -135,7 +147,7 @@ def _distribution(
             name,
             samples,
             mark=latency[END_TO_END].p50,
-            note=f"p50 {latency[END_TO_END].p50:.2f}, p99 {latency[END_TO_END].p99:.2f}",
+            note=_p50_p99(latency[END_TO_END]),
             color=color,
         )
         for color, name, latency, samples in known
@@ -162,14 +174,55 @@ def _distribution(
 
 
 def _p50_p99(total: Summary) -> str:
-    return f"p50 {total.p50:.2f}, p99 {total.p99:.2f} ms"
+    name = "p90" if total.p99 is None else "p99"
+    return f"p50 {total.p50:.2f}, {name} {_high(total):.2f}"
+
+
+def _high(total: Summary) -> float:
+    """Where whiskers end: p99, or of few samples p90."""
+    return total.p90 if total.p99 is None else total.p99
+
+
+def _comparison(report: BenchReport) -> Iterator[Section]:
+    found = report.comparison
+    if found is None:
+        return
+    rows = [
+        (name, *_ratio(each.p50, each.error), *_ratio(each.min))
+        for name, each in zip(names_of(report), found.contenders, strict=True)
+    ]
+    figures = [
+        Column(f"{name} {what}".rstrip(), align="left")
+        for name in ("p50", "min")
+        for what in ("", "interval", "verdict")
+    ]
+    yield Section(
+        f"Against {Path(found.before).name}",
+        [Table(["Backend", *figures], rows), *(Text(f"Differs: {line}") for line in found.differences)],
+        note=_how_compared(found),
+    )
+
+
+def _how_compared(found: Comparison) -> str:
+    return (
+        "This run over that one: below 1 is faster. The interval holds "
+        f"{found.confidence:.0%} of the turns drawn anew, widened by the noise of either run: "
+        f"p50 {found.noise_p50:.1%}, min {found.noise_min:.1%}."
+    )
+
+
+def _ratio(found: Ratio | None, error: str | None = None) -> tuple[object, object, object]:
+    if found is None:
+        return None, None, error
+    between = None if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
+    return f"{found.ratio:.3f}", between, found.verdict
 
 
 def _turn_medians(samples: Sequence[float], turn: int) -> list[float]:
     return [statistics.median_low(samples[i : i + turn]) for i in range(0, len(samples), turn)]
 
 
-def _stages(cases: Sequence[Case]) -> Iterator[Section]:
+def _stages(cases: Sequence[Case], is_race: bool) -> Iterator[Section]:
     if not cases:
         return
     names = ("min", "mean", "p50", "p90", "p99", "p99.9", "max")
@@ -178,7 +231,7 @@ def _stages(cases: Sequence[Case]) -> Iterator[Section]:
             ["Backend", "n", *(Column(name, ".3f") for name in names)],
             [(name, *_cells(latency[stage])) for _, name, _, latency in cases if stage in latency],
             caption=f"{_title(stage)}, milliseconds",
-            best=dict.fromkeys(names, "min") if stage not in SHARED_STAGES else {},
+            best=dict.fromkeys(names, "min") if is_race and stage not in SHARED_STAGES else {},
         )
         for stage in (*_parts(cases), END_TO_END)
     ]
@@ -204,7 +257,7 @@ def _cells(summary: Summary) -> tuple[float | None, ...]:
     return (summary.n, summary.min, summary.mean, summary.p50, *tail)
 
 
-def _resources(cases: Sequence[Case]) -> Iterator[Section]:
+def _resources(cases: Sequence[Case], is_race: bool) -> Iterator[Section]:
     if not cases:
         return
     load, first, peak, cpu = "Load, ms", "First frame, ms", "Peak memory, MiB", "CPU of a frame, ms"
@@ -233,7 +286,7 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
             )
             for _, name, result, _ in cases
         ],
-        best={load: "min", first: "min", peak: "min", cpu: "min", rate: "max"},
+        best={load: "min", first: "min", peak: "min", cpu: "min", rate: "max"} if is_race else {},
     )
     yield Section(
         "Start and memory",
@@ -242,8 +295,12 @@ def _resources(cases: Sequence[Case]) -> Iterator[Section]:
     )
 
 
-def _placements(results: Sequence[BenchResult]) -> Iterator[Section]:
-    placed = [(name_of(result), result.placement) for result in results if result.placement is not None]
+def _placements(report: BenchReport) -> Iterator[Section]:
+    placed = [
+        (name, result.placement)
+        for name, result in zip(names_of(report), report.results, strict=True)
+        if result.placement is not None
+    ]
     if not placed:
         return
     columns = ["backend", "engine", "version", "device", "stored", "precision", "threads"]
@@ -268,7 +325,7 @@ def _asked(config: BenchConfig) -> dict[str, object]:
 
 def _conditions(report: BenchReport) -> dict[str, object]:
     config = report.config
-    facts: dict[str, object] = {"Model": config.model}
+    facts: dict[str, object] = {"Model": ", ".join(config.models)}
     facts |= {option.capitalize(): value for option, value in _asked(config).items()}
     if report.frame is not None:
         frame = report.frame
@@ -284,5 +341,9 @@ def _conditions(report: BenchReport) -> dict[str, object]:
     facts["Warm-up"] = f"{config.warmup} frames, fewer after {config.warmup_seconds:g} s"
     if config.pin is not None:
         facts["Processors"] = ", ".join(map(str, config.pin))
+    if report.load is not None:
+        facts["Other work"] = load_line(report.load)
+    if report.noise is not None:
+        facts["Noise"] = noise_line(report.noise, names_of(report))
     facts["Percentiles"] = report.percentiles
     return facts

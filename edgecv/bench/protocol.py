@@ -24,14 +24,16 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Load(_Message, frozen=True, kw_only=True):
     """Make the pipelines and the frames.
 
-    options, settings: as `api.load_with` takes them. streams: how many pipelines, of `options.threads`
-    threads each, on the same weights, which run at the same time. cpus: processors to stay on, or None.
+    options, settings: as `api.load_with` takes them. batch: frames that are handed over at once. streams: how
+    many pipelines, of `options.threads` threads each, on the same weights, which run at the same time. cpus:
+    processors to stay on, or None.
     """
 
     loader: str
     model: str
     options: LoadOptions
     settings: dict[str, Any]
+    batch: int
     streams: int
     source: str | None
     frame_wh: tuple[int, int]
@@ -78,7 +80,8 @@ class WarmedUp(_Message, frozen=True, kw_only=True):
 
 
 class Measured(_Message, frozen=True, kw_only=True):
-    """Milliseconds of each stage of each frame of the turn, and of the whole as the caller's clock has it.
+    """Milliseconds of each stage of each frame, or batch, of the turn, and of the whole by the caller's
+    clock.
 
     stages: by name, in order. wall_s: from the first frame's start to the last one's end. cpu_s,
     waiting_cpu_s: CPU time of the process in the turn, and in the wait before it. Seconds.

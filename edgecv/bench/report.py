@@ -8,11 +8,15 @@ import msgspec
 
 from edgecv import errors
 from edgecv.bench.protocol import MAX_TURN_FRAMES
+from edgecv.bench.ratios import Comparison
 from edgecv.bench.statistics import PERCENTILE_DEFINITION, Summary
 from edgecv.errors import InputError
 from edgecv.options import LoadOptions
 
+MAX_BATCH = 1024
 HINTS = ("latency", "throughput")
+# Of the processors; a machine at rest shows a few hundredths of one.
+BUSY_SHARE = 0.25
 # What the caller's clock sees of a frame; it stands behind the stages.
 END_TO_END = "end_to_end"
 
@@ -24,26 +28,37 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class BenchConfig(_Struct, frozen=True, kw_only=True):
     """What to measure.
 
-    model, options, settings: as `api.load_with` takes them, but for the options' backend and threads, in
-    whose place every pair of backends and threads is measured; None is the default of `load`; a name may come
-    twice, which shows how far two equal measurements lie apart. source: images or a video, of which the first
-    64 frames are used; None for a synthetic frame of frame_wh.
+    models, options, settings: as `api.load_with` takes them, but for the options' backend and threads, in
+    whose place every model is measured with every backend, number of threads and batch size; None is the
+    default of `load`. alone: those of the models of which the network alone is measured, on made-up inputs,
+    since nothing says what its outputs mean; `checks.prepared` finds them. shapes: of their inputs by name,
+    where the file leaves them open. skip_foreign: whether a plan is skipped on backends that it was not
+    compiled for, in place of failing there.
+
+    batches: frames that are handed over at once. source: images or a video, of which the first 64 frames are
+    used; None for a synthetic frame of frame_wh. twin: measure the first contender once more beside all
+    others, in a process of its own: how far these two equal measurements lie apart is the noise of the run.
 
     hint: what n threads are for. latency: all work on one frame. throughput: n frames at once, each on one
     thread, by n clones that run side by side in one process, on the same weights; each frame then takes
     longer, and its latency is what it takes while the others run.
 
-    frames: samples of each. seconds: measuring time after which one stops with fewer. warmup: frames
-    before the first turn, for at most warmup_seconds. turn: frames that one measures before the next
-    takes over. settle: frames at the start of a turn that do not count, since the others have had the
-    caches. pin: processors; a worker of n threads stays on the first n of them. timeout_s: longest
-    silence of a worker, over what it was granted, before it is killed.
-    loader: module:function that makes the pipeline, called as `api.load_with` is.
+    frames: samples of each; of a batch one. seconds: measuring time after which one stops with fewer. warmup:
+    frames before the first turn, for at most warmup_seconds. turn: frames that one measures before the next
+    takes over. settle: frames at the start of a turn that do not count, since the others have had the caches.
+    pin: processors; a worker of n threads stays on the first n of them. timeout_s: longest silence of a
+    worker, over what it was granted, before it is killed. loader: module:function that makes the pipeline,
+    called as `api.load_with` is.
     """
 
-    model: str
+    models: tuple[str, ...]
     backends: tuple[str | None, ...] = (None,)
     threads: tuple[int | None, ...] = (None,)
+    batches: tuple[int, ...] = (1,)
+    alone: tuple[str, ...] = ()
+    shapes: dict[str, tuple[int, ...]] = {}
+    skip_foreign: bool = False
+    twin: bool = True
     options: LoadOptions = LoadOptions()
     settings: dict[str, Any] = {}
     hint: Literal["latency", "throughput"] = "latency"
@@ -61,11 +76,17 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raises InputError that names the field."""
-        if not self.backends or not self.threads:
-            raise InputError("backends, threads: expected at least one of each, got none")
+        for name in ("models", "backends", "threads", "batches"):
+            if not getattr(self, name):
+                raise InputError(f"{name}: expected at least one, got none")
+        if len(self.models) > 1 and self.options.weights is not None:
+            raise InputError("weights: of one model alone, and several are to be measured")
         for count in self.threads:
             if count is not None and count < 1:
                 raise InputError(f"threads: expected at least 1, got {count}")
+        for batch in self.batches:
+            if not 1 <= batch <= MAX_BATCH:
+                raise InputError(f"batches: expected 1 to {MAX_BATCH}, got {batch}")
         for name in ("backend", "threads"):
             if getattr(self.options, name) is not None:
                 raise InputError(
@@ -93,38 +114,84 @@ class BenchConfig(_Struct, frozen=True, kw_only=True):
             most = max(count or 1 for count in self.threads)
             if len(set(self.pin)) != len(self.pin) or any(cpu < 0 for cpu in self.pin):
                 raise InputError(f"pin: expected different processors from 0 on, got {list(self.pin)}")
-            if None in self.threads:
-                raise InputError("pin: needs a number of threads; give threads too")
             if len(self.pin) < most:
                 raise InputError(f"pin: expected a processor for each of {most} threads, got {len(self.pin)}")
 
 
-class BenchResult(_Struct, frozen=True, kw_only=True):
-    """One backend at one thread count: figures, or what went wrong.
+class Turn(_Struct, frozen=True, kw_only=True):
+    """Of n samples in a row, end to end: the median and the least, milliseconds."""
 
-    backend, threads: as asked for; `placement` says what ran, of one stream. streams: frames that were worked
-    on at once. frames_per_s: that all streams finished, per second of their turns. cpus: those it was bound
-    to, or None. load_ms: of `load`, imports of the backend's library included, without warm-up.
-    plan_from_cache: whether the plan was found in the cache, and not compiled.
-    first_frame_ms: the first call. latency_ms: of each stage in order, then `end_to_end`, all of a frame as
-    the caller's clock sees it. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time that
-    it took while others were measured; what they lost to it. peak_rss_bytes: of its process. error: one line;
-    error_type: class of the exception, or "crash" or "timeout".
+    n: int
+    p50: float
+    min: float
+
+
+class Noise(_Struct, frozen=True, kw_only=True):
+    """How far two equal measurements lay apart in this run.
+
+    contender: the result that was measured twice, by its place. p50, min: the twin's over its own, end to
+    end.
     """
 
+    contender: int
+    p50: float
+    min: float
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """What a difference of medians, and of minima, has to exceed, as shares of 1."""
+        return max(self.p50, 1 / self.p50) - 1, max(self.min, 1 / self.min) - 1
+
+
+class MachineLoad(_Struct, frozen=True, kw_only=True):
+    """How busy the machine was: the system's load average over the last minute, before the first worker
+    started and after the last one ended. processors: all of the machine. own: how many the benchmark
+    itself kept busy.
+    """
+
+    start: float
+    end: float
+    processors: int
+    own: int
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether others kept more than a quarter of the processors busy."""
+        return max(self.start, self.end - self.own) > BUSY_SHARE * self.processors
+
+
+class BenchResult(_Struct, frozen=True, kw_only=True):
+    """A contender: one model on one backend, with so many threads and frames at once; or what went wrong.
+
+    model, backend, batch: as asked for. threads: as asked for, else those that `load` took; None where it did
+    not get that far. `placement` says what ran, of one stream. is_alone: whether it is the network alone.
+    streams: frames that were worked on at once. frames_per_s: that all streams finished, per second of their
+    turns. cpus: those it was bound to, or None. load_ms: of `load`, imports of the backend's library
+    included, without warm-up. plan_from_cache: whether the plan was found in the cache, and not compiled.
+    first_frame_ms: the first call. latency_ms: of each stage in order, then `end_to_end`, all of a frame as
+    the caller's clock sees it; of a batch all of it. turns: end to end, of each turn in order, for
+    comparisons with another run. cpu_ms_per_frame: CPU time of all threads, mean. waiting_cpu_ms: CPU time
+    that it took while others were measured; what they lost to it. peak_rss_bytes: of its process. skipped:
+    why it was not tried. error: one line; error_type: class of the exception, or "crash" or "timeout"."""
+
+    model: str
     backend: str | None
     threads: int | None
+    batch: int = 1
+    is_alone: bool = False
     cpus: tuple[int, ...] | None = None
     placement: dict[str, Any] | None = None
     load_ms: float | None = None
     plan_from_cache: bool | None = None
     first_frame_ms: float | None = None
     latency_ms: dict[str, Summary] | None = None
+    turns: tuple[Turn, ...] = ()
     streams: int = 1
     frames_per_s: float | None = None
     cpu_ms_per_frame: float | None = None
     waiting_cpu_ms: float | None = None
     peak_rss_bytes: int | None = None
+    skipped: str | None = None
     error: str | None = None
     error_type: str | None = None
 
@@ -153,12 +220,18 @@ class FrameInfo(_Struct, frozen=True, kw_only=True):
 
 
 class BenchReport(_Struct, frozen=True, kw_only=True):
-    """A whole run. machine: `machine.identity()`. frame: None when nothing could be loaded."""
+    """A whole run. machine: `machine.identity()`. frame: None when nothing that takes one could be loaded.
+    load: None where the system tells none. noise: None where nothing was measured twice. comparison: with an
+    earlier run, where one was given.
+    """
 
-    schema: int = 2
+    schema: int = 3
     config: BenchConfig
     machine: dict[str, Any]
     frame: FrameInfo | None
+    load: MachineLoad | None = None
+    noise: Noise | None = None
+    comparison: Comparison | None = None
     percentiles: str = PERCENTILE_DEFINITION
     results: tuple[BenchResult, ...]
 
@@ -167,7 +240,7 @@ class BenchReport(_Struct, frozen=True, kw_only=True):
         """0 done; 1 something failed, the rest stands; where everything failed, 2 on what was asked for,
         or 3 because it is not available here."""
         failed = [result for result in self.results if result.error is not None]
-        if len(failed) == len(self.results):
+        if failed and not any(result.latency_ms for result in self.results):
             if all(result.is_bad_input for result in failed):
                 return 2
             if all(result.is_unavailable for result in failed):
@@ -178,6 +251,11 @@ class BenchReport(_Struct, frozen=True, kw_only=True):
         """Plain types, for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
+
+
+def turn_of(frames: int) -> int:
+    """Frames of a turn: few enough that a comparison has ten of them."""
+    return max(1, min(50, frames // 10))
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:

@@ -14,16 +14,27 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from edgecv import child, machine
+from edgecv import child, container, lookup, machine
 from edgecv.bench import protocol
-from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult, FrameInfo
-from edgecv.bench.statistics import summarize
+from edgecv.bench.report import (
+    END_TO_END,
+    BenchConfig,
+    BenchReport,
+    BenchResult,
+    FrameInfo,
+    MachineLoad,
+    Noise,
+    Turn,
+)
+from edgecv.bench.statistics import percentile, summarize
+from edgecv.errors import EdgeCVError
 
 Progress = Callable[[int, int], None]
 R = TypeVar("R", protocol.Loaded, protocol.WarmedUp, protocol.Measured, protocol.Finished)
@@ -34,6 +45,8 @@ BOOTSTRAP = (
 )
 STDERR_TAIL_BYTES = 4096
 EXIT_GRACE_S = 5.0
+# Makes a network whose outputs nobody has to understand.
+ALONE = "edgecv.bench.network:load"
 
 
 class WorkerError(Exception):
@@ -151,20 +164,32 @@ class WorkerProcess:
         return f": {last[:500]}" if last else ""
 
 
-class Lane:
-    """One case of the benchmark: its worker and what has been collected from it."""
+@dataclass(frozen=True)
+class Contender:
+    """One case of the benchmark. skipped: why it is not tried, or None."""
 
-    def __init__(self, config: BenchConfig, backend: str | None, threads: int | None) -> None:
+    model: str
+    backend: str | None
+    threads: int | None
+    batch: int
+    skipped: str | None = None
+
+
+class Lane:
+    """A contender: its worker and what has been collected from it."""
+
+    def __init__(self, config: BenchConfig, contender: Contender) -> None:
+        threads = contender.threads
+        self.contender = contender
         self._config = config
-        self._backend = backend
-        self._threads = threads
         self._streams = threads if config.hint == "throughput" and threads is not None else 1
-        self._cpus = None if config.pin is None or threads is None else config.pin[:threads]
+        self._cpus = None if config.pin is None else config.pin[:threads]
         self._worker: WorkerProcess | None = None
         self._failure: WorkerError | None = None
         self._loaded: protocol.Loaded | None = None
         self._first_frame_ms: float | None = None
         self._samples: dict[str, list[float]] = {}
+        self._turns: list[Turn] = []
         self._cpu_s = 0.0
         self._waiting_cpu_s = 0.0
         self._spent_s = 0.0
@@ -186,6 +211,7 @@ class Lane:
         """Whether it wants another turn."""
         return (
             self._failure is None
+            and self.contender.skipped is None
             and self.frames_done < self._config.frames
             and self._spent_s < self._config.seconds
         )
@@ -193,29 +219,41 @@ class Lane:
     @property
     def frame(self) -> FrameInfo | None:
         """What the worker looks at, once it has loaded it."""
-        if self._loaded is None:
+        if self._loaded is None or self._is_alone:
             return None
         width, height = self._loaded.frame_wh
         return FrameInfo(source=self._config.source, count=self._loaded.frames, width=width, height=height)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is ready to be measured."""
+        return self._first_frame_ms is not None
+
+    @property
+    def _is_alone(self) -> bool:
+        return self.contender.model in self._config.alone
+
     def load(self) -> None:
         """Start the worker, make its detector and warm it up."""
-        config = self._config
+        config, contender = self._config, self.contender
+        if contender.skipped is not None:
+            return
         with self._recorded_failure():
             options = msgspec.structs.replace(
                 config.options,
-                backend=self._backend,
-                threads=self._threads if self._streams == 1 else 1,
+                backend=contender.backend,
+                threads=contender.threads if self._streams == 1 else 1,
                 # What the first frame takes is a figure of its own.
                 warmup=False,
             )
             self._worker = WorkerProcess()
             self._loaded = self._worker.ask(
                 protocol.Load(
-                    loader=config.loader,
-                    model=config.model,
+                    loader=ALONE if self._is_alone else config.loader,
+                    model=contender.model,
                     options=options,
-                    settings=config.settings,
+                    settings=self._settings(),
+                    batch=contender.batch,
                     streams=self._streams,
                     source=config.source,
                     frame_wh=config.frame_wh,
@@ -231,6 +269,11 @@ class Lane:
                 config.warmup_seconds + config.timeout_s,
                 "while it warmed up",
             ).first_frame_ms
+
+    def _settings(self) -> dict[str, Any]:
+        if not self._is_alone:
+            return self._config.settings
+        return {"batch": self.contender.batch, "shapes": self._config.shapes}
 
     def take_turn(self) -> None:
         """Measure for one turn."""
@@ -250,6 +293,8 @@ class Lane:
             )
             for stage, samples in {**measured.stages, END_TO_END: measured.end_to_end}.items():
                 self._samples.setdefault(stage, []).extend(samples)
+            whole = sorted(measured.end_to_end)
+            self._turns.append(Turn(n=len(whole), p50=percentile(whole, 50), min=whole[0]))
             self._cpu_s += measured.cpu_s
             self._waiting_cpu_s += measured.waiting_cpu_s
             self._wall_s += measured.wall_s
@@ -257,10 +302,9 @@ class Lane:
 
     def finish(self) -> None:
         """Ask for the last figures and end the worker; one that has failed is gone already."""
-        if self._failure is not None:
+        if self._failure is not None or self._worker is None:
             return
         with self._recorded_failure():
-            assert self._worker is not None
             finished = self._worker.ask(
                 protocol.Finish(), protocol.Finished, self._config.timeout_s, "at the end"
             )
@@ -274,25 +318,34 @@ class Lane:
 
     def result(self) -> BenchResult:
         """The figures, or the failure alone: part of a measurement is none."""
+        placement = None if self._loaded is None else self._loaded.placement
         asked: dict[str, Any] = {
-            "backend": self._backend,
-            "threads": self._threads,
+            "model": self.contender.model,
+            "backend": self.contender.backend,
+            "threads": self.contender.threads or (placement or {}).get("threads"),
+            "batch": self.contender.batch,
+            "is_alone": self._is_alone,
             "streams": self._streams,
             "cpus": self._cpus,
-            "placement": None if self._loaded is None else self._loaded.placement,
+            "placement": placement,
+            "skipped": self.contender.skipped,
         }
+        if self.contender.skipped is not None:
+            return BenchResult(**asked)
         if self._failure is not None:
             return BenchResult(**asked, error=str(self._failure), error_type=self._failure.error_type)
         assert self._loaded is not None
         stages = [stage for stage in self._samples if stage != END_TO_END]
+        frames = self.frames_done * self.contender.batch
         return BenchResult(
             **asked,
             load_ms=self._loaded.load_ms,
             plan_from_cache=self._loaded.plan_from_cache,
             first_frame_ms=self._first_frame_ms,
             latency_ms={stage: summarize(self._samples[stage]) for stage in (*stages, END_TO_END)},
-            frames_per_s=self.frames_done / self._wall_s,
-            cpu_ms_per_frame=self._cpu_s / self.frames_done * 1e3,
+            turns=tuple(self._turns),
+            frames_per_s=frames / self._wall_s,
+            cpu_ms_per_frame=self._cpu_s / frames * 1e3,
             waiting_cpu_ms=self._waiting_cpu_s * 1e3,
             peak_rss_bytes=self._peak_rss_bytes,
         )
@@ -324,35 +377,101 @@ def run(config: BenchConfig, *, progress: Progress | None = None) -> BenchReport
 
 
 def measure(config: BenchConfig, *, progress: Progress | None = None) -> Measurement:
-    """Measure every backend at every thread count; one that fails is a line in the report.
+    """Measure every contender; one that fails is a line in the report.
 
     progress: called with the samples taken so far and the samples wanted. Raises InputError for a
     config that makes no sense; an interrupt ends the workers and is raised again.
     """
     config.check()
-    lanes = [Lane(config, backend, threads) for backend in config.backends for threads in config.threads]
-    wanted = len(lanes) * config.frames
+    load_at_start = _load_average()
+    lanes = [Lane(config, contender) for contender in contenders(config)]
+    twin, of = None, None
     with contextlib.ExitStack() as stack:
         for lane in lanes:
             stack.callback(lane.kill)
             lane.load()
-        order = deque(lanes)
-        while any(lane.is_open for lane in order):
-            for lane in order:
-                if lane.is_open:
-                    lane.take_turn()
-                    if progress is not None:
-                        progress(sum(each.frames_done for each in lanes), wanted)
-            # Whoever came first leaves its caches and its heat to another one next time.
-            order.rotate(-1)
-        for lane in lanes:
+        of = next((i for i, lane in enumerate(lanes) if lane.is_loaded), None) if config.twin else None
+        if of is not None:
+            twin = Lane(config, lanes[of].contender)
+            stack.callback(twin.kill)
+            twin.load()
+        running = [*lanes, *([] if twin is None else [twin])]
+        _take_turns(running, config, progress)
+        for lane in running:
             lane.finish()
+    results = tuple(lane.result() for lane in lanes)
     return Measurement(
         report=BenchReport(
             config=config,
             machine=machine.identity(),
             frame=next((lane.frame for lane in lanes if lane.frame is not None), None),
-            results=tuple(lane.result() for lane in lanes),
+            load=_machine_load(load_at_start, results),
+            noise=None if twin is None or of is None else _noise(of, results[of], twin.result()),
+            results=results,
         ),
         samples_ms=tuple(lane.samples_ms for lane in lanes),
     )
+
+
+def contenders(config: BenchConfig) -> list[Contender]:
+    """Every model on every backend, with every number of threads and batch size."""
+    found = []
+    for model in config.models:
+        only = _only_backend(model) if config.skip_foreign else None
+        for backend in config.backends:
+            skipped = None
+            if only is not None and only in config.backends and backend != only:
+                skipped = f"a plan of {only}, which no other backend runs"
+            found += [
+                Contender(model, backend, threads, batch, skipped)
+                for threads in config.threads
+                for batch in config.batches
+            ]
+    return found
+
+
+def _only_backend(model: str) -> str | None:
+    """Of a plan the backend that it was compiled for."""
+    if not Path(model).is_file() or not lookup.is_plan(model):
+        return None
+    try:
+        return container.read(model).backend
+    except EdgeCVError:
+        # Each worker tells it.
+        return None
+
+
+def _take_turns(lanes: list[Lane], config: BenchConfig, progress: Progress | None) -> None:
+    wanted = sum(lane.is_open for lane in lanes) * config.frames
+    order = deque(lanes)
+    while any(lane.is_open for lane in order):
+        for lane in order:
+            if lane.is_open:
+                lane.take_turn()
+                if progress is not None:
+                    progress(sum(each.frames_done for each in lanes), wanted)
+        # Whoever came first leaves its caches and its heat to another one next time.
+        order.rotate(-1)
+
+
+def _load_average() -> float | None:
+    """Of the last minute, or None where the system does not tell."""
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+def _machine_load(start: float | None, results: Sequence[BenchResult]) -> MachineLoad | None:
+    end = _load_average()
+    if start is None or end is None:
+        return None
+    own = max((result.streams if result.streams > 1 else result.threads or 1) for result in results)
+    return MachineLoad(start=start, end=end, processors=os.cpu_count() or 1, own=own)
+
+
+def _noise(contender: int, first: BenchResult, again: BenchResult) -> Noise | None:
+    if first.latency_ms is None or again.latency_ms is None:
+        return None
+    one, two = first.latency_ms[END_TO_END], again.latency_ms[END_TO_END]
+    return Noise(contender=contender, p50=two.p50 / one.p50, min=two.min / one.min)

@@ -7,24 +7,28 @@ from collections.abc import Sequence
 
 import msgspec
 
-# Below it fewer than two samples lie beyond the 99.9th percentile, and one outlier would be the result.
+# Below it fewer than two samples lie beyond the percentile (of p99: than one), and an outlier would be the
+# result.
+MIN_SAMPLES_P99 = 100
 MIN_SAMPLES_P99_9 = 2000
 
 PERCENTILE_DEFINITION = (
     "nearest rank: the smallest sample that at least p percent of all samples do not exceed; "
-    f"p99.9 is null below {MIN_SAMPLES_P99_9} samples"
+    f"p99 is null below {MIN_SAMPLES_P99} samples, p99.9 below {MIN_SAMPLES_P99_9}"
 )
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Latency over n samples, milliseconds. p99_9, "p99.9" in JSON, is None below 2,000 samples."""
+    """Latency over n samples, milliseconds. p99 is None below 100 samples; p99_9, "p99.9" in JSON, below
+    2,000.
+    """
 
     n: int
     min: float
     mean: float
     p50: float
     p90: float
-    p99: float
+    p99: float | None
     p99_9: float | None = msgspec.field(name="p99.9")
     max: float
 
@@ -50,7 +54,7 @@ def summarize(samples_ms: Sequence[float]) -> Summary:
         mean=math.fsum(ordered) / n,
         p50=percentile(ordered, 50),
         p90=percentile(ordered, 90),
-        p99=percentile(ordered, 99),
+        p99=percentile(ordered, 99) if n >= MIN_SAMPLES_P99 else None,
         p99_9=percentile(ordered, 99.9) if n >= MIN_SAMPLES_P99_9 else None,
         max=ordered[-1],
     )

@@ -11,7 +11,10 @@ import io
 import itertools
 import os
 import resource
+import select
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +42,9 @@ REST_STEP_S = 0.01
 REST_CPU_SHARE = 0.1
 REST_LIMIT_S = 1.0
 
+# How soon a command that a dead parent left is noticed.
+WATCH_STEP_S = 0.05
+
 
 def peak_rss_bytes(status: Path = Path("/proc/self/status")) -> int:
     """The most memory that this process ever held resident.
@@ -64,6 +70,7 @@ class Worker:
         self._pipelines: list[Any] = []
         self._threads: ThreadPoolExecutor | None = None
         self._frames: list[Frame] = []
+        self._batch = 1
         # One step in C, which no other thread can come between.
         self._next = itertools.count()
         self._cpu_s = 0.0
@@ -89,6 +96,7 @@ class Worker:
         if command.cpus is not None:
             pin(command.cpus)
         self._frames = _frames(command.source, command.frame_wh)
+        self._batch = command.batch
         module, _, name = command.loader.partition(":")
         load: Callable[..., Any] = getattr(importlib.import_module(module), name)
         started = time.perf_counter_ns()
@@ -139,7 +147,7 @@ class Worker:
         timings, end_to_end = map(list, zip(*(sample for run in runs for sample in run), strict=True))
         stages: dict[str, list[float]] = {}
         for timing in timings:
-            for stage, ms in timing.stages:
+            for stage, ms in timing.items():
                 stages.setdefault(stage, []).append(ms)
         return protocol.Measured(
             stages=stages,
@@ -149,16 +157,18 @@ class Worker:
             waiting_cpu_s=waiting_cpu_s,
         )
 
-    def _samples(self, pipeline: Any, frames_left: Iterator[int], limit: int) -> list[tuple[Timing, float]]:
-        """Of each frame its stages and all of it in milliseconds, until none is left or the limit is past."""
+    def _samples(
+        self, pipeline: Any, frames_left: Iterator[int], limit: int
+    ) -> list[tuple[dict[str, float], float]]:
+        """Of each frame, or batch, its stages and all of it in milliseconds, until none is left or the limit
+        is past.
+        """
         samples = []
         for _ in frames_left:
             before = time.perf_counter_ns()
-            timing = self._run_next(pipeline).timing
+            found = self._run_next(pipeline)
             after = time.perf_counter_ns()
-            if timing is None:
-                raise BackendError("the pipeline's result carries no timing")
-            samples.append((timing, (after - before) / 1e6))
+            samples.append((_stages(found), (after - before) / 1e6))
             if after >= limit:
                 break
         return samples
@@ -169,8 +179,27 @@ class Worker:
             return [work(pipeline) for pipeline in self._pipelines]
         return list(self._threads.map(work, self._pipelines))
 
-    def _run_next(self, pipeline: Any) -> Any:
-        return pipeline(self._frames[next(self._next) % len(self._frames)])
+    def _run_next(self, pipeline: Any) -> list[Any]:
+        """The results of the next frame, or batch of them."""
+        if self._batch == 1:
+            return [pipeline(self._next_frame())]
+        found: list[Any] = pipeline.batch([self._next_frame() for _ in range(self._batch)])
+        return found
+
+    def _next_frame(self) -> Frame:
+        return self._frames[next(self._next) % len(self._frames)]
+
+
+def _stages(found: Sequence[Any]) -> dict[str, float]:
+    """Milliseconds of each stage, of all frames of a batch together: each carries its share."""
+    stages: dict[str, float] = {}
+    for result in found:
+        timing: Timing | None = result.timing
+        if timing is None:
+            raise BackendError("the pipeline's result carries no timing")
+        for stage, ms in timing.stages:
+            stages[stage] = stages.get(stage, 0.0) + ms
+    return stages
 
 
 def come_to_rest() -> float:
@@ -239,10 +268,35 @@ def take_pipes() -> tuple[io.BufferedReader, io.BufferedWriter]:
     return os.fdopen(commands, "rb"), os.fdopen(replies, "wb")
 
 
+def die_with_parent(commands: int, is_working: threading.Event) -> None:
+    """End this process, and what it started, once nobody holds the other end of the pipe of commands.
+
+    A parent that is killed closes no pipe by itself, but its kernel does, and a worker that is in the middle
+    of a command would not look. The thread sleeps in the kernel until then, so that it takes no time from
+    what is measured. is_working: unset while the worker reads commands, and sees the end of them itself.
+    """
+
+    def watch() -> None:
+        poll = select.poll()
+        # A hang-up is told whatever is asked for, and commands that lie there are not asked for.
+        poll.register(commands, 0)
+        poll.poll()
+        while not is_working.is_set():
+            time.sleep(WATCH_STEP_S)
+        own = os.getpid()
+        if os.getpgrp() == own:
+            os.killpg(own, signal.SIGKILL)
+        os.kill(own, signal.SIGKILL)
+
+    if hasattr(select, "poll"):
+        threading.Thread(target=watch, name="edgecv-bench-watch", daemon=True).start()
+
+
 def main() -> int:
     """Serve commands until the parent closes its end."""
     commands, replies = take_pipes()
-    worker = Worker()
+    worker, is_working = Worker(), threading.Event()
+    die_with_parent(commands.fileno(), is_working)
     while line := commands.readline(protocol.MAX_LINE_BYTES + 1):
         try:
             command = protocol.command_from_json(line)
@@ -250,10 +304,13 @@ def main() -> int:
             print(f"edgecv bench worker: not a command: {error}", file=sys.stderr)
             return 2
         try:
+            is_working.set()
             replies.write(protocol.to_line(worker.answer(command)))
             replies.flush()
         except BrokenPipeError:
             return 1
+        finally:
+            is_working.clear()
     return 0
 
 

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgecv import __version__
+from edgecv.cli import habits
 from edgecv.errors import EdgeCVError
 from edgecv.settings import ALL, TRACEBACK
 
@@ -50,6 +52,13 @@ class _Verbs(click.Group):
         except BrokenPipeError as error:
             # click would end the process with 1.
             raise _ReaderLeft from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs by the table, so that none is imported for it."""
+        verbs = [
+            CompletionItem(name, help=text) for name, text in VERBS.items() if name.startswith(incomplete)
+        ]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -87,8 +96,11 @@ def cli(verbose: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. argv: arguments without the program's name. Returns the exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        words = sys.argv[1:] if argv is None else list(argv)
+        if line := habits.assignment(words):
+            click.echo(f"edgecv: {line}", err=True)
+            return 2
         # Verbs find what was typed as the context's object.
         code = cli.main(args=words, prog_name="edgecv", standalone_mode=False, obj=tuple(words))
     except EdgeCVError as error:
@@ -99,7 +111,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        if line := habits.hint(error, words):
+            click.echo(f"edgecv: {line}", err=True)
+        else:
+            error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("edgecv: interrupted", err=True)

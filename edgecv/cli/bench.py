@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import msgspec
 
+from edgecv.cli import completion, output
 from edgecv.cli import options as spelled
-from edgecv.cli import output
 from edgecv.errors import InputError
 from edgecv.options import MAX_THREADS, LoadOptions
 
@@ -20,17 +20,53 @@ if TYPE_CHECKING:
 
 FRAMES = 500
 # What a whole detector is measured with, and layers are not.
-NOT_FOR_LAYERS = {"source": None, "hint": "latency", "seconds": 60.0, "warmup": 50}
+NOT_FOR_LAYERS = {
+    "source": None,
+    "hint": "latency",
+    "seconds": 60.0,
+    "warmup": 50,
+    "batch": "1",
+    "compare": None,
+    "shape": (),
+    "twin": True,
+}
 # Of the options of `load`, those that --layers reads.
 OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 
 
 @click.command(name="bench")
-@spelled.model_argument
+@click.argument("models", metavar="MODEL…", nargs=-1, required=True, shell_complete=completion.models)
 @click.option(
-    "--backend", metavar="A,B", help="Backends to measure, each by itself. Default: every usable one."
+    "--backend",
+    metavar="A,B",
+    shell_complete=completion.backends,
+    help="Backends to measure, each by itself. Default: every usable one.",
 )
-@click.option("--threads", metavar="N,M", default="1", show_default=True, help="Thread counts to measure.")
+@click.option(
+    "--threads",
+    metavar="N,M",
+    help="Thread counts to measure. Default: the smaller of affinity and cgroup quota, as everywhere.",
+)
+@click.option(
+    "--batch", metavar="N,M", default="1", show_default=True, help="Frames that are handed over at once."
+)
+@click.option(
+    "--shape",
+    metavar="INPUT=1x3x224x224",
+    multiple=True,
+    help="Of a network that is measured alone, the shape of an input whose file leaves it open.",
+)
+@click.option(
+    "--compare",
+    metavar="BEFORE.json",
+    shell_complete=completion.files,
+    help="Tell what became of an earlier run, which --json wrote.",
+)
+@click.option(
+    "--twin/--no-twin",
+    default=True,
+    help="Whether the first contender is measured twice, which tells the noise.",
+)
 @click.option(
     "--hint",
     type=click.Choice(("latency", "throughput")),
@@ -41,14 +77,24 @@ OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 @click.option(
     "--layers", is_flag=True, help="Time every layer of simd instead, beside the processor's measured peak."
 )
-@click.option("--source", metavar="PATH", help="Images or a video. Default: a synthetic 1280x720 frame.")
+@click.option(
+    "--source",
+    metavar="PATH",
+    shell_complete=completion.files,
+    help="Images or a video. Default: a synthetic 1280x720 frame.",
+)
 @click.option("--frames", type=int, default=FRAMES, show_default=True, help="Samples of each.")
 @click.option(
     "--seconds", type=float, default=60.0, show_default=True, help="Longest measuring time of each."
 )
 @click.option("--warmup", type=int, default=50, show_default=True, help="Frames before the first sample.")
 @click.option("--pin", metavar="CPUS", help="Processors to stay on, such as 0 or 0-3.")
-@click.option("--out", metavar="FILE.svg", help="With --layers: write the bar chart to a file.")
+@click.option(
+    "--out",
+    metavar="FILE.svg",
+    shell_complete=completion.files,
+    help="With --layers: write the bar chart to a file.",
+)
 @spelled.settings_options(
     "conf", "iou", "max_det", "classes", "multi_label", "agnostic", "max_per_class", "top"
 )
@@ -58,9 +104,13 @@ OF_LAYERS = ("weights", "labels", "mean", "imgsz")
 @click.pass_context
 def command(
     context: click.Context,
-    model: str,
+    models: tuple[str, ...],
     backend: str | None,
-    threads: str,
+    threads: str | None,
+    batch: str,
+    shape: tuple[str, ...],
+    compare: str | None,
+    twin: bool,
     hint: Literal["latency", "throughput"],
     layers: bool,
     source: str | None,
@@ -74,9 +124,10 @@ def command(
     json_path: str | None,
     html_path: str | None,
 ) -> int:
-    """Measure the latency of MODEL on this machine.
+    """Measure the latency of models on this machine.
 
-    One child process per backend and thread count; they take turns, so that all meet the same machine.
+    One child process for each MODEL, backend, thread count and batch size; they take turns, so that all meet
+    the same machine. Of a network whose outputs nothing explains inference alone is measured.
 
     --layers runs the network alone on simd, on noise, and tells for every step its least time, GFLOP/s, GB/s,
     and what the first is of the peak that simd's kernels reach on this machine in the same run. --frames is
@@ -85,7 +136,7 @@ def command(
     from edgecv import bench
     from edgecv.backends import parse_names, usable
 
-    output.check_outputs(json_path, html_path, inputs=(model, *filter(None, (source,))))
+    output.check_outputs(json_path, html_path, inputs=(*models, *filter(None, (source, compare))))
     names = tuple(parse_names(backend)) if backend else ()
     if out is not None and not layers:
         raise InputError("--out: writes the chart of --layers; use --html for a page with charts")
@@ -93,10 +144,15 @@ def command(
         _check_layers(context.params, options, settings)
         if names not in ((), ("simd",)):
             raise InputError(f"--layers: expected --backend simd, the one that tells them, got {backend}")
+    cpus = bench.parse_cpus(pin) if pin else None
     config = bench.BenchConfig(
-        model=model,
+        models=models,
         backends=names or tuple(usable()) or (None,),
-        threads=tuple(spelled.split_counts("--threads", threads, MAX_THREADS)),
+        threads=_threads(threads, hint, cpus),
+        batches=tuple(spelled.split_counts("--batch", batch)),
+        shapes=spelled.split_shapes("--shape", shape),
+        skip_foreign=not names,
+        twin=twin,
         options=options,
         settings=settings,
         hint=hint,
@@ -104,11 +160,24 @@ def command(
         frames=frames,
         seconds=seconds,
         warmup=warmup,
-        pin=bench.parse_cpus(pin) if pin else None,
+        turn=bench.turn_of(frames),
+        pin=cpus,
     )
     if layers:
         return _layers(config, out, json_path, html_path)
-    return _latency(config, json_path, html_path)
+    return _latency(config, compare, json_path, html_path)
+
+
+def _threads(text: str | None, hint: str, cpus: tuple[int, ...] | None) -> tuple[int | None, ...]:
+    """None: those that `load` takes; streams have to be counted beforehand."""
+    if text is not None:
+        return tuple(spelled.split_counts("--threads", text, MAX_THREADS))
+    if hint == "latency":
+        return (None,)
+    from edgecv import machine
+
+    budget = machine.cpu_budget()
+    return (budget if cpus is None else min(budget, len(cpus)),)
 
 
 def _check_layers(parameters: dict[str, Any], options: LoadOptions, settings: dict[str, Any]) -> None:
@@ -121,13 +190,16 @@ def _check_layers(parameters: dict[str, Any], options: LoadOptions, settings: di
         raise InputError(f"--{option}: does not go with --layers, which runs the network alone on simd")
 
 
-def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) -> int:
+def _latency(config: BenchConfig, compare: str | None, json_path: str | None, html_path: str | None) -> int:
     from edgecv import bench
 
-    bench.check_model(config)
+    before = None if compare is None else bench.read_report(compare)
+    config = bench.prepared(config)
     with output.progress_bar("measuring") as bar:
         measured = bench.measure(config, progress=bar.update)
     report = measured.report
+    if before is not None and compare is not None:
+        report = bench.with_comparison(report, before, compare)
     if json_path:
         output.write_json(json_path, report.as_dict())
     if html_path:
@@ -140,27 +212,30 @@ def _latency(config: BenchConfig, json_path: str | None, html_path: str | None) 
             output.print_table(bench.to_table(report))
         click.echo("\n".join(bench.to_lines(report)))
         return report.exit_code
-    for result in report.results:
-        if result.error:
-            click.echo(f"edgecv: {result.backend}, threads {result.threads}: {result.error}", err=True)
+    for name, error, _ in bench.failures(report):
+        click.echo(f"edgecv: {name}: {error}", err=True)
     return report.exit_code
 
 
 def _layers(config: BenchConfig, out: str | None, json_path: str | None, html_path: str | None) -> int:
+    from edgecv import machine
     from edgecv.bench import layer_views as views
     from edgecv.bench.layers import measure_layers
     from edgecv.media import atomic
     from edgecv.report import write_svg
 
+    if len(config.models) > 1:
+        raise InputError(f"--layers: expected one model, got {len(config.models)}")
+    (model,) = config.models
     if out is not None:
         if Path(out).suffix != ".svg":
             raise InputError(f"--out: expected the name of an .svg file, got {out!r}")
         if len(config.threads) > 1:
             raise InputError(f"--out: one chart, of one number of threads, got {len(config.threads)}")
-        atomic.check_not_input(Path(out), [Path(config.model)])
+        atomic.check_not_input(Path(out), [Path(model)])
         atomic.check_writable(Path(out))
-    threads = tuple(count for count in config.threads if count is not None)
-    report = measure_layers(config.model, config.options, threads=threads, runs=config.frames, pin=config.pin)
+    threads = tuple(count or machine.cpu_budget() for count in config.threads)
+    report = measure_layers(model, config.options, threads=threads, runs=config.frames, pin=config.pin)
     if out is not None:
         # Of several stages the one that counts.
         slowest = max(report.networks, key=lambda network: network.ms)

@@ -30,7 +30,7 @@ _NODE = 1
 
 
 @click.command(name="compile")
-@click.argument("model")
+@options.model_argument
 @options.load_options(only=("threads", "weights", "labels", "mean", "imgsz"))
 @click.option(
     "--isa",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecv.cli import options, output
+from edgecv.cli import completion, options, output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="convert")
-@click.argument("model", metavar="NET")
+@click.argument("model", metavar="NET", shell_complete=completion.files)
 @click.option(
     "--to", required=True, metavar="FILE", help="The file to write; its name ends in .onnx. It is replaced."
 )

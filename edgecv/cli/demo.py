@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecv.cli import options, output
+from edgecv.cli import completion, options, output
 from edgecv.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 @click.option("--out", metavar="FOLDER", default="demo", show_default=True, help="What is written goes here.")
 @click.option("--frames", type=int, default=24, show_default=True, help="Frames of the belt, 1 to 1000.")
 @click.option("--seed", type=int, default=5, show_default=True, help="Another seed is another belt.")
-@click.option("--backend", metavar="A,B", help="Backends to run, each by itself. Default: every usable one.")
+@click.option(
+    "--backend",
+    metavar="A,B",
+    shell_complete=completion.backends,
+    help="Backends to run, each by itself. Default: every usable one.",
+)
 @options.load_options(only=("device", "threads", "precision", "cache", "check"))
 @options.json_option
 def command(

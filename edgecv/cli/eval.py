@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecv.cli import options, output
+from edgecv.cli import completion, options, output
 
 if TYPE_CHECKING:
     from edgecv.options import LoadOptions
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(name="eval")
 @options.model_argument
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=completion.files)
 @options.settings_options("conf", "iou", "max_det", defaults={"conf": 0.01, "iou": 0.6, "max_det": 100})
 @click.option("--per-class", is_flag=True, help="Show a table of all classes too.")
 @options.load_options()

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import click
 
 from edgecv.cli import INTERRUPTED, output
-from edgecv.types import R
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
     from edgecv.loop import Tally
     from edgecv.media import Failure, Frame, Gap, Picture, RawFormat
     from edgecv.pipelines.base import Pipeline
+    from edgecv.types import Result
+
+# As of `edgecv.types`, which takes long to import.
+R = TypeVar("R", bound="Result")
 
 # A table of a whole video helps nobody: beyond this many frames only the summary is shown.
 MAX_TABLES = 20

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from edgecv.cli import options, output
+from edgecv.cli import completion, options, output
 
 if TYPE_CHECKING:
     from edgecv.options import LoadOptions
@@ -56,13 +57,21 @@ def list_models(json_path: str | None) -> int:
 
 @command.command("show")
 @options.model_argument
+@options.load_options(only=("weights", "imgsz"))
 @options.json_option
-def show_model(model: str, json_path: str | None) -> int:
-    """Show a model's card, whole; labels at most 10."""
+def show_model(model: str, options: LoadOptions, json_path: str | None) -> int:
+    """Show what MODEL is, a card by its name or any file.
+
+    Of a card all of it, labels at most 10. Of a file (ONNX, Caffe, Darknet, a plan) its inputs, outputs,
+    opset, operators, size and metadata, and which head reads it, or why none does.
+    """
     from edgecv import card as cards
     from edgecv import zoo
 
-    entry = zoo.find(model)
+    path = Path(model)
+    if path.exists() and not _is_card(path):
+        return _show_file(path, options, json_path)
+    entry = zoo.ZooEntry(cards.read(path), path.parent) if path.is_file() else zoo.find(model)
     if json_path:
         output.write_json(json_path, msgspec.json.decode(cards.dumps(entry.card)))
         return 0
@@ -74,8 +83,23 @@ def show_model(model: str, json_path: str | None) -> int:
     return 0
 
 
+def _is_card(path: Path) -> bool:
+    return path.is_file() and path.suffix == ".json"
+
+
+def _show_file(path: Path, asked: LoadOptions, json_path: str | None) -> int:
+    from edgecv import describe
+
+    found = describe.describe(path, asked)
+    if json_path:
+        output.write_json(json_path, found.as_dict())
+    if json_path != "-":
+        click.echo("\n".join(describe.to_lines(found)))
+    return 0
+
+
 @command.command("pull")
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", nargs=-1, required=True, shell_complete=completion.cards)
 @options.json_option
 def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
     """Bring the files of MODELS here, and check them.
@@ -98,7 +122,7 @@ def pull_models(models: tuple[str, ...], json_path: str | None) -> int:
 
 
 @command.command("draft")
-@click.argument("model", metavar="FILE")
+@click.argument("model", metavar="FILE", shell_complete=completion.files)
 @click.option("--head", "type", metavar="TYPE", help="The head that reads its outputs; see the list below.")
 @click.option("--out", metavar="CARD", help="The card to write; by default <stem>.model.json beside FILE.")
 @click.option("--force", is_flag=True, help="Replace a card that is there.")

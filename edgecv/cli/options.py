@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgecv.cli import completion
 from edgecv.errors import InputError, OutputError
 from edgecv.options import LoadOptions
 
@@ -20,19 +21,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def model_argument(function: F) -> F:
     """MODEL: what `edgecv.load` takes."""
-    return click.argument("model")(function)
+    return click.argument("model", shell_complete=completion.models)(function)
 
 
 def source_argument(function: F) -> F:
     """SOURCE: what `media.open_source` takes."""
-    return click.argument("source")(function)
+    return click.argument("source", shell_complete=completion.files)(function)
 
 
 def output_options(function: F) -> F:
     """--out, --json, --show, --limit, --quiet: of the verbs that go over the frames of a source."""
     for option in reversed(
         (
-            click.option("--out", metavar="PATH", help="Annotated output: an image, a video, or a folder."),
+            click.option(
+                "--out",
+                metavar="PATH",
+                shell_complete=completion.files,
+                help="Annotated output: an image, a video, or a folder.",
+            ),
             json_option,
             click.option(
                 "--show", is_flag=True, help="Show the frames in a window; q or Esc ends, any key goes on."
@@ -64,6 +70,7 @@ def json_option(function: F) -> F:
         "--json",
         "json_path",
         metavar="FILE|-",
+        shell_complete=completion.files,
         callback=lambda *given: _check_json(*given),
         help="Write JSON to a file, or to stdout with -.",
     )(function)
@@ -71,9 +78,13 @@ def json_option(function: F) -> F:
 
 def html_option(function: F) -> F:
     """--html: a page to look at."""
-    return click.option("--html", "html_path", metavar="FILE", help="Write a page with charts to a file.")(
-        function
-    )
+    return click.option(
+        "--html",
+        "html_path",
+        metavar="FILE",
+        shell_complete=completion.files,
+        help="Write a page with charts to a file.",
+    )(function)
 
 
 def _split_classes(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int | str, ...] | None:
@@ -127,8 +138,9 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
     "backend": click.option(
         "--backend",
         metavar="NAME[,NAME]",
-        help="Backend to run on; with commas, an ordered fallback. Default: simd,onnxruntime,opencv, "
-        "as far as they are usable.",
+        shell_complete=completion.backends,
+        help="Backend to run on; with commas, an ordered fallback. Default: "
+        f"{','.join(completion.BACKENDS)}, as far as they are usable.",
     ),
     "device": click.option(
         "--device",
@@ -150,12 +162,14 @@ _LOAD: dict[str, Callable[[Any], Any]] = {
     "weights": click.option(
         "--weights",
         metavar="FILE",
+        shell_complete=completion.files,
         help="The other file of a Caffe or Darknet network, where it is not beside it; of a card, the "
         "network in place of its own.",
     ),
     "labels": click.option(
         "--labels",
         metavar="FILE",
+        shell_complete=completion.files,
         help="Class names, one a line, as many as there are classes. Default: those beside the "
         "network, where their number fits.",
     ),
@@ -273,6 +287,18 @@ def split_counts(option: str, text: str, most: int | None = None) -> list[int]:
     if most is not None and max(counts) > most:
         raise InputError(f"{option}: expected at most {most}, got {max(counts)}")
     return counts
+
+
+def split_shapes(option: str, given: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Sizes by name of "images=1x3x640x640". Raises InputError."""
+    shapes = {}
+    for text in given:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.lower().split("x")
+        if not name or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+            raise InputError(f"{option}: expected a shape such as images=1x3x640x640, got {text!r}")
+        shapes[name] = tuple(map(int, parts))
+    return shapes
 
 
 def split_size(option: str, text: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from edgecv.cli import options, output
+from edgecv.cli import completion, options, output
 
 if TYPE_CHECKING:
     from edgecv.options import LoadOptions
@@ -17,7 +17,7 @@ _STYLES = {"ok": "green", "diverged": "bold red", "error": "bold red", "skipped"
 
 @click.command(name="verify")
 @options.model_argument
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=completion.files)
 @click.option("--backend", metavar="NAME[,NAME]", help="Backends to compare. Default: every usable one.")
 @click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of one run."

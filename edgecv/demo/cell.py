@@ -156,13 +156,14 @@ def run(config: DemoConfig, *, progress: Progress | None = None) -> Demo:
         outcomes.append(look(name, config, not is_drawn, missing is None, step))
     measurement = bench.measure(
         BenchConfig(
-            model=MODEL,
+            models=(MODEL,),
             backends=tuple(names),
             threads=(config.options.threads,),
             options=msgspec.structs.replace(config.options, threads=None),
             source=str(belt),
             frames=400,
             seconds=config.seconds,
+            twin=False,
         ),
         progress=lambda done, total: step("measuring", done, total),
     )

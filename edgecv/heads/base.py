@@ -73,13 +73,15 @@ class Reading(msgspec.Struct, frozen=True):
     """What a brand says of a network: which head reads it, and how its reference implementation feeds it.
 
     brand: its name. type: of the head. params: that head's. input: fields of a card's input, or None where
-    networks of the brand are fed in ways that differ too much to say.
+    networks of the brand are fed in ways that differ too much to say. thresholds: fields of a card's, where
+    the reference implementation's are not those that a card has by default.
     """
 
     brand: str
     type: str
     params: HeadParams
     input: Mapping[str, Any] | None = None
+    thresholds: Mapping[str, Any] = {}
 
 
 class Brand(Protocol):

@@ -28,6 +28,9 @@ ULTRALYTICS_INPUT: Mapping[str, Any] = {
     "std": (255.0,) * 3,
 }
 
+# The package's own defaults of `predict` where they are not a card's (ultralytics/cfg/default.yaml).
+ULTRALYTICS_THRESHOLDS: Mapping[str, Any] = {"iou": 0.7}
+
 
 @dataclass(frozen=True)
 class UltralyticsFacts:

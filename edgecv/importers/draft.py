@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edgecv import card as cards
 from edgecv import heads
-from edgecv.card import HeadSpec, ModelCard, Stage, Task
+from edgecv.card import HeadSpec, ModelCard, Stage, Task, Thresholds
 from edgecv.errors import CardError, HeadError
 from edgecv.graph.model import OnnxModel
 from edgecv.heads import boxes, classify, rows
@@ -82,6 +82,7 @@ def draft_card(model: OnnxModel, stem: str, asked: Asked) -> Imported:
         f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
     )
     card, fed = _card(model, stem, facts, HeadSpec(reading.type, reading.params), reading.input)
+    card = replace(card, thresholds=Thresholds(**reading.thresholds))
     remarks = () if tail is None else (f"its own NMS stays in the network: {tail}",)
     return Imported(card, {NETWORK: model}, remarks, fed if about else (assumed, *fed))
 
@@ -136,6 +137,7 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
     params = known[0].params if known else head.draft(facts)
     usual = known[0].input if known else None
     card, fed = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
+    card = replace(card, thresholds=Thresholds(**known[0].thresholds) if known else card.thresholds)
     assumed = [f"head {type}: its parameters, guessed from names and shapes of the outputs"] * (not known)
     if len(known) > 1:
         assumed.append(f"head {type}: {known[0].brand}'s parameters; {_others(known)}")

@@ -9,6 +9,7 @@ import os
 
 from edgecv import card as cards
 from edgecv import container, planfile
+from edgecv.arguments import check_model
 from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.lookup.loaded import CARD_SUFFIX, Loaded
@@ -33,6 +34,7 @@ def resolve(
     InputError.
     """
     options = options or LoadOptions()
+    check_model(model)
     if not is_plan(model):
         from edgecv.lookup import files
 

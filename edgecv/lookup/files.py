@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from msgspec.structs import replace
 
-from edgecv import backends, importers, zoo
+from edgecv import backends, formats, importers, zoo
 from edgecv import card as cards
 from edgecv.backends.base import Array, CompileOptions
 from edgecv.card import ModelCard
@@ -42,8 +42,8 @@ def _found(
     imgsz: tuple[int, int] | None,
 ) -> Loaded:
     path = Path(model)
-    if path.is_dir() and (path / cards.FILE_NAME).is_file():
-        path = path / cards.FILE_NAME
+    if path.is_dir() and (path / formats.CARD).is_file():
+        path = path / formats.CARD
     names = None if labels is None else Path(labels)
     offset = _mean(mean)
     other = None if weights is None else Path(weights)

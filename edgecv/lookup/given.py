@@ -161,7 +161,7 @@ def _found(find: Callable[[_Listing], None]) -> Given | None:
 
 def _of_model(listing: _Listing, model: str, weights: str | None, *, finds_labels: bool) -> None:
     """The turns that `resolve` takes."""
-    inside = os.path.join(model, cards.FILE_NAME)
+    inside = os.path.join(model, formats.CARD)
     path = inside if os.path.isfile(inside) else model
     folder, stem, suffix = _split(path)
     beside = os.path.join(folder, stem + CARD_SUFFIX)

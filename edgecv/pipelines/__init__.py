@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from edgecv.arguments import told
 from edgecv.errors import InputError
 from edgecv.registry import Registry
 
@@ -39,6 +40,9 @@ def of_card(card: ModelCard, task: str | None = None) -> type[Pipeline[Any]]:
     if kind is None:
         raise InputError(f"{card.name}: a model for the task {card.task}, which this version does not run")
     if task is not None and task != card.task:
+        known = sorted({each.TASK for each in PIPELINES.values()})
+        if task not in known:
+            raise InputError(f"task: expected {' or '.join(known)}, got {told(task)}")
         raise InputError(f"{card.name}: a model to {card.task}, not to {task}; `edgecv {card.task}` runs it")
     return kind
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from edgecv import clock
+from edgecv.arguments import check_frames
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CancelledError, CardError, InputError
@@ -222,6 +223,7 @@ class Pipeline(Sealed, Generic[R]):
 
     @staticmethod
     def _captures(frames: Sequence[Frame], captured_ns: Sequence[int | None] | None) -> Sequence[int | None]:
+        check_frames(frames)
         captures = [None] * len(frames) if captured_ns is None else list(captured_ns)
         if len(captures) != len(frames):
             raise InputError(f"captured_ns: expected {len(frames)} values, got {len(captures)}")

@@ -28,7 +28,7 @@ class ClassifierSettings(Settings, frozen=True):
         """The settings with everything stated. Raises InputError for a number below 1."""
         top = 5 if self.top is None else self.top
         if not is_whole(top) or top < 1:
-            raise InputError(f"top: expected at least 1, got {top!r}")
+            raise InputError(f"top: expected a whole number of at least 1, got {top!r}")
         return ClassifierSettings(top)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from msgspec.structs import replace
 
+from edgecv.arguments import check_flag
 from edgecv.backends.base import Array
 from edgecv.errors import InputError
 from edgecv.heads.base import HeadParams, Query
@@ -42,15 +43,15 @@ class DetectorSettings(Settings, frozen=True):
     def for_card(self, card: ModelCard) -> DetectorSettings:
         """The settings with everything stated, classes by id. Raises InputError for what does not fit."""
         for name, value in (("conf", self.conf), ("iou", self.iou)):
-            try:
-                values = np.atleast_1d(np.asarray(0.0 if value is None else value, np.float64))
-            except (TypeError, ValueError):
-                values = np.full(1, np.nan)
-            if values.ndim != 1 or isinstance(value, bool) or not np.all((values >= 0) & (values <= 1)):
-                raise InputError(f"{name}: expected 0 to 1, got {value}")
+            if not _are_fractions(value):
+                more = ", or one a class" if name == "conf" else ""
+                raise InputError(f"{name}: expected a number from 0 to 1{more}, got {value!r}")
+        for name, flag in (("multi_label", self.multi_label), ("agnostic", self.agnostic)):
+            if flag is not None:
+                check_flag(name, flag)
         for name, most in (("max_det", self.max_det), ("max_per_class", self.max_per_class)):
             if most is not None and (not is_whole(most) or most < 1):
-                raise InputError(f"{name}: expected at least 1, got {most!r}")
+                raise InputError(f"{name}: expected a whole number of at least 1, got {most!r}")
         if self.classes is not None and (
             isinstance(self.classes, str) or not hasattr(self.classes, "__iter__")
         ):
@@ -166,6 +167,18 @@ def class_count(card: ModelCard) -> int | None:
     """How many classes a card's models tell apart; None where neither the head nor names say."""
     stated = getattr(card.head.params, "classes", None) if card.head is not None else None
     return stated if isinstance(stated, int) else len(card.labels) or None
+
+
+def _are_fractions(value: object) -> bool:
+    """Whether a threshold is a number from 0 to 1, or several; None is none that is stated."""
+    if value is None:
+        return True
+    try:
+        values = np.atleast_1d(np.asarray(value))
+    except ValueError:
+        return False
+    # Text would become numbers, and so would what is true or false.
+    return values.dtype.kind in "fiu" and values.ndim == 1 and bool(np.all((values >= 0) & (values <= 1)))
 
 
 def _conf(card: ModelCard, conf: float | Sequence[float]) -> float | tuple[float, ...]:

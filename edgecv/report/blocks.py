@@ -56,12 +56,14 @@ class Status:
 class Column:
     """A table's column. format: a format specification for its numbers, such as ".2f".
 
-    align: None aligns a column right that holds numbers and nothing else.
+    align: None aligns a column right that holds numbers and nothing else. wrap: where its words break into
+    lines: between words, anywhere, or not at all.
     """
 
     name: str
     format: str = ""
     align: Literal["left", "right"] | None = None
+    wrap: Literal["words", "anywhere", "never"] = "words"
 
     def __post_init__(self) -> None:
         try:
@@ -70,6 +72,10 @@ class Column:
             raise InputError(f"column {self.name!r}: bad format {self.format!r}: {error}") from error
         if self.align not in (None, "left", "right"):
             raise InputError(f"column {self.name!r}: expected align left or right, got {self.align!r}")
+        if self.wrap not in ("words", "anywhere", "never"):
+            raise InputError(
+                f"column {self.name!r}: expected wrap words, anywhere or never, got {self.wrap!r}"
+            )
 
 
 @dataclass(frozen=True)

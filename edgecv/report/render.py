@@ -146,6 +146,7 @@ def _table(table: Table) -> dict[str, Any]:
         "caption": table.caption,
         "names": [column.name for column in columns],
         "is_right": [_is_right(column, values) for column, values in zip(columns, cells, strict=True)],
+        "wraps": [column.wrap for column in columns],
         "has_best": any(value is not None for value in best),
         "rows": [
             [

@@ -78,6 +78,9 @@ class FakePipeline:
             seen=None if self.backend == "untimed" else Seen(self._timing(), self.placement),
         )
 
+    def batch(self, frames: list[Any]) -> list[Detections]:
+        return [self(frame) for frame in frames]
+
     def _timing(self) -> Timing:
         if self.backend == "four":
             return Timing(tuple(FOUR.items()))

@@ -20,7 +20,8 @@ XSS = "<script>alert(1)</script>"
 
 def measure(*backends: str, **changes: Any) -> bench.Measurement:
     values: dict[str, Any] = {
-        "model": "fake.onnx",
+        "models": ("fake.onnx",),
+        "twin": False,
         "backends": backends,
         "threads": (1,),
         "frames": 6,
@@ -111,7 +112,7 @@ def test_a_label_behind_a_whisker_names_its_figures(mixed: bench.Measurement) ->
     result = mixed.report.results[0]
     assert result.latency_ms is not None
     total = result.latency_ms[END_TO_END]
-    assert f"p50 {total.p50:.2f}, p99 {total.p99:.2f} ms" in texts(page(mixed), "text")
+    assert f"p50 {total.p50:.2f}, p90 {total.p90:.2f} ms" in texts(page(mixed), "text")
 
 
 def test_without_samples_there_are_no_distributions(mixed: bench.Measurement) -> None:
@@ -129,7 +130,7 @@ def test_nothing_could_be_measured() -> None:
 
 def test_names_of_others_are_text(mixed: bench.Measurement) -> None:
     config = msgspec.structs.replace(
-        mixed.report.config, model=XSS, options=LoadOptions(weights=XSS), settings={"conf": XSS}
+        mixed.report.config, models=(XSS,), options=LoadOptions(weights=XSS), settings={"conf": XSS}
     )
     results = tuple(
         msgspec.structs.replace(result, backend=XSS, error=result.error and XSS, error_type=XSS)

@@ -44,7 +44,8 @@ def read(path: Path, kind: str) -> list[list[str]]:
 
 def config(*backends: str, **changes: Any) -> bench.BenchConfig:
     values: dict[str, Any] = {
-        "model": "fake.onnx",
+        "models": ("fake.onnx",),
+        "twin": False,
         "backends": backends,
         "threads": (1,),
         "frames": 6,
@@ -71,7 +72,8 @@ def test_figures_of_each_stage(log: Path) -> None:
         # Warm-up takes calls 1 and 2; of each turn the first call only settles.
         assert result.latency_ms["inference"].min == 2.004
         assert result.latency_ms["inference"].max == 2.010
-        assert result.latency_ms["postprocess"].p99 == 3.0
+        assert result.latency_ms["postprocess"].p90 == 3.0
+        assert result.latency_ms["postprocess"].p99 is None, "of six samples"
         assert result.latency_ms[END_TO_END].p99_9 is None
         assert result.latency_ms[END_TO_END].min > 0
         assert result.placement is not None
@@ -181,7 +183,7 @@ def test_streams_take_frames_side_by_side(log: Path) -> None:
 def test_streams_of_a_real_model(log: Path) -> None:
     several = config(
         "simd",
-        model="parts-nano",
+        models=("parts-nano",),
         hint="throughput",
         threads=(2,),
         options=LoadOptions(cache=False),
@@ -205,7 +207,7 @@ def test_streams_of_a_real_model(log: Path) -> None:
 
 def test_by_default_the_model_is_loaded_as_anywhere(tmp_path: Path) -> None:
     absent = str(tmp_path / "nowhere.onnx")
-    report = bench.run(config(None, model=absent, loader=bench.BenchConfig(model=absent).loader))  # type: ignore[arg-type]
+    report = bench.run(config(None, models=(absent,), loader=bench.BenchConfig(models=(absent,)).loader))  # type: ignore[arg-type]
     assert "nowhere.onnx" in (report.results[0].error or "")
     assert report.exit_code == 2
 
@@ -395,7 +397,11 @@ def test_pinning_to_a_processor_that_is_not_there() -> None:
         pytest.param(
             {"pin": (0,), "threads": (2,)}, "pin: expected a processor for each", id="too few processors"
         ),
-        pytest.param({"pin": (0,), "threads": (None,)}, "pin: needs", id="pinning unknown threads"),
+        pytest.param({"models": ()}, "models: expected at least one", id="no model"),
+        pytest.param({"batches": (1, 0)}, "batches: expected 1 to 1024, got 0", id="an empty batch"),
+        pytest.param(
+            {"models": ("a", "b"), "options": LoadOptions(weights="w")}, "weights: of one", id="whose weights"
+        ),
     ],
 )
 def test_a_config_that_makes_no_sense(changes: dict[str, Any], text: str) -> None:
@@ -430,7 +436,7 @@ def test_ctrl_c_from_a_terminal(log: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from edgecv import bench\n"
-        "bench.run(bench.BenchConfig(model='m', backends=('fake', 'hang'), threads=(1,), "
+        "bench.run(bench.BenchConfig(models=('m',), backends=('fake', 'hang'), threads=(1,), "
         "frame_wh=(8, 4), loader='tests.bench.bench_fakes:load'))"
     )
     parent = subprocess.Popen(
@@ -452,7 +458,7 @@ def test_report_is_json_and_comes_back() -> None:
     report = bench.run(config("fake", "unavailable", options=options, settings={"conf": 0.5}))
     plain = report.as_dict()
     assert json.loads(json.dumps(plain)) == json.loads(msgspec.json.encode(report))
-    assert plain["schema"] == 2
+    assert plain["schema"] == 3
     assert plain["config"]["settings"] == {"conf": 0.5}
     assert list(plain["config"]["options"]["imgsz"]) == [8, 16]
     stages = plain["results"][0]["latency_ms"]
@@ -466,7 +472,7 @@ def test_report_is_json_and_comes_back() -> None:
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    report = bench.run(config("fake", "unavailable", model="[red]m"))
+    report = bench.run(config("fake", "unavailable", models=("[red]m",)))
     Console(width=80).print(bench.to_table(report))
     table = capsys.readouterr().out
     for text in ("fake, 1 thread", "end to end", "p99.9", "2.004"):

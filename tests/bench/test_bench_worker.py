@@ -44,6 +44,7 @@ def test_peak_rss_is_not_the_parents() -> None:
             model="net.onnx",
             options=LoadOptions(backend="simd", threads=2, imgsz=64, mean=(1, 2, 3), warmup=False),
             settings={"conf": 0.5, "classes": ["a", 1]},
+            batch=4,
             streams=2,
             source=None,
             frame_wh=(8, 4),

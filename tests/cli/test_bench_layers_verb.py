@@ -11,7 +11,7 @@ from tests.cli.conftest import Result
 from tests.report.html_reader import check_self_contained
 
 Run = Callable[..., Result]
-LAYERS = ("--layers", "--frames", 2)
+LAYERS = ("--layers", "--threads", 1, "--threads", 1, "--frames", 2)
 
 
 def test_layers(edgecv: Run, network: Path, tmp_path: Path) -> None:

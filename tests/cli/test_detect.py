@@ -152,7 +152,7 @@ BAD = {
     "absent precision": (["detect", "MODEL", "PHOTO", "--precision", "int8"], 3, "int8"),
     "bad imgsz": (["detect", "MODEL", "PHOTO", "--imgsz", "big"], 2, "--imgsz: expected a size"),
     "fixed imgsz": (["detect", "MODEL", "PHOTO", "--imgsz", "96"], 2, "fixed at 64x64"),
-    "bad conf": (["detect", "MODEL", "PHOTO", "--conf", "7"], 2, "conf: expected 0 to 1"),
+    "bad conf": (["detect", "MODEL", "PHOTO", "--conf", "7"], 2, "conf: expected a number from 0 to 1"),
     "unwritable picture": (["detect", "MODEL", "PHOTO", "--out", "PHOTO/x.png"], 2, "x.png"),
     "unknown picture format": (["detect", "MODEL", "PHOTO", "--out", "out.xyz"], 2, "out.xyz"),
     "output is the input": (["detect", "MODEL", "PHOTO", "--out", "PHOTO"], 2, "photo.png"),

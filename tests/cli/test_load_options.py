@@ -88,7 +88,7 @@ def test_an_option_arrives(
     monkeypatch.setattr(api, "load_with", stop)
     monkeypatch.setattr(verify, "verify", stop)
     monkeypatch.setattr(bench, "measure", stop)
-    monkeypatch.setattr(bench, "check_model", lambda config: None)
+    monkeypatch.setattr(bench, "prepared", lambda config: config)
     monkeypatch.setattr("edgecv.evaluate.open_dataset", lambda _: None)
     typed, value = TYPED[field]
     if (verb, field) in ABSENT:

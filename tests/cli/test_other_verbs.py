@@ -95,8 +95,8 @@ def test_bench(edgecv: Run, network: Path) -> None:
     for row in result.json["results"]:
         total = row["latency_ms"]["end_to_end"]
         assert total["n"] == 20
-        assert total["min"] <= total["p50"] <= total["p99"]
-        assert total["p99.9"] is None
+        assert total["min"] <= total["p50"] <= total["p90"]
+        assert total["p99"] is total["p99.9"] is None
         assert row["peak_rss_bytes"] > 0
         assert row["load_ms"] > 0
     assert result.json["machine"]

@@ -198,7 +198,7 @@ def test_everything_is_mentioned(names: list[str]) -> None:
 
 def test_variables_exist() -> None:
     known = {setting.name for setting in settings.ALL} | OTHER_VARIABLES
-    assert set(re.findall(r"EDGECV_[A-Z_]+", TEXT)) <= known
+    assert set(re.findall(r"\bEDGECV_[A-Z_]+", TEXT)) <= known
 
 
 def test_exit_codes_are_mentioned() -> None:

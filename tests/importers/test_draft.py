@@ -335,3 +335,25 @@ def test_draft_refuses_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(CardError, match="unknown head 'yolo99'"):
         draft(path, "yolo99")
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("shape", "metadata", "iou"),
+    [
+        pytest.param((1, 7, 84), said("detect", 3), 0.7, id="of Ultralytics"),
+        pytest.param((1, 7, 84), {}, 0.7, id="told by its columns"),
+        pytest.param((1, 252, 8), {"stride": "32", "names": "['a', 'b', 'c']"}, 0.45, id="yolov5 repository"),
+    ],
+)
+def test_thresholds_are_those_of_the_package(
+    tmp_path: Path, shape: tuple[int, ...], metadata: dict[str, str], iou: float
+) -> None:
+    entry = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1, 3, 64, 64])
+    found = onnx.helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, shape)
+    zeros = onnx.numpy_helper.from_array(np.zeros(shape, np.float32))
+    node = onnx.helper.make_node("Constant", [], ["output0"], value=zeros)
+    proto = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [entry], [found]))
+    onnx.helper.set_model_props(proto, metadata)
+    path = save(tmp_path, proto.SerializeToString())
+    thresholds = edgecv.api.resolve(path).card.thresholds
+    assert (thresholds.conf, thresholds.iou, thresholds.max_det) == (0.25, iou, 300)

@@ -95,7 +95,7 @@ def test_batch_equals_single_calls(tmp_path: Path, backend: str, batch: int | st
 
 
 WRONG = {
-    "top": ({"top": 0}, "top: expected at least 1, got 0"),
+    "top": ({"top": 0}, "top: expected a whole number of at least 1, got 0"),
     "conf": ({"conf": 0.5}, "conf: colors is a model to classify, which takes no conf"),
     "iou": ({"iou": 0.5}, "iou: colors is a model to classify"),
     "max_det": ({"max_det": 3}, "max_det: colors is a model to classify"),

@@ -160,6 +160,38 @@ def test_a_bar_says_its_value_or_why_it_has_none() -> None:
     assert "a: 1.5 ms (1 ms to 2 ms)" in drawn.titles()
 
 
+NAMES = ["yolox-nano-416, onnxruntime, 2 threads, batch 2", "parts-nano, simd, 1 thread"]
+WORDS = "p50 1234.56, p99 7890.12 ms"
+NAMED: dict[str, Callable[[], Drawing]] = {
+    "bars": lambda: bars([Bar(name, 5.0, 1.0, 9.0, words=WORDS) for name in NAMES]),
+    "stacks": lambda: stacked_bars(["a", "b"], [Stack(name, [1, 2]) for name in NAMES], unit="ms"),
+    "histogram": lambda: histogram([Samples(name, [1, 2, 3], note=WORDS) for name in NAMES]),
+}
+
+
+@pytest.mark.parametrize("drawing", [0, 1], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", NAMED)
+def test_names_and_words_of_usual_length_are_whole(name: str, drawing: int) -> None:
+    shown = " ".join(Drawn(NAMED[name]()).texts(drawing))
+    assert "…" not in shown
+    for words in (*NAMES, *([WORDS] if name != "stacks" else [])):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        ("", []),
+        ("ab cd", ["ab cd"]),
+        ("abcd efgh ijkl", ["abcd efgh", "ijkl"]),
+        ("abcdefghijklmnop", ["abcdefghi…"]),
+        ("aaaaaaaa bbbbbbbb cccccccc d", ["aaaaaaaa", "bbbbbbbb…"]),
+    ],
+)
+def test_lines_of_words(words: str, lines: list[str]) -> None:
+    assert elements.wrapped(words, 10.1 * elements.LETTER, 1, most=2) == lines
+
+
 def test_stacks_end_at_their_sum() -> None:
     drawn = Drawn(stacked_bars(["x", "y"], [Stack("a", [3.0, 1.0]), Stack("b", [4.0, 0.0])], unit="ms"))
     ends = [float(each.attrib["x"]) + float(each.attrib["width"]) for each in drawn.filled()[2:]]

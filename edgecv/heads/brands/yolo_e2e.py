@@ -13,7 +13,13 @@ from msgspec.structs import replace
 from edgecv.heads.base import HeadParams, Reading
 from edgecv.heads.recognition import MOST_FINAL, P2, P5, P6, YOLO_STRIDES, is_cells, prototypes, table_of
 from edgecv.heads.rows import Params as Rows
-from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, described, parse_metadata
+from edgecv.heads.ultralytics import (
+    ULTRALYTICS_INPUT,
+    ULTRALYTICS_THRESHOLDS,
+    UltralyticsFacts,
+    described,
+    parse_metadata,
+)
 from edgecv.types import ModelFacts, TensorSpec
 
 NAME = "yolo_e2e"
@@ -81,4 +87,4 @@ def _of_task(about: UltralyticsFacts, output: TensorSpec, maps: TensorSpec | Non
 
 
 def _reading(brand: str, params: Rows) -> Reading:
-    return Reading(brand, "rows", params, ULTRALYTICS_INPUT)
+    return Reading(brand, "rows", params, ULTRALYTICS_INPUT, ULTRALYTICS_THRESHOLDS)

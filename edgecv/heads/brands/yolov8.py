@@ -25,7 +25,13 @@ from edgecv.heads.recognition import (
     prototypes,
     table_of,
 )
-from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, described, parse_metadata
+from edgecv.heads.ultralytics import (
+    ULTRALYTICS_INPUT,
+    ULTRALYTICS_THRESHOLDS,
+    UltralyticsFacts,
+    described,
+    parse_metadata,
+)
 from edgecv.types import ModelFacts, TensorSpec
 
 NAME = "yolov8"
@@ -147,4 +153,4 @@ def _are_rows(cells: Size, facts: ModelFacts) -> bool:
 
 
 def _reading(brand: str, params: Boxes) -> Reading:
-    return Reading(brand, "boxes", params, ULTRALYTICS_INPUT)
+    return Reading(brand, "boxes", params, ULTRALYTICS_INPUT, ULTRALYTICS_THRESHOLDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgecv.heads.base import Reading
 from edgecv.heads.boxes import Params as Boxes
 from edgecv.heads.recognition import YOLO_STRIDES, could_be_keypoints, is_cells, sole_output
-from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, parse_metadata
+from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, ULTRALYTICS_THRESHOLDS, parse_metadata
 from edgecv.types import ModelFacts
 
 NAME = "yolov8-pose"
@@ -32,4 +32,6 @@ def recognize(facts: ModelFacts) -> Reading | None:
         keypoints=number,
         keypoint_values=values,
     )
-    return Reading("yolov8-face" if number == 5 else NAME, "boxes", params, ULTRALYTICS_INPUT)
+    return Reading(
+        "yolov8-face" if number == 5 else NAME, "boxes", params, ULTRALYTICS_INPUT, ULTRALYTICS_THRESHOLDS
+    )

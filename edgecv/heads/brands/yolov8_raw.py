@@ -13,7 +13,12 @@ from msgspec.structs import replace
 from edgecv.heads import distances, levels
 from edgecv.heads.base import Reading
 from edgecv.heads.recognition import P2, P5, P6
-from edgecv.heads.ultralytics import ULTRALYTICS_INPUT, UltralyticsFacts, parse_metadata
+from edgecv.heads.ultralytics import (
+    ULTRALYTICS_INPUT,
+    ULTRALYTICS_THRESHOLDS,
+    UltralyticsFacts,
+    parse_metadata,
+)
 from edgecv.types import ModelFacts
 
 NAME = "yolov8_raw"
@@ -61,7 +66,7 @@ def _of_maps(
     if about is None and not is_joined:
         return None
     params = distances.Params(output=names, strides=strides, bins=_BINS // 4, logits=True)
-    return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT)
+    return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT, ULTRALYTICS_THRESHOLDS)
 
 
 def _of_segments(facts: ModelFacts, about: UltralyticsFacts | None) -> Reading | None:
@@ -78,7 +83,7 @@ def _of_segments(facts: ModelFacts, about: UltralyticsFacts | None) -> Reading |
     found = _reading(facts, pair, P5)
     assert isinstance(found.params, distances.Params)
     params = replace(found.params, coefficients=widths[masks], prototypes=prototypes.name)
-    return Reading("yolov8_raw-seg", found.type, params, found.input)
+    return Reading("yolov8_raw-seg", found.type, params, found.input, found.thresholds)
 
 
 def _has_classes(about: UltralyticsFacts | None, classes: int) -> bool:
@@ -93,4 +98,4 @@ def _reading(facts: ModelFacts, pair: levels.Pair, strides: tuple[int, ...]) -> 
         bins=_BINS // 4,
         logits=levels.are_logits(facts, pair.scores),
     )
-    return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT)
+    return Reading(NAME, distances.TYPE, params, ULTRALYTICS_INPUT, ULTRALYTICS_THRESHOLDS)

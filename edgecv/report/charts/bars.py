@@ -14,11 +14,11 @@ from edgecv.report.charts.elements import (
     legend,
     line,
     series_class,
-    shorten,
     tag,
     text,
     text_width,
     tick_labels,
+    wrapped,
 )
 from edgecv.report.charts.scale import Axis, Scale, axis, is_plottable, number_text
 from edgecv.report.values import to_text
@@ -197,31 +197,45 @@ def _stack_row(stack: Stack, styles: Sequence[tuple[int, str]], unit: str, spec:
 
 
 def _draw(rows: Sequence[_Row], along: Axis, layout: Layout, top: float = 4) -> View:
-    """The rows over an axis: labels beside the bars, or above them where the page is narrow."""
+    """The rows over an axis: labels beside the bars, or above them where the page is narrow or they are long.
+
+    What a row says at its end stands above its bar too, where some row says more than there is room for.
+    """
     if not rows:
         return nothing(layout)
     font = layout.font
-    words = [shorten(row.words, layout.width * WORDS_SHARE, font) for row in rows]
-    behind = max(text_width(each, font) for each in words) + 10
-    left = 2.0
-    if not layout.is_narrow:
-        room = layout.width * LABEL_SHARE
-        left = min(room, max(text_width(row.label, font) for row in rows)) + 10
+    widest = max(text_width(row.label, font) for row in rows)
+    is_above = layout.is_narrow or widest > layout.width * LABEL_SHARE
+    says_above = any(text_width(row.words, font) > layout.width * WORDS_SHARE for row in rows)
+    left = 2.0 if is_above else widest + 10
+    behind = 10.0 if says_above else max(text_width(row.words, font) for row in rows) + 10
+    room = layout.width - left - 6
+    above = [
+        [
+            *(wrapped(row.label, room, font) if is_above else ()),
+            *(wrapped(row.words, room, font) if says_above else ()),
+        ]
+        for row in rows
+    ]
     scale = along.scale(left, max(layout.width - behind, left + 60))
-    pitch = BAR + (font * 1.5 + 13 if layout.is_narrow else 13)
-    bottom = top + pitch * len(rows)
+    line_height = font * 1.3
+    tops, bottom = [], top
+    for lines in above:
+        tops.append(bottom + line_height * len(lines) + 6)
+        bottom += line_height * len(lines) + BAR + 13
     elements = []
     for tick in along.ticks:
         x = scale(tick.value)
         elements.append(line(x, top, x, bottom, "zero" if tick.value == 0 else "grid"))
     places = [(tick.label, scale(tick.value)) for tick in along.ticks]
     elements += tick_labels(places, bottom + font + 4, layout)
-    for i, (row, shown) in enumerate(zip(rows, words, strict=True)):
-        y = top + pitch * i + (font * 1.5 + 3 if layout.is_narrow else 6)
-        if layout.is_narrow:
-            label = text(shorten(row.label, layout.width - 8, font), left + 4, y - font * 0.42)
-        else:
-            label = text(shorten(row.label, left - 10, font), left - 8, y + BAR - 3, anchor="end")
-        value = text(shown, scale(row.reach) + 7, y + BAR - 3)
-        elements.append(tag("g", tag("title", row.hint), label, *row.draw(scale, y), value))
+    for row, lines, y in zip(rows, above, tops, strict=True):
+        words = [
+            text(each, left + 4, y - 4 - line_height * (len(lines) - 1 - i)) for i, each in enumerate(lines)
+        ]
+        if not is_above:
+            words.append(text(row.label, left - 8, y + BAR - 3, anchor="end"))
+        if not says_above:
+            words.append(text(row.words, scale(row.reach) + 7, y + BAR - 3))
+        elements.append(tag("g", tag("title", row.hint), *words, *row.draw(scale, y)))
     return View(layout, tuple(elements), bottom + font + 12)

@@ -105,6 +105,21 @@ def shorten(words: str, width: float, font: float) -> str:
     return words
 
 
+def wrapped(words: str, width: float, font: float, most: int = 4) -> list[str]:
+    """The words in as many lines as they take, none wider than `width`, and at most so many.
+
+    A word that alone is wider is cut, and so is what is left for the last line.
+    """
+    lines: list[str] = []
+    for word in words.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and (len(lines) == most or text_width(longer, font) <= width):
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [shorten(each, width, font) for each in lines]
+
+
 def _letter_width(letter: str) -> float:
     """Of a font of size 1; marks upon another letter take no room."""
     if unicodedata.category(letter) in ("Mn", "Me", "Cf"):

@@ -15,11 +15,11 @@ from edgecv.report.charts.elements import (
     axis_label,
     line,
     series_class,
-    shorten,
     tag,
     text,
     text_width,
     tick_labels,
+    wrapped,
 )
 from edgecv.report.charts.scale import Axis, Scale, axis, is_plottable
 from edgecv.report.values import to_text
@@ -86,15 +86,15 @@ def _draw(
     along = axis(_range(kept), count=5 if layout.is_narrow else 9)
     scale = along.scale(EDGE, layout.width - EDGE)
     notes = [_note(each, values, along, spec) for each, values in zip(series, kept, strict=True)]
-    # Beside the label, or below it where the page is narrow.
-    words = font * (3.3 if layout.is_narrow and any(notes) else 1.9)
-    pitch = ROW + words
-    bottom = 2 + pitch * len(series)
+    lines = [_lines(each.label, note, layout) for each, note in zip(series, notes, strict=True)]
+    tops, bottom = [], 2.0
+    for labels, below in lines:
+        tops.append(bottom)
+        bottom += ROW + font * (0.5 + 1.4 * max(1, len(labels) + len(below)))
     elements = [line(scale(t.value), 2, scale(t.value), bottom, "grid") for t in along.ticks]
-    for i, (each, values, note) in enumerate(zip(series, kept, notes, strict=True)):
-        y = 2 + pitch * i
-        elements += _words(each.label, note, y + font * 1.3, layout)
-        elements += _bins(i, each, values, y + pitch, along, scale, spec, layout)
+    for i, (each, values, y, base) in enumerate(zip(series, kept, tops, [*tops[1:], bottom], strict=True)):
+        elements += _words(each.label, notes[i], lines[i], y + font * 1.3, layout)
+        elements += _bins(i, each, values, base, along, scale, spec, layout)
     places = [(tick.label, scale(tick.value)) for tick in along.ticks]
     elements += tick_labels(places, bottom + font + 4, layout)
     height = bottom + font + 10
@@ -118,17 +118,25 @@ def _note(samples: Samples, values: NDArray[np.float64], along: Axis, spec: str)
     return "; ".join(notes)
 
 
-def _words(label: str, note: str, y: float, layout: Layout) -> list[Element]:
-    """A row's label and note; y: the first base line."""
+def _lines(label: str, note: str, layout: Layout) -> tuple[list[str], list[str]]:
+    """Of a row's label and its note; no lines where both stand in one, the note at its end."""
     font, room = layout.font, layout.width - 2 * EDGE
-    if layout.is_narrow:
-        below = [text(shorten(note, room, font), EDGE, y + font * 1.4, class_="muted")] if note else []
-        return [text(shorten(label, room, font), EDGE, y), *below]
-    note = shorten(note, room * 0.6, font)
-    label = shorten(label, room - text_width(note, font) - 12, font)
+    if not layout.is_narrow and text_width(label, font) + text_width(note, font) + 12 <= room:
+        return [], []
+    return wrapped(label, room, font), wrapped(note, room, font)
+
+
+def _words(
+    label: str, note: str, lines: tuple[list[str], list[str]], y: float, layout: Layout
+) -> list[Element]:
+    """A row's label and note; y: the first base line."""
+    labels, below = lines
+    if not labels and not below:
+        return [text(label, EDGE, y), text(note, layout.width - EDGE, y, class_="muted", anchor="end")]
+    step = layout.font * 1.4
     return [
-        text(label, EDGE, y),
-        text(note, layout.width - EDGE, y, class_="muted", anchor="end"),
+        *(text(each, EDGE, y + step * i) for i, each in enumerate(labels)),
+        *(text(each, EDGE, y + step * (len(labels) + i), class_="muted") for i, each in enumerate(below)),
     ]
 
 
