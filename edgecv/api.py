@@ -299,23 +299,21 @@ def _sessions(loaded: Loaded, asked: _Asked, networks: Networks | None) -> dict[
 def _sample(loaded: Loaded, blob_wh: tuple[int, int]) -> Sample:
     """What the network that takes the frame is checked with: the blob of the card's golden frame, or of a
     generated one."""
-    card, folder, entry = loaded.card, loaded.folder, loaded.card.image_input
+    card, folder = loaded.card, loaded.folder
     stated = card.golden if folder is not None else None
-    spec = entry.blob_spec(blob_wh)
+    fed = Fed.of(loaded.model.facts.inputs, card)
 
     def make() -> Mapping[str, Any]:
-        from edgecv import image
         from edgecv.lookup import golden
-        from edgecv.media.synthetic import synthetic_frame
+        from edgecv.media.synthetic import synthetic_frame, synthetic_gray16
 
         if stated is None or folder is None:
-            frame = synthetic_frame()
-        else:
-            frame = golden.read(stated, folder)["frame"]
-        blob, _ = image.to_blob(frame, spec)
-        return {entry.name: blob}
+            return fed.sample(
+                synthetic_gray16() if card.image_input.bits == 16 else synthetic_frame(), blob_wh
+            )
+        return fed.sample(golden.read(stated, folder)["frame"], blob_wh)
 
-    return Sample(f"{'synthetic' if stated is None else stated.file.sha256} {spec!r}", make)
+    return Sample(f"{'synthetic' if stated is None else stated.file.sha256} {blob_wh} {card.inputs!r}", make)
 
 
 def _open(

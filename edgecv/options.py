@@ -53,7 +53,7 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
             ("weights", path_text("weights", self.weights)),
             ("labels", path_text("labels", self.labels)),
             ("mean", _mean(self.mean)),
-            ("imgsz", _size(self.imgsz)),
+            ("imgsz", None if self.imgsz is None else size_wh(self.imgsz)),
         ):
             msgspec.structs.force_setattr(self, name, value)
 
@@ -81,9 +81,8 @@ def _mean(mean: Any) -> str | tuple[float, ...] | None:
         raise InputError(f"mean: expected a number for each channel, or a file, got {mean!r}") from None
 
 
-def _size(imgsz: Any) -> tuple[int, int] | None:
-    if imgsz is None:
-        return None
+def size_wh(imgsz: Any) -> tuple[int, int]:
+    """A size as width and height. imgsz: one number for both, or the two. Raises InputError."""
     try:
         sizes = tuple(map(operator.index, imgsz if isinstance(imgsz, Sequence) else (imgsz, imgsz)))
     except TypeError:
@@ -99,7 +98,7 @@ def _check_plain(options: LoadOptions) -> None:
         value = getattr(options, name)
         if value is not None and not isinstance(value, str):
             raise InputError(f"{name}: expected a word or None, got {value!r}")
-    for name in ("cache", "warmup"):
+    for name in ("cache", "check", "warmup"):
         check_flag(name, getattr(options, name))
     if options.threads is None:
         return

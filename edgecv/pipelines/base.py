@@ -17,6 +17,7 @@ from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CancelledError, CardError, InputError
 from edgecv.exclusive import Exclusive
+from edgecv.options import size_wh
 from edgecv.sealed import Sealed
 from edgecv.types import Candidates, Memory, Placement, R, Seen
 
@@ -169,6 +170,22 @@ class Pipeline(Sealed, Generic[R]):
     @abstractmethod
     def _look(self, frame: Frame, watch: Stopwatch, deadline_ns: int) -> R:
         """The result of a frame, each stage's lap taken; `seen` is filled in by the caller."""
+
+    def prepare(self, imgsz: int | Sequence[int]) -> None:
+        """Look at frames at this size from now on; one that was prepared before costs nothing.
+
+        imgsz: width and height of the blob, or one number for both. What the size needs is compiled, and the
+        whole path is run on an empty frame, the first time. Raises InputError where the model runs at one
+        size, or not at this one; it then goes on at the size that it had.
+        """
+        with self._exclusive:
+            is_new = self._resize(size_wh(imgsz))
+        if is_new:
+            self.warm_up()
+
+    def _resize(self, imgsz: tuple[int, int]) -> bool:
+        """See `prepare`; whether the size is a new one. Pipelines of several sizes have their own."""
+        raise InputError(f"imgsz: {self.card.name} runs at one size")
 
     def warm_up(self, runs: int = 2) -> None:
         """Run the whole path on an empty frame, so that no real frame pays for a first time."""

@@ -109,6 +109,9 @@ class Detector(SingleShot[Detections]):
         self._params: HeadParams = card.head.params
         # Of heads that know how a batch lies in their outputs.
         self._split = getattr(self._head, "of_image", None)
+
+    def _look_at_size(self, imgsz: tuple[int, int]) -> None:
+        super()._look_at_size(imgsz)
         self._query = Query(
             blob_wh=self.blob_wh,
             confidence=self.settings.threshold,

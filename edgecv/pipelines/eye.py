@@ -10,7 +10,7 @@ import numpy as np
 
 from edgecv.backends.base import Array
 from edgecv.errors import CardError, InputError
-from edgecv.image import Preprocessor
+from edgecv.image import Preprocessor, to_blob
 from edgecv.inputs import FRACTIONS, axis_sizes, facts_shape, shape_of, values_of
 from edgecv.pipelines.base import Frame
 from edgecv.types import FloatArray, FrameTransform, TensorSpec
@@ -74,6 +74,18 @@ class Fed(msgspec.Struct, frozen=True):
             except ValueError as error:
                 raise CardError(f"{card.name if card else 'card'}: `facts`: {error}") from error
         return shapes
+
+    def sample(self, frame: Frame, size_wh: tuple[int, int]) -> dict[str, Array]:
+        """The arrays of a single call that a frame becomes; of a fixed batch all are this frame."""
+        spec, image = self.picture
+        blob, place = to_blob(frame, image.blob_spec(size_wh))
+        shapes = self.shapes(size_wh)
+        picture = np.broadcast_to(blob if "n" in image.layout else blob[0], shapes[image.name])
+        made = {image.name: np.ascontiguousarray(picture, spec.dtype)}
+        for each, entry in self.facts:
+            values = values_of(entry.facts, place)
+            made[each.name] = np.resize(values, shapes[each.name]).astype(each.dtype)
+        return made
 
 
 def _check_picture(spec: TensorSpec, card: ModelCard) -> None:

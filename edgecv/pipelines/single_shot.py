@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgecv import clock
 from edgecv.backends.base import Array
+from edgecv.backends.session import MAX_PLANS
 from edgecv.clock import Stopwatch
-from edgecv.errors import CardError, InputError
+from edgecv.errors import CardError, EdgeCVError, InputError
+from edgecv.inputs import fixed_wh
 from edgecv.pipelines.apart import Apart
 from edgecv.pipelines.base import Frame, Pipeline
 from edgecv.pipelines.eye import Eye
@@ -40,10 +42,41 @@ class SingleShot(Pipeline[R]):
                 f"{card.name}: its head {head} reads one network, and it has {', '.join(sessions)}"
             )
         (self.session,) = self.sessions.values()
-        self.eye = Eye(self.session, card, imgsz)
-        self.blob_wh = self.eye.blob_wh
-        self._apart = Apart.of(self.eye.picture, card.image_input.layout, self.session.outputs)
-        self._out = _reusable_outputs(self.session)
+        eye = Eye(self.session, card, imgsz)
+        self._apart = Apart.of(eye.picture, card.image_input.layout, self.session.outputs)
+        self._sizes = {eye.blob_wh: (eye, _reusable_outputs(self.session))}
+        self._look_at_size(eye.blob_wh)
+
+    def _resize(self, imgsz: tuple[int, int]) -> bool:
+        known = self._sizes.get(imgsz)
+        if known is None:
+            self._sizes[imgsz] = self._made_for(imgsz)
+        else:
+            # Where batches have pushed its plan out it is made anew.
+            self.session.prepare(known[0].shapes())
+            self._sizes[imgsz] = self._sizes.pop(imgsz)
+        if len(self._sizes) > MAX_PLANS:
+            del self._sizes[next(iter(self._sizes))]
+        self._look_at_size(imgsz)
+        return known is None
+
+    def _made_for(self, imgsz: tuple[int, int]) -> tuple[Eye, dict[str, Array] | None]:
+        """What is made for a size. Raises InputError where the network does not take it."""
+        wanted = f"{self.card.name}: imgsz asks for {imgsz[0]}x{imgsz[1]}, and the network"
+        fixed = fixed_wh(self.card.image_input.layout, self.eye.picture.shape)
+        if fixed is not None:
+            raise InputError(
+                f"{wanted}'s input is fixed at {fixed[0]}x{fixed[1]}; export it with a dynamic input"
+            )
+        try:
+            return Eye(self.session, self.card, imgsz), _reusable_outputs(self.session)
+        except EdgeCVError as error:
+            raise InputError(f"{wanted} does not take it: {error}") from error
+
+    def _look_at_size(self, imgsz: tuple[int, int]) -> None:
+        """Take the size's own buffers, and all that is made for a size."""
+        self.eye, self._out = self._sizes[imgsz]
+        self.blob_wh = self._imgsz = imgsz
 
     def batch(
         self,
