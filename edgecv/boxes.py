@@ -1,10 +1,11 @@
 """Boxes: candidate selection from class scores, IoU, non-maximum suppression, conversions.
 
-Everything runs in native code on the calling thread, without the GIL. Each thread keeps its own working
-memory between calls: it grows to what the largest call needed and is freed with the thread, so that
-after warm-up a call allocates only the arrays that it returns. For `select` that is at most 24 bytes for
-each of max_candidates and 210 for each class, however many scores are over the threshold; for `nms` and
-`soft_nms` at most 140 bytes for each box. Results are the same bits on every instruction set.
+Everything runs in native code on the calling thread. A call keeps the GIL unless it reads more than 16 MiB,
+or takes as long: where another thread runs Python, to have it back can take a switch interval. Each thread
+keeps its own working memory between calls: it grows to what the largest call needed and is freed with the
+thread, so that after warm-up a call allocates only the arrays that it returns. For `select` that is at most
+24 bytes for each of max_candidates and 210 for each class, however many scores are over the threshold; for
+`nms` and `soft_nms` at most 140 bytes for each box. Results are the same bits on every instruction set.
 
 IoU is float32: (min x2 - max x1) * (min y2 - max y1), each at least 0, over (area a + area b) - that.
 A box is suppressed when intersection > iou * union, without a division. Where a box's area or the union
@@ -173,3 +174,8 @@ def xyxy_to_xywh(boxes: FloatArray, rows: IntArray | None = None) -> FloatArray:
 def xyxy_to_cxcywh(boxes: FloatArray, rows: IntArray | None = None) -> FloatArray:
     """Left, top, right, bottom -> center and size; arguments as for `cxcywh_to_xyxy`."""
     return _boxes.xyxy_to_cxcywh(boxes, rows)
+
+
+def has_nan(values: FloatArray) -> bool:
+    """Whether one of the numbers is a NaN. values: float32 (n,), contiguous, at least one."""
+    return _boxes.has_nan(values)

@@ -1,10 +1,11 @@
 """Regions of interest: anchors, proposals of a region proposal network, ROI pooling.
 
-Proposals and pooling run in native code on the calling thread, without the GIL. Each thread keeps its own
-working memory between calls, so that after warm-up a call allocates only the arrays that it returns: at
-most 80 bytes for each anchor of each cell and 96 for each proposal kept for `propose`; for `pool` 1 MiB or,
-of features with more than 4096 cells, 256 bytes a cell, 512 bytes for each bin of one box, and 16 for each
-column and row of bins of all boxes. Results are the same bits on every instruction set.
+Proposals and pooling run in native code on the calling thread, which keeps the GIL for short calls, as it
+does for those of `edgecv.boxes`. Each thread keeps its own working memory between calls, so that after
+warm-up a call allocates only the arrays that it returns: at most 80 bytes for each anchor of each cell and 96
+for each proposal kept for `propose`; for `pool` 1 MiB or, of features with more than 4096 cells, 256 bytes a
+cell, 512 bytes for each bin of one box, and 16 for each column and row of bins of all boxes. Results are the
+same bits on every instruction set.
 """
 
 from __future__ import annotations

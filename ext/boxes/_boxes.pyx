@@ -1,4 +1,5 @@
-"""The boundary to the native box code: checks arguments, releases the GIL, calls, raises.
+"""The boundary to the native box code: checks arguments, calls, raises; the GIL is given
+up for long calls.
 
 Arguments and results are described in `edgecv.boxes`.
 """
@@ -38,6 +39,7 @@ from edgecv import _isa
 from edgecv.errors import InputError
 
 include "arguments.pxi"
+include "gil.pxi"
 
 cdef object INT32 = np.dtype(np.int32)
 cdef object INT64 = np.dtype(np.int64)
@@ -101,6 +103,7 @@ def select(scores, threshold, objectness=None, multi_label=False, max_candidates
     cdef SelectRequest request
     cdef Selection found
     cdef Status status
+    cdef PyThreadState* gil
     cdef const float[:, :] score_view
     cdef const float[:] objectness_view, threshold_view
     cdef float[1] one_threshold
@@ -156,8 +159,9 @@ def select(scores, threshold, objectness=None, multi_label=False, max_candidates
         return empty(0, INT32), empty(0, INT32), empty(0, FLOAT32)
     request.scores.data = &score_view[0, 0]
     request.thresholds = &threshold_view[0] if request.per_class else one_threshold
-    with nogil:
-        status = native_select(request, &found)
+    gil = release_gil(times(n, classes * sizeof(float)))
+    status = native_select(request, &found)
+    take_gil(gil)
     _check_status(status)
     return (
         _copy_int32(found.row, found.count),
@@ -237,14 +241,16 @@ def nms(xyxy, confidence, class_id=None, iou=0.45, max_det=None, image_id=None, 
     cdef NmsRequest request
     cdef Kept kept
     cdef Status status
+    cdef PyThreadState* gil
     _choose_isa()
     _fill_candidates(&request.candidates, xyxy, confidence, class_id, image_id)
     request.iou = _number("iou", iou, 0, 1)
     request.max_det = _max_det(max_det, request.candidates.xyxy.count)
     _check_method(method, ("greedy", "diou"))
     request.diou = method == "diou"
-    with nogil:
-        status = native_nms(request, &kept)
+    gil = release_gil(times(request.candidates.xyxy.count, request.max_det * PAIR_BYTES))
+    status = native_nms(request, &kept)
+    take_gil(gil)
     _check_status(status)
     return _copy_int64(kept.index, kept.count)
 
@@ -254,14 +260,18 @@ def nms_rotated(xywhr, confidence, class_id=None, iou=0.45, max_det=None, method
     cdef RotatedNmsRequest request
     cdef Kept kept
     cdef Status status
+    cdef size_t pair
+    cdef PyThreadState* gil
     _fill_boxes(&request.candidates.xyxy, "xywhr", xywhr, 5)
     _fill_columns(&request.candidates, confidence, class_id, None)
     _check_method(method, ("iou", "probiou"))
     request.gaussian = method == "probiou"
     request.iou = _number("iou", iou, 0, 1)
     request.max_det = _max_det(max_det, request.candidates.xyxy.count)
-    with nogil:
-        status = native_nms_rotated(request, &kept)
+    pair = GAUSSIAN_PAIR_BYTES if request.gaussian else POLYGON_PAIR_BYTES
+    gil = release_gil(times(request.candidates.xyxy.count, times(request.max_det, pair)))
+    status = native_nms_rotated(request, &kept)
+    take_gil(gil)
     _check_status(status)
     return _copy_int64(kept.index, kept.count)
 
@@ -280,6 +290,8 @@ def soft_nms(
     cdef SoftNmsRequest request
     cdef Kept kept
     cdef Status status
+    cdef size_t n
+    cdef PyThreadState* gil
     _choose_isa()
     _fill_candidates(&request.candidates, xyxy, confidence, class_id, None)
     _check_method(method, ("gaussian", "linear"))
@@ -288,8 +300,10 @@ def soft_nms(
     request.iou = _number("iou", iou, 0, 1)
     request.threshold = _number("threshold", threshold, 0, LARGEST)
     request.max_det = _max_det(max_det, request.candidates.xyxy.count)
-    with nogil:
-        status = native_soft_nms(request, &kept)
+    n = request.candidates.xyxy.count
+    gil = release_gil(times(n, n * PAIR_BYTES))
+    status = native_soft_nms(request, &kept)
+    take_gil(gil)
     _check_status(status)
     return _copy_int64(kept.index, kept.count), _copy_float32(kept.confidence, kept.count)
 
@@ -298,6 +312,7 @@ def iou(a, b):
     """See `edgecv.boxes.iou`."""
     cdef BoxRows rows, columns
     cdef Status status
+    cdef PyThreadState* gil
     cdef float[:, ::1] view
     _choose_isa()
     _fill_boxes(&rows, "a", a)
@@ -306,8 +321,9 @@ def iou(a, b):
     if rows.count == 0 or columns.count == 0:
         return result
     view = result
-    with nogil:
-        status = native_iou_matrix(rows, columns, &view[0, 0])
+    gil = release_gil(times(rows.count, columns.count * PAIR_BYTES))
+    status = native_iou_matrix(rows, columns, &view[0, 0])
+    take_gil(gil)
     _check_status(status)
     return result
 
@@ -316,6 +332,8 @@ def iou_rotated(a, b, method="iou"):
     """See `edgecv.boxes.iou_rotated`."""
     cdef BoxRows rows, columns
     cdef Status status
+    cdef size_t pair
+    cdef PyThreadState* gil
     cdef float[:, ::1] view
     cdef bint gaussian
     _fill_boxes(&rows, "a", a, 5)
@@ -326,8 +344,10 @@ def iou_rotated(a, b, method="iou"):
     if rows.count == 0 or columns.count == 0:
         return result
     view = result
-    with nogil:
-        status = native_iou_rotated_matrix(rows, columns, gaussian, &view[0, 0])
+    pair = GAUSSIAN_PAIR_BYTES if gaussian else POLYGON_PAIR_BYTES
+    gil = release_gil(times(rows.count, columns.count * pair))
+    status = native_iou_rotated_matrix(rows, columns, gaussian, &view[0, 0])
+    take_gil(gil)
     _check_status(status)
     return result
 
@@ -335,6 +355,7 @@ def iou_rotated(a, b, method="iou"):
 cdef object _convert(Conversion conversion, object boxes, object rows):
     cdef BoxRows source
     cdef Status status
+    cdef PyThreadState* gil
     cdef const int32_t[::1] row_view
     cdef float[:, ::1] view
     cdef const int32_t* wanted = NULL
@@ -351,8 +372,9 @@ cdef object _convert(Conversion conversion, object boxes, object rows):
     if count == 0:
         return result
     view = result
-    with nogil:
-        status = native_convert(conversion, source, wanted, count, &view[0, 0])
+    gil = release_gil(times(count, 8 * sizeof(float)))
+    status = native_convert(conversion, source, wanted, count, &view[0, 0])
+    take_gil(gil)
     if status == Status.no_such_row:
         raise InputError(f"rows: expected 0 to {<Py_ssize_t>source.count - 1}, got {rows.min()} to {rows.max()}")
     return result
@@ -378,15 +400,34 @@ def xyxy_to_cxcywh(boxes, rows=None):
     return _convert(Conversion.xyxy_to_cxcywh, boxes, rows)
 
 
+cdef object _flat(str name, object values):
+    _check_array(name, values, FLOAT32, 1, "(n,)")
+    if not values.flags.c_contiguous or values.size == 0:
+        raise InputError(f"{name}: expected a contiguous array of at least one number")
+    return values
+
+
+def has_nan(values):
+    """See `edgecv.boxes.has_nan`."""
+    cdef const float[::1] view
+    cdef bint result
+    cdef PyThreadState* gil
+    _choose_isa()
+    view = _flat("values", values)
+    gil = release_gil(times(view.shape[0], sizeof(float)))
+    result = box_kernels().f32_has_nan(&view[0], view.shape[0])
+    take_gil(gil)
+    return result
+
+
 def largest(values):
     """The largest number of a float32 (n,) array, each read once: the floor that benchmarks compare with."""
     cdef const float[::1] view
     cdef float result
+    cdef PyThreadState* gil
     _choose_isa()
-    _check_array("values", values, FLOAT32, 1, "(n,)")
-    if not values.flags.c_contiguous or values.size == 0:
-        raise InputError("values: expected a contiguous array of at least one number")
-    view = values
-    with nogil:
-        result = box_kernels().f32_largest(&view[0], view.shape[0])
+    view = _flat("values", values)
+    gil = release_gil(times(view.shape[0], sizeof(float)))
+    result = box_kernels().f32_largest(&view[0], view.shape[0])
+    take_gil(gil)
     return result

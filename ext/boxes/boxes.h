@@ -65,6 +65,7 @@ constexpr size_t kMaxFloatLanes = 16;
 // f32_soft_*: multiplies each confidence by the decay that `box` causes. `parameter`: -1 / sigma
 //   (gaussian), or the IoU over which scores decay (linear). Past the last entry the confidences are 0,
 //   up to a whole vector, and may be written.
+// f32_has_nan: whether one of n floats is a NaN.
 // f32_largest: the largest of n floats, reading each of them once: the floor of the benchmarks.
 #define ECV_BOX_KERNELS(X)                                                                               \
     X(size_t, f32_select_rows,                                                                           \
@@ -80,6 +81,7 @@ constexpr size_t kMaxFloatLanes = 16;
     X(Next, f32_soft_linear,                                                                             \
       (const BoxColumns& boxes, float* confidence, size_t count, const Box& box, float parameter,        \
        float threshold))                                                                                 \
+    X(bool, f32_has_nan, (const float* values, size_t n))                                                \
     X(float, f32_largest, (const float* values, size_t n))
 
 struct BoxKernels {

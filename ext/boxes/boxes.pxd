@@ -77,6 +77,7 @@ cdef extern from "boxes.h" namespace "ecv" nogil:
         xyxy_to_cxcywh
 
     cdef struct BoxKernels:
+        bint (*f32_has_nan)(const float* values, size_t n) noexcept nogil
         float (*f32_largest)(const float* values, size_t n) noexcept nogil
 
     const BoxKernels& box_kernels()

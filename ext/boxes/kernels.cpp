@@ -418,6 +418,28 @@ Next f32_soft_linear(const BoxColumns& boxes, float* confidence, size_t count, c
     return soft_decay<Linear>(boxes, confidence, count, box, parameter, threshold);
 }
 
+// ---- outputs
+
+bool f32_has_nan(const float* values, size_t n) {
+    const VecF zero = f_set(0.0f);
+    MaskF a = f_eq(zero, zero), b = a, c = a, d = a;
+    const uint32_t all = m_bits(a);
+    const auto is_number = [](const float* p) {
+        const VecF v = f_load(p);
+        return f_eq(v, v);
+    };
+    size_t i = 0;
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+        a = m_and(a, is_number(values + i));
+        b = m_and(b, is_number(values + i + kLanes));
+        c = m_and(c, is_number(values + i + 2 * kLanes));
+        d = m_and(d, is_number(values + i + 3 * kLanes));
+    }
+    bool found = m_bits(m_and(m_and(a, b), m_and(c, d))) != all;
+    for (; i < n; ++i) found |= values[i] != values[i];
+    return found;
+}
+
 // ---- benchmarks
 
 float f32_largest(const float* values, size_t n) {

@@ -1,4 +1,5 @@
-"""The boundary to native preprocessing: checks arguments, releases the GIL, calls, raises.
+"""The boundary to native preprocessing: checks arguments, calls, raises; the GIL is given up for
+long calls.
 
 `edgecv.image` describes what is computed, `edgecv.image_reference` every rounding of it.
 """
@@ -40,6 +41,8 @@ from plan cimport (
 from edgecv import _isa
 from edgecv.errors import InputError, SessionBusyError
 
+include "gil.pxi"
+
 cdef int active_isa = -1
 cdef const ImageKernels* active_kernels = NULL
 
@@ -72,6 +75,7 @@ def memory_floor(frame, out):
     The least that any preprocessing does, as a measure for it. `out` holds no image afterwards.
     """
     cdef Py_buffer source, target
+    cdef PyThreadState* gil
     _choose_isa()
     _get_buffer(frame, &source, PyBUF_C_CONTIGUOUS, "frame", "a contiguous array")
     try:
@@ -79,10 +83,11 @@ def memory_floor(frame, out):
         try:
             if source.len == 0 or target.len == 0:
                 raise InputError("memory_floor: expected arrays with elements, got an empty one")
-            with nogil:
-                active_kernels.memory_floor(
-                    <const uint8_t*>source.buf, source.len, <uint8_t*>target.buf, target.len
-                )
+            gil = release_gil(source.len + target.len)
+            active_kernels.memory_floor(
+                <const uint8_t*>source.buf, source.len, <uint8_t*>target.buf, target.len
+            )
+            take_gil(gil)
         finally:
             PyBuffer_Release(&target)
     finally:
@@ -98,6 +103,7 @@ def to_bgr(planes, out, *, format, rule):
     cdef Views views
     cdef Py_buffer target
     cdef uint8_t* scratch
+    cdef PyThreadState* gil
     _choose_isa()
     _get_buffer(out, &target, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE, "out", "a writable contiguous array")
     try:
@@ -113,8 +119,9 @@ def to_bgr(planes, out, *, format, rule):
         scratch = <uint8_t*>malloc(3 * <size_t>spec.frame_w + kYuvSlack)
         if scratch == NULL:
             raise MemoryError("no memory for a row of the frame")
-        with nogil:
-            yuv_to_bgr(spec, active_kernels[0], views.planes, scratch, <uint8_t*>target.buf)
+        gil = release_gil(_work_bytes(&spec) + target.len)
+        yuv_to_bgr(spec, active_kernels[0], views.planes, scratch, <uint8_t*>target.buf)
+        take_gil(gil)
         free(scratch)
     finally:
         PyBuffer_Release(&target)
@@ -215,8 +222,7 @@ cdef class Plan:
             s.pad[i] = pad[i]
             s.mean[i] = mean[i]
             s.scale[i] = scale[i]
-        with nogil:
-            self.plan = plan_create(self.spec)
+        self.plan = plan_create(self.spec)
         if self.plan == NULL:
             raise MemoryError("no memory for the tables of this frame and blob")
 
@@ -238,6 +244,7 @@ cdef class Plan:
         """Write the blob of `frame` to `out`: of the plan's shape, strides and type to (C, H, W)."""
         cdef Py_buffer target
         cdef Views views
+        cdef PyThreadState* gil
         _choose_isa()
         if self.busy:
             raise SessionBusyError(
@@ -250,8 +257,9 @@ cdef class Plan:
             self._check_out(&target)
             _check_apart(&self.spec, views, <uintptr_t>target.buf, target.len)
             self.busy = True
-            with nogil:
-                plan_run(self.plan, active_kernels[0], views.planes, target.buf)
+            gil = release_gil(_work_bytes(&self.spec) + target.len)
+            plan_run(self.plan, active_kernels[0], views.planes, target.buf)
+            take_gil(gil)
             self.busy = False
         finally:
             PyBuffer_Release(&target)
@@ -324,6 +332,11 @@ cdef int _set_yuv(PlanSpec* s, int format, rule, row_strides) except -1:
     if s.frame_w % 2 or (planes > 1 and s.frame_h % 2):
         raise InputError(f"frame: expected whole pairs of pixels, got {s.frame_w} x {s.frame_h}")
     return 0
+
+
+cdef size_t _work_bytes(const PlanSpec* s) noexcept:
+    """The frame's bytes; of YUV those of the pixels that it becomes."""
+    return <size_t>s.frame_w * s.frame_h * s.channels * (2 if s.format == FrameFormat.gray16 else 1)
 
 
 cdef int _check_planes(const PlanSpec* s, Views views) except -1:

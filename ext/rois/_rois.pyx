@@ -1,4 +1,5 @@
-"""The boundary to native proposals and ROI pooling: checks arguments, releases the GIL, calls, raises.
+"""The boundary to native proposals and ROI pooling: checks arguments, calls, raises; the GIL
+is given up for long calls.
 
 Arguments and results are described in `edgecv.rois`.
 """
@@ -20,6 +21,7 @@ from rois cimport (
 from edgecv import _isa
 
 include "arguments.pxi"
+include "gil.pxi"
 
 # Indices of boxes are 32 bits wide, and so are those of a cell of the features.
 cdef Py_ssize_t MOST = 0x7FFFFFFF
@@ -78,6 +80,7 @@ def propose(
     cdef ProposeRequest request
     cdef Proposed found
     cdef RoiStatus status
+    cdef PyThreadState* gil
     cdef const float[:, :, ::1] score_view, delta_view
     cdef const float[:, ::1] anchor_view
     cdef Py_ssize_t a, k
@@ -115,8 +118,9 @@ def propose(
     request.scores = &score_view[0, 0, 0]
     request.deltas = &delta_view[0, 0, 0]
     request.anchors = &anchor_view[0, 0]
-    with nogil:
-        status = native_propose(request, &found)
+    gil = release_gil(times(min(<size_t>scores.size, request.pre_nms), request.post_nms * PAIR_BYTES))
+    status = native_propose(request, &found)
+    take_gil(gil)
     _check_status(status)
     return (
         _copy_float32(found.xyxy, 4 * found.count).reshape(-1, 4),
@@ -137,6 +141,7 @@ def pool(features, xyxy, size_wh=(7, 7), scale=0.0625, out=None):
     """See `edgecv.rois.pool`."""
     cdef PoolRequest request
     cdef RoiStatus status
+    cdef PyThreadState* gil
     cdef const float[:, :, ::1] feature_view
     cdef const float[:, :] box_view
     cdef float[:, :, :, ::1] out_view
@@ -168,8 +173,9 @@ def pool(features, xyxy, size_wh=(7, 7), scale=0.0625, out=None):
     request.features = &feature_view[0, 0, 0]
     request.xyxy = &box_view[0, 0]
     request.out = &out_view[0, 0, 0, 0]
-    with nogil:
-        status = native_pool(request, &not_finite)
+    gil = release_gil(times(features.size + result.size, sizeof(float)))
+    status = native_pool(request, &not_finite)
+    take_gil(gil)
     if status == RoiStatus.not_finite:
         raise InputError(f"xyxy: expected finite numbers, got {xyxy[not_finite].tolist()} in row {not_finite}")
     _check_status(status)

@@ -160,6 +160,16 @@ def test_f32_soft_gaussian(isa: str, n: int, sigma: float) -> None:
     assert (got[1::2][is_zero] == 0).all()
 
 
+@each_length
+def test_a_nan_is_found_anywhere(isa: str, n: int) -> None:
+    values = np.full(max(n, 1), np.inf, F32)
+    assert not boxes.has_nan(values)
+    for i in range(len(values)):
+        values[i] = np.nan
+        assert boxes.has_nan(values)
+        values[i] = -np.inf
+
+
 # SHA-256 of all results below, from the baseline code: the same on x86 and on ARM.
 DIGEST = "a4c3560d3fed8425aebf477fb70678c9c0a970243d0da7780ebea1f78408679c"
 
