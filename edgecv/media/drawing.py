@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecv.errors import InputError
+from edgecv.frame import Frame
 from edgecv.masks import Masks
 from edgecv.media._cv2 import require_cv2
 from edgecv.media.items import Picture
@@ -58,7 +59,7 @@ def class_color(class_id: int) -> Color:
 
 
 def draw(
-    frame: Picture,
+    frame: Picture | Frame,
     detections: Detections,
     *,
     thickness: int | None = None,
@@ -74,7 +75,8 @@ def draw(
     inside the picture and off one another where there is room. Text other than ASCII becomes its
     nearest ASCII, or "?". What is not finite is left out; what lies outside the picture is cut.
 
-    frame: uint8 (H, W, 3), BGR. thickness: of lines, pixels; None derives it from the picture's size.
+    frame: uint8 (H, W, 3), BGR, or an `edgecv.Frame`, which is converted. thickness: of lines, pixels; None
+    derives it from the picture's size.
     copy: False draws into `frame`, which must be writable and C-contiguous, and returns it.
     """
     if thickness is not None and thickness < 1:
@@ -111,7 +113,7 @@ def draw(
     return frame
 
 
-def draw_classes(frame: Picture, found: Classification, *, copy: bool = True) -> Picture:
+def draw_classes(frame: Picture | Frame, found: Classification, *, copy: bool = True) -> Picture:
     """Draws the classes of a frame ("tabby cat 0.87") into its left top corner, best first.
 
     What has no room below the others is left out. frame, copy, and what becomes of other text than
@@ -130,8 +132,12 @@ def draw_classes(frame: Picture, found: Classification, *, copy: bool = True) ->
     return frame
 
 
-def _canvas(frame: Picture, copy: bool) -> Picture:
+def _canvas(frame: Picture | Frame, copy: bool) -> Picture:
     """What to draw into. Raises InputError where that cannot be."""
+    if isinstance(frame, Frame):
+        if not copy:
+            raise InputError("frame: expected uint8 (H, W, 3) BGR to draw into, got YUV; or use copy=True")
+        return frame.bgr()
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise InputError(f"frame: expected uint8 (H, W, 3) BGR, got {frame.dtype} {frame.shape}")
     if copy:

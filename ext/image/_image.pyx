@@ -119,7 +119,7 @@ def to_bgr(planes, out, *, format, rule):
         scratch = <uint8_t*>malloc(3 * <size_t>spec.frame_w + kYuvSlack)
         if scratch == NULL:
             raise MemoryError("no memory for a row of the frame")
-        gil = release_gil(views.bytes() + target.len)
+        gil = release_gil(_work_bytes(&spec) + target.len)
         yuv_to_bgr(spec, active_kernels[0], views.planes, scratch, <uint8_t*>target.buf)
         take_gil(gil)
         free(scratch)
@@ -148,13 +148,6 @@ cdef class Views:
         cdef int i
         for i in range(self.count):
             PyBuffer_Release(&self.of[i])
-
-    cdef size_t bytes(self) noexcept:
-        cdef size_t total = 0
-        cdef int i
-        for i in range(self.count):
-            total += self.of[i].len
-        return total
 
     cdef int take(self, plane) except -1:
         _get_buffer(plane, &self.of[self.count], PyBUF_STRIDED_RO, "frame", "an array")
@@ -269,7 +262,7 @@ cdef class Plan:
             self._check_out(&target)
             _check_apart(&self.spec, views, <uintptr_t>target.buf, target.len)
             self.busy = True
-            gil = release_gil(views.bytes() + target.len)
+            gil = release_gil(_work_bytes(&self.spec) + target.len)
             plan_run(self.plan, active_kernels[0], views.planes, target.buf)
             take_gil(gil)
             self.busy = False
@@ -348,6 +341,11 @@ cdef int _set_yuv(PlanSpec* s, int format, rule, row_strides) except -1:
     if s.frame_w % 2 or (planes > 1 and s.frame_h % 2):
         raise InputError(f"frame: expected whole pairs of pixels, got {s.frame_w} x {s.frame_h}")
     return 0
+
+
+cdef size_t _work_bytes(const PlanSpec* s) noexcept:
+    """The frame's bytes; of YUV those of the pixels that it becomes."""
+    return <size_t>s.frame_w * s.frame_h * s.channels * (2 if s.format == FrameFormat.gray16 else 1)
 
 
 cdef int _check_planes(const PlanSpec* s, Views views) except -1:

@@ -244,22 +244,23 @@ void u8x3_of_yuv(const YuvRow& row, const YuvRule& rule, uint8_t* out, int n) {
         const VecI16 luma = i16_add(i16_mul_round(y, y_weight), bias);
         const VecI16 of_edges = i16_mul_round(uv, edges), of_middle = i16_mul_round(uv, middle);
         return Channels{
-            i16_shift_right<6>(i16_add(luma, i16_first_of_pairs(of_edges))),
-            i16_shift_right<6>(i16_add(luma, i16_add(of_middle, i16_swap_pairs(of_middle)))),
-            i16_shift_right<6>(i16_add(luma, i16_second_of_pairs(of_edges))),
+            i16_add(luma, i16_first_of_pairs(of_edges)),
+            i16_add(luma, i16_add(of_middle, i16_swap_pairs(of_middle))),
+            i16_add(luma, i16_second_of_pairs(of_edges)),
         };
     };
     for_yuv(row, n, [&](const YuvHalves& of, ptrdiff_t i) {
         const Channels low = channels(of.y_low, of.uv_low), high = channels(of.y_high, of.uv_high);
-        u8_store_triples(out + 3 * i, u8_join(low.b, high.b), u8_join(low.g, high.g), u8_join(low.r, high.r));
+        u8_store_triples(out + 3 * i, u8_join<6>(low.b, high.b), u8_join<6>(low.g, high.g),
+                         u8_join<6>(low.r, high.r));
     });
 }
 
 void u8_of_luma(const YuvRow& row, const YuvRule& rule, uint8_t* out, int n) {
     const VecI16 y_weight = i16_set(rule.y), bias = i16_set(rule.bias);
-    const auto luma = [&](VecI16 y) { return i16_shift_right<6>(i16_add(i16_mul_round(y, y_weight), bias)); };
+    const auto luma = [&](VecI16 y) { return i16_add(i16_mul_round(y, y_weight), bias); };
     for_yuv(row, n, [&](const YuvHalves& of, ptrdiff_t i) {
-        i32_store(out + i, u8_join(luma(of.y_low), luma(of.y_high)));
+        i32_store(out + i, u8_join<6>(luma(of.y_low), luma(of.y_high)));
     });
 }
 

@@ -214,10 +214,6 @@ inline VecI32 i32_xor(VecI32 a, VecI32 b) { return veorq_s32(a, b); }
 // Saturated.
 inline VecI16 i16_add(VecI16 a, VecI16 b) { return vqaddq_s16(a, b); }
 template <int n>
-inline VecI16 i16_shift_right(VecI16 v) {
-    return vshrq_n_s16(v, n);
-}
-template <int n>
 inline VecI16 i16_shift_left(VecI16 v) {
     return vshlq_n_s16(v, n);
 }
@@ -228,9 +224,10 @@ inline VecI16 high_of_low(VecI32 bytes) {
 inline VecI16 high_of_high(VecI32 bytes) {
     return vreinterpretq_s16_s8(vzip2q_s8(vdupq_n_s8(0), vreinterpretq_s8_s32(bytes)));
 }
-// The way back, saturated to 0..255.
+// The way back: of shorts >> n, saturated to 0..255.
+template <int n>
 inline VecI32 u8_join(VecI16 low, VecI16 high) {
-    return vreinterpretq_s32_u8(vqmovun_high_s16(vqmovun_s16(low), high));
+    return vreinterpretq_s32_u8(vqshrun_high_n_s16(vqshrun_n_s16(low, n), high, n));
 }
 // Of neighboring shorts a and b: a and a; b and b; b and a.
 inline VecI16 i16_first_of_pairs(VecI16 v) { return vtrn1q_s16(v, v); }

@@ -189,18 +189,17 @@ inline VecI32 i32_xor(VecI32 a, VecI32 b) { return _mm_xor_si128(a, b); }
 // Saturated.
 inline VecI16 i16_add(VecI16 a, VecI16 b) { return _mm_adds_epi16(a, b); }
 template <int n>
-inline VecI16 i16_shift_right(VecI16 v) {
-    return _mm_srai_epi16(v, n);
-}
-template <int n>
 inline VecI16 i16_shift_left(VecI16 v) {
     return _mm_slli_epi16(v, n);
 }
 // Bytes as the high bytes of shorts.
 inline VecI16 high_of_low(VecI32 bytes) { return _mm_unpacklo_epi8(_mm_setzero_si128(), bytes); }
 inline VecI16 high_of_high(VecI32 bytes) { return _mm_unpackhi_epi8(_mm_setzero_si128(), bytes); }
-// The way back, saturated to 0..255.
-inline VecI32 u8_join(VecI16 low, VecI16 high) { return _mm_packus_epi16(low, high); }
+// The way back: of shorts >> n, saturated to 0..255.
+template <int n>
+inline VecI32 u8_join(VecI16 low, VecI16 high) {
+    return _mm_packus_epi16(_mm_srai_epi16(low, n), _mm_srai_epi16(high, n));
+}
 // Of neighboring shorts a and b: a and a; b and b; b and a.
 inline VecI16 i16_first_of_pairs(VecI16 v) {
     const __m128i order = _mm_setr_epi8(0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13);
