@@ -128,7 +128,7 @@ def test_bench_of_several(edgecv: Run, network: Path, tmp_path: Path) -> None:
     absent = tmp_path / "absent.onnx"
     result = edgecv("bench", network, absent, *QUICK, "--frames", 3, "--batch", "1,2")
     assert result.code == 1
-    assert f"{absent}, simd, 1 thread and 1 more: {absent}: no such file" in result.out
+    assert f"absent.onnx, simd, 1 thread and 1 more: {absent}: no such file" in result.out
     assert edgecv("bench", absent, absent, *QUICK).code == 2
     assert edgecv("bench").code == 2
 
