@@ -81,4 +81,5 @@ def ratio(before: Sequence[float], after: Sequence[float], noise: float = 0.0) -
 
 
 def _medians(rng: np.random.Generator, turns: np.ndarray) -> np.ndarray:
-    return np.asarray(np.median(turns[rng.integers(0, len(turns), (RESAMPLES, len(turns)))], axis=1))
+    drawn = turns[rng.integers(0, len(turns), (RESAMPLES, len(turns)))]
+    return np.asarray(np.median(drawn, axis=1))

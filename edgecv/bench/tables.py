@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecv import machine
@@ -43,13 +44,14 @@ def _comparing(report: BenchReport) -> Table:
     from rich.markup import escape
 
     table = _empty("model, backend, threads", ("batch", *IN_SHORT, "frames/s"))
+    models = _short_names(report.config.models)
     for i, result in enumerate(report.results):
         if result.latency_ms is None:
             continue
         total = result.latency_ms[END_TO_END]
         values = (total.min, total.p50, total.p90, total.p99)
         table.add_row(
-            escape(f"{result.model}, {name_of(result)}"),
+            escape(f"{models[result.model]}, {name_of(result)}"),
             str(result.batch),
             *map(_short, values),
             NONE if result.frames_per_s is None else f"{result.frames_per_s:.1f}",
@@ -117,12 +119,18 @@ def names_of(report: BenchReport) -> list[str]:
     """What each result is called: as `name_of`, after its model where there are several, with its batch where
     that is not one frame.
     """
-    several = len(report.config.models) > 1
+    models = _short_names(report.config.models)
     names = []
     for result in report.results:
-        name = f"{result.model}, {name_of(result)}" if several else name_of(result)
+        name = f"{models[result.model]}, {name_of(result)}" if len(models) > 1 else name_of(result)
         names.append(name if result.batch == 1 else f"{name}, batch {result.batch}")
     return names
+
+
+def _short_names(models: Sequence[str]) -> dict[str, str]:
+    """Files by their last part, where that tells them apart."""
+    names = {model: Path(model).name or model for model in models}
+    return names if len(set(names.values())) == len(names) else {model: model for model in models}
 
 
 def name_of(result: BenchResult) -> str:

@@ -46,7 +46,7 @@ def test_a_line_names_ours(edgecv: Run, typed: str, line: str) -> None:
     assert result.out == ""
 
 
-@pytest.mark.parametrize("typed", ["detect m s --colour red", "fly m s", "detect"])
+@pytest.mark.parametrize("typed", ["detect m s --colors red", "fly m s", "detect"])
 def test_other_mistakes_are_clicks(edgecv: Run, typed: str) -> None:
     result = edgecv(*typed.split())
     assert result.code == 2

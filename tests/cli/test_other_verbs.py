@@ -109,6 +109,49 @@ def test_bench_tells_a_plan_that_was_found(edgecv: Run, network: Path) -> None:
     assert "(plan from the cache)" in edgecv(*given).out
 
 
+QUICK = ("--backend", "simd", "--threads", 1, "--warmup", 1, "--no-twin")
+
+
+def test_bench_against_an_earlier_run(edgecv: Run, network: Path, tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    given = ("bench", network, *QUICK, "--frames", 10)
+    assert edgecv(*given, "--json", before).code == 0
+    result = edgecv(*given, "--compare", before, "--json", "-")
+    assert result.code == 0, result.err
+    (one,) = result.json["comparison"]["contenders"]
+    assert one["p50"]["low"] <= one["p50"]["ratio"] <= one["p50"]["high"], "a turn is a tenth of the frames"
+    assert edgecv(*given, "--compare", network).code == 2
+    assert "would replace the input" in edgecv(*given, "--compare", before, "--html", before).err
+
+
+def test_bench_of_several(edgecv: Run, network: Path, tmp_path: Path) -> None:
+    absent = tmp_path / "absent.onnx"
+    result = edgecv("bench", network, absent, *QUICK, "--frames", 3, "--batch", "1,2")
+    assert result.code == 1
+    assert f"absent.onnx, simd, 1 thread and 1 more: {absent}: no such file" in result.out
+    assert edgecv("bench", absent, absent, *QUICK).code == 2
+    assert edgecv("bench").code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (("--shape", "images"), "--shape: expected a shape such as images=1x3x640x640, got 'images'"),
+        (("--shape", "images=1x0x3"), "--shape: expected a shape"),
+        (("--batch", "0"), "batches: expected 1 to 1024, got 0"),
+        (("--batch", "many"), "--batch: expected numbers such as 1,2"),
+        (("--compare", "absent.json"), "compare: absent.json: cannot be read"),
+        (("--layers", "--batch", "2"), "--batch: does not go with --layers"),
+        (("--layers", "--no-twin"), "--twin: does not go with --layers"),
+        (("other.onnx", "--layers"), "--layers: expected one model, got 2"),
+    ],
+)
+def test_bench_refuses(edgecv: Run, network: Path, typed: tuple[str, ...], text: str) -> None:
+    result = edgecv("bench", network, *typed)
+    assert result.code == 2
+    assert text in result.err
+
+
 def test_bench_of_an_unknown_backend(edgecv: Run, network: Path) -> None:
     result = edgecv("bench", network, "--backend", "abacus")
     assert result.code == 2
