@@ -20,7 +20,7 @@ runtime = pytest.importorskip("onnxruntime", reason="the whole graph is run by t
 
 def needs(*names: str) -> Any:
     missing = [name for name in ("torch", *names) if find_spec(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"needs {' and '.join(missing)}, which no extra brings")
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
 
 
 pytestmark = pytest.mark.slow

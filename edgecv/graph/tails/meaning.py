@@ -154,11 +154,7 @@ def _selected(columns: list[Column]) -> Selected:
 def _anchor(reader: Reader, score: Expression, boxes: tuple[Expression, ...]) -> Expression:
     """The index of the dense row: the same in whatever is read of it."""
     found = {
-        index
-        for formula in boxes
-        for atom in elements(formula)
-        for index in atom.index
-        if _is_row(index)
+        index for formula in boxes for atom in elements(formula) for index in atom.index if _is_row(index)
     }
     if len(found) > 1:
         # A class that is an element of a dense tensor, or of a mask, is an index too.

@@ -22,7 +22,8 @@ INPUT = {"color": "rgb", "resize": "stretch", "std": (255.0,) * 3}
 def recognize(facts: ModelFacts) -> Reading | None:
     """By the names of its results, without a batch, and labels that are whole numbers."""
     found = shapes(facts)
-    if set(found) - {"masks", "keypoints", "keypoints_scores"} != {"boxes", "labels", "scores"} or found["boxes"][1:] != (4,):
+    rest = set(found) - {"masks", "keypoints", "keypoints_scores"}
+    if rest != {"boxes", "labels", "scores"} or found["boxes"][1:] != (4,):
         return None
     whole = next(spec for spec in facts.outputs if spec.name == "labels").dtype.kind == "i"
     if not whole or len(found["labels"]) != 1 or len(found["scores"]) != 1:
