@@ -416,8 +416,8 @@ _USUAL: dict[int, tuple[Column, ...]] = {
 def _by_shape(facts: ModelFacts) -> Params | None:
     """Boxes (n, 4), and of their rows one output of whole numbers and one of others: labels and scores.
 
-    Without a batch as torchvision has them, whose class 0 is the background. Exporters may give one number of
-    rows a name at each output.
+    Of any number and without a batch they are torchvision's, whose class 0 is the background. Exporters may
+    name the number of rows at each output anew.
     """
     boxes = [spec for spec in facts.outputs if spec.shape[-1:] == (4,)]
     if len(boxes) != 1:
@@ -433,7 +433,7 @@ def _by_shape(facts: ModelFacts) -> Params | None:
     scores = [spec.name for spec in lists if spec.dtype.kind == "f"]
     if len(labels) != 1 or len(scores) != 1:
         return None
-    first_class = 1 if len(sizes) == 1 else 0
+    first_class = 1 if len(sizes) == 1 and not isinstance(sizes[0], int) else 0
     return Params(boxes=boxes[0].name, labels=labels[0], scores=scores[0], first_class=first_class)
 
 

@@ -138,8 +138,8 @@ def test_the_background_of_torchvision_is_no_class(
     for value, (name, shape) in zip(proto.graph.output, named.items(), strict=True):
         for node in proto.graph.node:
             node.output[:] = [name if one == value.name else one for one in node.output]
-        kind = value.type.tensor_type.elem_type
-        value.CopyFrom(helper.make_tensor_value_info(name, kind, shape))
+        element = value.type.tensor_type.elem_type
+        value.CopyFrom(helper.make_tensor_value_info(name, element, shape))
     path = tmp_path / "net.onnx"
     onnx.save(proto, path)
     picture = np.zeros((1, 3, tails.SIDE, tails.SIDE), np.float32)
