@@ -415,16 +415,27 @@ _USUAL: dict[int, tuple[Column, ...]] = {
 
 
 def _by_shape(facts: ModelFacts) -> Params | None:
-    """Boxes (n, 4), and of their rows one output of whole numbers and one of others: labels and scores."""
+    """Boxes (n, 4), and of their rows one output of whole numbers and one of others: labels and scores.
+
+    Of any number and without a batch they are torchvision's, whose class 0 is the background. Exporters may
+    name the number of rows at each output anew.
+    """
     boxes = [spec for spec in facts.outputs if spec.shape[-1:] == (4,)]
     if len(boxes) != 1:
         return None
-    lists = [spec for spec in facts.outputs if spec.shape == boxes[0].shape[:-1]]
+    sizes = boxes[0].shape[:-1]
+    lists = [
+        spec
+        for spec in facts.outputs
+        if len(spec.shape) == len(sizes)
+        and all(a == b or isinstance(a, str) for a, b in zip(spec.shape, sizes, strict=True))
+    ]
     labels = [spec.name for spec in lists if spec.dtype.kind in "iu"]
     scores = [spec.name for spec in lists if spec.dtype.kind == "f"]
     if len(labels) != 1 or len(scores) != 1:
         return None
-    return Params(boxes=boxes[0].name, labels=labels[0], scores=scores[0])
+    first_class = 1 if len(sizes) == 1 and not isinstance(sizes[0], int) else 0
+    return Params(boxes=boxes[0].name, labels=labels[0], scores=scores[0], first_class=first_class)
 
 
 _ORIENTED: tuple[Column, ...] = ("cx", "cy", "w", "h", "confidence", "class", "angle")
@@ -439,6 +450,8 @@ def draft(facts: ModelFacts) -> Params:
     if "masks" in roles:
         roles["mask_space"] = mask_space(next(s for s in facts.outputs if s.name == roles["masks"]), facts)
     if "boxes" in roles and "scores" in roles:
+        if shapes.get("keypoints", ())[-1:] in ((2,), (3,)):
+            roles["keypoints"] = "keypoints"
         return Params(**roles, unit="fractions" if "detection_boxes" in roles["boxes"] else "pixels")
     apart = _by_shape(facts)
     if apart is not None:

@@ -47,6 +47,12 @@ class Compared(Enum):
         "the graph's own NMS, replaced by edgecv's: the rows of ONNX Runtime on the whole graph",
         "tests/graph/test_tails.py::test_rows_are_those_of_the_whole_graph",
     )
+    TORCH = (
+        "PyTorch",
+        "torchvision's and transformers' own modules of random weights, exported where these are installed: "
+        "objects beside ONNX Runtime on the whole graph, and post-processing in NumPy",
+        "tests/importers/test_torch_exports.py::test_torchvisions_detectors_are_read",
+    )
     MASKS = (
         "masks",
         "masks of random numbers, beside their definition pixel by pixel",
@@ -195,7 +201,7 @@ FAMILIES = (
         "torchvision: Faster R-CNN, RetinaNet, SSD, FCOS",
         ("rows-torchvision",),
         ("torchvision",),
-        (_C.TAILS,),
+        (_C.TAILS, _C.OWN_NMS, _C.TORCH),
     ),
     Family(
         "Mask R-CNN of torchvision: masks",
@@ -209,14 +215,20 @@ FAMILIES = (
         ("mmdeploy-pasted", "mmdeploy-not-pasted"),
         (_C.MASKS,),
     ),
-    Family("Keypoint R-CNN: keypoints", ("rows-roi-masks",)),
+    Family("Keypoint R-CNN of torchvision: keypoints", ("rows-roi-masks",), ("torchvision-keypoints",)),
     Family("TensorFlow's object detection API", ("rows-tensorflow",), ("tensorflow",), (_C.TAILS,)),
     Family("networks that end as EfficientNMS does", ("rows-tensorflow",), ("efficient-nms",)),
     Family("MMDeploy", ("rows-mmdeploy",), ("mmdeploy",)),
     Family("RT-DETR, D-FINE with final boxes", ("rows-torchvision",), ("rt-detr-final",)),
     Family("any other final rows", ("rows-skip", "rows-yxyx")),
-    Family("DETR", ("queries-detr",), ("detr",)),
-    Family("RT-DETR, Deformable DETR", ("queries-rtdetr", "queries-corners"), ("rt-detr-of-coco",)),
+    Family("DETR, YOLOS", ("queries-detr",), ("detr",), (_C.TORCH,)),
+    Family("DETR that segments: masks", ("queries-detr",), ("detr-masks",), (_C.MASKS,)),
+    Family(
+        "RT-DETR, Deformable and Conditional DETR",
+        ("queries-rtdetr", "queries-corners"),
+        ("rt-detr-of-coco", "conditional-detr-of-five-classes"),
+        (_C.TORCH,),
+    ),
     Family("RT-DETR of Ultralytics", ("queries-ultralytics",), ("rt-detr-of-ultralytics",)),
     Family("RF-DETR", ("queries-rtdetr",), ("rf-detr",)),
     Family("RF-DETR-seg: masks", ("queries-rtdetr",), ("rfdetr",), (_C.MASKS,)),

@@ -325,6 +325,11 @@ ONE: dict[str, tuple[ModelFacts, str, HeadParams]] = {
         "rtdetr",
         queries.Params(boxes="pred_boxes", scores="logits"),
     ),
+    "conditional-detr-of-five-classes": (
+        facts({"logits": (1, 300, 5), "pred_boxes": (1, 300, 4)}, operators=("Log",)),
+        "rtdetr",
+        queries.Params(boxes="pred_boxes", scores="logits"),
+    ),
     "rt-detr-final": (
         fed(
             facts({"labels": (1, 300), "boxes": (1, 300, 4), "scores": (1, 300)}),
@@ -467,6 +472,11 @@ DRAFTS: dict[str, tuple[Any, ModelFacts, HeadParams]] = {
         rows,
         facts({"a/boxes": ("n", 4), "a/scores": ("n",), "a/classes:0": ("n",)}),
         rows.Params(boxes="a/boxes", scores="a/scores", labels="a/classes:0"),
+    ),
+    "final-without-names": (
+        rows,
+        typed(facts({"7": ("boxes_0", 4), "8": ("labels_0",), "9": ("labels_0",)}), **{"8": "int64"}),
+        rows.Params(boxes="7", scores="9", labels="8", first_class=1),
     ),
     "queries": (
         queries,

@@ -46,6 +46,18 @@ ONE: dict[str, tuple[ModelFacts, str, HeadParams]] = {
         "torchvision",
         TORCHVISION,
     ),
+    "torchvision-keypoints": (
+        typed(facts({**MASK_RCNN, "keypoints": ("n", 17, 3), "keypoints_scores": ("n", 17)}), labels="int64"),
+        "torchvision",
+        replace(TORCHVISION, masks=None, keypoints="keypoints"),
+    ),
+    "detr-masks": (
+        facts({"logits": (1, 100, 92), "pred_boxes": (1, 100, 4), "pred_masks": (1, 100, 200, 200)}),
+        "detr",
+        queries.Params(
+            boxes="pred_boxes", scores="logits", activation="softmax", background="last", masks="pred_masks"
+        ),
+    ),
     "mmdeploy-pasted": (
         with_masks(MMDEPLOY, (1, "n", 480, 640)),
         "mmdeploy",
@@ -81,7 +93,7 @@ def test_masks_of_another_kind_are_no_brand(model: ModelFacts) -> None:
 
 
 @pytest.mark.parametrize(("model", "params"), [(model, params) for model, _, params in ONE.values()], ids=ONE)
-def test_drafts_name_the_masks(model: ModelFacts, params: HeadParams) -> None:
+def test_drafts_name_masks_and_keypoints(model: ModelFacts, params: HeadParams) -> None:
     """What a draft does not know is that a class is the background."""
     module: Any = rows if isinstance(params, rows.Params) else queries
     expected = replace(params, first_class=0) if module is rows else params

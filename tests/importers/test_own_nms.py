@@ -16,6 +16,7 @@ from edgecv.errors import CardError
 from edgecv.explain import explain_model
 from edgecv.graph.model import OnnxModel
 from edgecv.graph.tails import Found, find_tail
+from tests.graph import tail_levels as levels
 from tests.graph import tail_structures as tails
 
 FRAME = np.full((tails.SIDE, tails.SIDE, 3), 90, np.uint8)
@@ -119,6 +120,39 @@ def test_rows_are_those_of_the_whole_graph(case: str, seed: int | None, backend:
         assert found.keypoints is not None
         points = np.reshape([row[6:] for row in expected], (-1, 2, 3))
         np.testing.assert_allclose(found.keypoints, points, 1e-4)
+
+
+@pytest.mark.parametrize("kind", ["many", "none"])
+@pytest.mark.parametrize("sides", [False, True], ids=["retinanet", "fcos"])
+@pytest.mark.parametrize("backend", ["simd", "onnxruntime"])
+def test_the_background_of_torchvision_is_no_class(
+    sides: bool, kind: str, backend: str, tmp_path: Path
+) -> None:
+    """It has a score as the others, is label 0 of the rows, and no class of torchvision's detectors."""
+    runtime = pytest.importorskip("onnxruntime", reason="the whole graph is run by the extra onnxruntime")
+    model = levels.retinanet(sides=sides, candidates=8, most=40)
+    raw = tails.raw_of(model, "sides" if sides else "offsets", kind, 0)["raw"]
+    proto = onnx.load_from_string(of_a_picture(model, raw))
+    del proto.metadata_props[:]
+    named = {"boxes": ("n", 4), "scores": ("n",), "labels": ("n",)}
+    for value, (name, shape) in zip(proto.graph.output, named.items(), strict=True):
+        for node in proto.graph.node:
+            node.output[:] = [name if one == value.name else one for one in node.output]
+        element = value.type.tensor_type.elem_type
+        value.CopyFrom(helper.make_tensor_value_info(name, element, shape))
+    path = tmp_path / "net.onnx"
+    onnx.save(proto, path)
+    picture = np.zeros((1, 3, tails.SIDE, tails.SIDE), np.float32)
+    session = runtime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    box, score, label = session.run(None, {"images": picture})
+    objects = label > 0
+    assert {bool(np.any(objects)), bool(np.any(~objects))} == {kind == "many"}
+    with edgecv.load(path, backend=backend, threads=1, cache=False) as detector:
+        found = detector(FRAME)
+        assert detector.placement.tail.startswith("the network's own NonMaxSuppression is replaced")
+    np.testing.assert_allclose(found.confidence, score[objects], rtol=1e-5)
+    np.testing.assert_allclose(found.xyxy, box[objects], rtol=1e-4, atol=1e-4)
+    assert found.class_id.tolist() == (label[objects] - 1).tolist()
 
 
 def test_a_drafted_card_cuts_its_network_too(tmp_path: Path) -> None:

@@ -180,8 +180,8 @@ def _of_levels(readings: Sequence[Reading], label: int) -> _Joined:
     for other in readings[1:]:
         differ = [name for name in ("box_format", "roles") if getattr(other, name) != getattr(first, name)]
         scores = [(one.scores.classes, one.scores.is_best) for one in (first, other)]
-        limits = [msgspec.structs.replace(one.limits, part_candidates=None) for one in (first, other)]
-        if differ or scores[0] != scores[1] or limits[0] != limits[1] or other.extras or first.extras:
+        bounds = [msgspec.structs.replace(one.limits, part_candidates=None) for one in (first, other)]
+        if differ or scores[0] != scores[1] or bounds[0] != bounds[1] or other.extras or first.extras:
             raise Unproven("rows are joined of parts that differ in more than their boxes")
     total = sum(reading.anchors for reading in readings)
     whole = msgspec.structs.replace(first.limits, part_candidates=None)

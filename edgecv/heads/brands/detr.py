@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edgecv.heads.base import Reading
 from edgecv.heads.queries import Params as Queries
-from edgecv.heads.recognition import COCO_IDS, detr_outputs
+from edgecv.heads.recognition import COCO_IDS, detr_outputs, shapes
 from edgecv.types import ModelFacts
 
 NAME = "detr"
@@ -33,5 +33,7 @@ def recognize(facts: ModelFacts) -> Reading | None:
     boxes, scores, columns = found
     if columns in (80, COCO_IDS):
         return None
-    params = Queries(boxes=boxes, scores=scores, activation="softmax", background="last")
+    # Of a network that segments (section 4.2 of the paper): logits over the whole picture.
+    masks = "pred_masks" if len(shapes(facts).get("pred_masks", ())) == 4 else None
+    params = Queries(boxes=boxes, scores=scores, activation="softmax", background="last", masks=masks)
     return Reading(NAME, "queries", params, INPUT)
