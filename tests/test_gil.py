@@ -81,7 +81,7 @@ KEPT: dict[str, Callable[[], object]] = {
     "has_nan": partial(boxes.has_nan, zeros(84 * 8400)),
     "pool": partial(rois.pool, zeros(64, 20, 20), upright(50)),
     "propose": partial(
-        rois.propose, zeros(9, 20, 20), zeros(36, 20, 20), upright(9), image_xyxy=(0.0, 0.0, 320.0, 320.0)
+        rois.propose, zeros(9, 10, 10), zeros(36, 10, 10), upright(9), image_xyxy=(0.0, 0.0, 320.0, 320.0)
     ),
 }
 LONG = zeros(KEPT_BYTES // 4 + 1)

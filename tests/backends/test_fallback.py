@@ -78,7 +78,7 @@ def test_it_goes_on(first_fails: Any, error: BaseException, why: str) -> None:
     with compile_model(read_model(tiny_yolov8()), chain, ONE) as session:
         assert session.placement.backend == "onnxruntime"
         assert session.placement.fallbacks == (("failing0", why),)
-        assert str(session.placement).endswith(f"; fell back from failing0: {why}")
+        assert f"; fell back from failing0: {why}" in str(session.placement)
         assert session.placement.as_dict()["fallbacks"] == [{"backend": "failing0", "reason": why}]
         session.run({"images": BLOB})
 

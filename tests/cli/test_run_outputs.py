@@ -202,7 +202,7 @@ def test_gaps_are_lines_among_the_results(
     monkeypatch.setattr(
         media,
         "open_source",
-        lambda source, limit: LiveStream(
+        lambda source, limit, raw: LiveStream(
             FakeCapture(1), "camera", limit=limit, reopen=lambda: FakeCapture(1)
         ),
     )
