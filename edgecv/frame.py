@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from fractions import Fraction
-from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -46,10 +44,7 @@ MAX_SIDE = 32767
 # In the order of the native formats, of which those of arrays come first.
 NATIVE_FORMATS = ("pixels", "gray16", *FORMATS)
 
-_KR_KB = {
-    "bt601": (Fraction("0.299"), Fraction("0.114")),
-    "bt709": (Fraction("0.2126"), Fraction("0.0722")),
-}
+_KR_KB = {"bt601": ("0.299", "0.114"), "bt709": ("0.2126", "0.0722")}
 
 
 class Rule(NamedTuple):
@@ -70,16 +65,20 @@ class Rule(NamedTuple):
 @functools.cache
 def rule(matrix: str, range: str) -> Rule:
     """How samples of this matrix and range become channels: within 0.55 of a level of the exact value."""
-    kr, kb = _KR_KB[matrix]
+    # Not imported where no frame is in YUV.
+    from fractions import Fraction
+
+    kr, kb = map(Fraction, _KR_KB[matrix])
     kg = 1 - kr - kb
     is_limited = range == "limited"
     luma = Fraction(255, 219) if is_limited else Fraction(1)
     chroma = Fraction(255, 224) if is_limited else Fraction(1)
     b_of_u, r_of_v = chroma * (2 - 2 * kb), chroma * (2 - 2 * kr)
     weights = (luma, b_of_u, -b_of_u * kb / kg, -r_of_v * kr / kg, r_of_v)
-    y, *rest = (_rounded(weight * 2**13) for weight in weights)
+    # floor(n + 1/2)
+    y, *rest = ((weight * 2**14 + 1) // 2 for weight in weights)
     # The luma of 128, and the half that rounds.
-    bias = _rounded((128 - (16 if is_limited else 0)) * luma * 2**6) + 2**5
+    bias = ((128 - (16 if is_limited else 0)) * luma * 2**7 + 1) // 2 + 2**5
     return Rule(y, bias, *rest)
 
 
@@ -267,7 +266,3 @@ def _listed(planes: Sequence[object]) -> str:
 def _one_of(value: object, choices: tuple[str, ...], field: str) -> None:
     if value not in choices:
         raise InputError(f"Frame.{field}: expected one of {', '.join(choices)}, got {value!r}")
-
-
-def _rounded(number: Fraction) -> int:
-    return floor(number + Fraction(1, 2))
