@@ -33,6 +33,8 @@ def shapes_of(inputs: Iterable[TensorSpec], known: Mapping[str, tuple[int, ...]]
         sizes = tuple(n for n in guessed if n is not None) if shape is None else tuple(shape)
         if len(sizes) != len(spec.shape):
             raise InputError(f"the size of input {spec} is free")
+        if 0 in sizes:
+            raise InputError(f"input {spec} takes no values")
         check_input_bytes(spec, sizes)
         found[spec.name] = sizes
     return found

@@ -83,6 +83,9 @@ def verdict(model: OnnxModel, name: str = NAME, others: Sequence[str] = ("simd",
         pytest.param(
             network(shape=["n", "m", 2]), ("simd",), "unchecked: the size of input x", id="free size"
         ),
+        pytest.param(
+            network(shape=[0, 3, 16, 16]), ("simd",), "unchecked: input x: float32 (0,", id="no values"
+        ),
     ],
 )
 def test_verdicts(model: OnnxModel, others: tuple[str, ...], text: str) -> None:
