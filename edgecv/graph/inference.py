@@ -25,6 +25,8 @@ Sizes: TypeAlias = tuple[int | str | None, ...]
 # Weights above this many elements are not shown to shape inference, which would only copy them.
 _SHOWN_ELEMENTS = 1024
 
+_INTRODUCTION = "[ShapeInferenceError] Inference error(s): "
+
 # Inference for pools of older opsets counts a window that would start in the padding at the end, which the
 # operator has never had.
 _ROUNDING = ("MaxPool", "AveragePool", "LpPool")
@@ -156,7 +158,8 @@ def _inferred(proto: onnx.ModelProto, origin: str, shapes: Mapping[str, Shape]) 
     try:
         return _with_branches(bare)
     except onnx.shape_inference.InferenceError as error:
-        reason = str(error).strip().splitlines()[-1]
+        # What follows from the first is told behind it.
+        reason = str(error).strip().splitlines()[0].removeprefix(_INTRODUCTION)
         if shapes:
             given = ", ".join(f"{name} {tuple(sizes)}" for name, sizes in shapes.items())
             raise InputError(f"{origin}: the graph cannot take {given}: {reason}") from error

@@ -223,9 +223,12 @@ def decode(outputs: Mapping[str, FloatArray], params: Params, query: Query) -> C
 def takes_one(outputs: Sequence[TensorSpec], params: Params) -> bool | None:
     """Whether rows are of one image, since nothing would say which of several they are of; None where they
     have a batch axis."""
-    ranks = {spec.name: len(spec.shape) for spec in outputs}
-    is_flat = ranks.get(params.output or params.boxes or "") == 2
-    return params.count is None and params.table.batch is None if is_flat else None
+    shapes = {spec.name: spec.shape for spec in outputs}
+    if len(shapes.get(params.output or params.boxes or "", ())) != 2:
+        return None
+    # Only a count for each of any number of images tells them apart.
+    counts = shapes.get(params.count or "", ())
+    return params.table.batch is None and not any(isinstance(n, str) for n in counts)
 
 
 def of_image(
@@ -258,7 +261,8 @@ def of_image(
     else:
         raise HeadError(
             f"{TYPE} head: output {name!r} has no batch axis, no column `batch` and no count for each of "
-            f"{images} frames: give this network one frame at a time"
+            f"{images} frames: give this network one frame at a time, and export one that always takes "
+            f"{images} for one"
         )
     of_rows = (params.output, params.boxes, params.scores, params.labels, params.keypoints, params.masks)
     for key in of_rows:

@@ -121,12 +121,13 @@ def settled(
 ) -> Mapping[str, OnnxModel]:
     """The networks of a card, of which the one that takes the frame says which outputs have a batch axis.
 
-    imgsz: the size that is asked for. Raises InputError where that network cannot take it.
+    imgsz: the size that is asked for. Raises InputError where that network cannot take it, or no picture.
     """
-    from edgecv.importers.sizes import check_size, with_batches
+    from edgecv.importers.sizes import check_not_empty, check_size, with_batches
 
     (stage, model), *_ = networks.items()
     entry = card.image_input
+    check_not_empty(model, entry.name)
     if imgsz is not None:
         check_size(model, entry.name, entry.layout, entry.channels, imgsz)
     return {**networks, stage: with_batches(model, imgsz or entry.size_wh)}

@@ -35,6 +35,7 @@ _NMS = frozenset(("NonMaxSuppression", "EfficientNMS_TRT", "BatchedNMS_TRT"))
 _FINAL = (rows.TYPE,)
 
 _BARE = "no card can be drafted: one beside it as <stem>.model.json says how; edgecv.compile runs it as it is"
+_STAYS = "its own NMS stays in the network"
 _USUAL = "input: rgb from 0 to 1 in a letterbox, as is most usual"
 _USUAL_INPUT: Mapping[str, Any] = {"color": "rgb", "resize": "letterbox", "std": (255.0,) * 3}
 
@@ -72,19 +73,15 @@ def draft_card(model: OnnxModel, stem: str, asked: Asked) -> Imported:
     if not readings and asked.task == classify.TASK:
         readings = [classifier.bare(facts)]
     if len(readings) != 1:
-        raise HeadError(_in_doubt(model, facts, readings))
+        raise HeadError(_in_doubt(model, stem, facts, readings))
     (reading,) = readings
-    about = parse_metadata(facts.metadata)
     tail = _without_tail(model, stem, facts, reading) if reading.type in _FINAL else None
     if isinstance(tail, Imported):
         return tail
-    assumed = (
-        f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
-    )
     card, fed = _card(model, stem, facts, HeadSpec(reading.type, reading.params), reading.input)
     card = replace(card, thresholds=Thresholds(**reading.thresholds))
-    remarks = () if tail is None else (f"its own NMS stays in the network: {tail}",)
-    return Imported(card, {NETWORK: model}, remarks, fed if about else (assumed, *fed))
+    remarks = () if tail is None else (f"{_STAYS}: {tail}",)
+    return Imported(card, {NETWORK: model}, remarks, (*_of_brand(facts, reading), *fed))
 
 
 def _without_tail(
@@ -104,11 +101,20 @@ def _without_tail(
     usual = None if reading is None else reading.input
     card, fed = _card(model, stem, facts, tails.head_of(found, reading), usual or _USUAL_INPUT)
     card = replace(card, thresholds=tails.thresholds_of(found))
-    assumed = [*[_USUAL] * (not usual), *fed]
+    assumed = [*(_of_brand(facts, reading) if reading else ()), *[_USUAL] * (not usual), *fed]
     if found.tail.coordinates is None:
         unit = getattr(card.head.params if card.head else None, "unit", "pixels")
         assumed.append(f"boxes before its NMS are in {unit}")
     return Imported(card, {NETWORK: found.model}, (str(found.tail),), tuple(assumed))
+
+
+def _of_brand(facts: ModelFacts, reading: Reading) -> tuple[str, ...]:
+    """What is assumed of a network that outputs alone tell the brand of."""
+    if parse_metadata(facts.metadata):
+        return ()
+    told = f"head {reading.brand}, told by the outputs, and an input as its reference implementation has it"
+    lowest = getattr(reading.params, "first_class", 0)
+    return (told, f"class 0 is the background, as {reading.brand} has it") if lowest else (told,)
 
 
 def _open_shapes(facts: ModelFacts) -> dict[str, tuple[int, ...]] | None:
@@ -134,13 +140,17 @@ def draft_for(model: OnnxModel, stem: str, type: str, asked: Asked) -> Imported:
     tail = _without_tail(model, stem, facts, None) if type == boxes.TYPE and not known else None
     if isinstance(tail, Imported):
         return tail
-    params = known[0].params if known else head.draft(facts)
+    try:
+        params = known[0].params if known else head.draft(facts)
+    except HeadError as error:
+        raise HeadError(f"{error}; {_STAYS}: {tail}" if tail else str(error)) from error
     usual = known[0].input if known else None
     card, fed = _card(model, stem, facts, HeadSpec(type, params), usual or _USUAL_INPUT)
     card = replace(card, thresholds=Thresholds(**known[0].thresholds) if known else card.thresholds)
     assumed = [f"head {type}: its parameters, guessed from names and shapes of the outputs"] * (not known)
     if len(known) > 1:
         assumed.append(f"head {type}: {known[0].brand}'s parameters; {_others(known)}")
+    assumed += _of_brand(facts, known[0]) if len(known) == 1 else ()
     if not usual:
         assumed.append(_USUAL)
     assumed += fed
@@ -168,7 +178,7 @@ def _card(
     return card, assumed
 
 
-def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> str:
+def _in_doubt(model: OnnxModel, stem: str, facts: ModelFacts, readings: list[Reading]) -> str:
     if image_of(facts.inputs) is None:
         given = "; ".join(map(str, facts.inputs))
         return f"{model.origin}: no input takes a picture ({given}): edgecv.compile runs it as it is"
@@ -187,8 +197,11 @@ def _in_doubt(model: OnnxModel, facts: ModelFacts, readings: list[Reading]) -> s
         others = (classify.TYPE,) if len(facts.outputs) == 1 else ()
         type = next((each for each in (*types, *others) if _can_draft(each, facts)), "")
         if _NMS & facts.operators:
-            near = [(boxes.TYPE, "of what enters its own NMS, which is cut off"), near[0]]
-            type = boxes.TYPE
+            tail = _without_tail(model, stem, facts, None)
+            is_cut = isinstance(tail, Imported)
+            why = "of what enters its own NMS, which is cut off" if is_cut else f"{_STAYS}: {tail}"
+            near = [(boxes.TYPE, why), *(one for one in near if one[0] != boxes.TYPE)][:2]
+            type = boxes.TYPE if is_cut else type
         found = f"no head fits; nearest: {', '.join(f'{t} ({why})' for t, why in near)}"
     remedy = _remedy(model, type) if type else _BARE
     return f"{model.origin}: which head reads its outputs ({outputs})? {task}{found}: {remedy}"

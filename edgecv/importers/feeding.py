@@ -43,18 +43,22 @@ def inputs_of(
     found = image_of(facts.inputs)
     if found is None:
         given = "; ".join(map(str, facts.inputs))
-        raise HeadError(f"{origin}: inputs {given}: expected one that takes a picture, of four axes")
+        raise HeadError(
+            f"{origin}: inputs {given}: expected one that takes a picture, of four axes, or of three with 3 "
+            "channels; how another is fed has to stand in a card, under inputs"
+        )
     spec, layout = found
     picture, assumed = _picture(origin, facts, spec, layout, usual, remedy)
     entries = [picture]
+    batch = spec.shape[0]
     for each in facts.inputs:
         if each is spec:
             continue
-        values = _facts_of(each)
+        values = _facts_of(each, batch if "n" in layout and isinstance(batch, int) else 1)
         if values is None:
             raise HeadError(
-                f"{origin}: input {each} beside the picture's: what it takes has to stand in a card, as "
-                f"`facts` under inputs: {remedy}"
+                f"{origin}: input {each} beside the picture's: no draft can say what it takes: write a card, "
+                f"<stem>.model.json beside the file, with `facts` for {each.name} under inputs"
             )
         entries.append(InputEntry(name=each.name, facts=values))
         told = ", ".join(f"{one:g}" if isinstance(one, float) else one for one in values)
@@ -110,12 +114,12 @@ def _for_channels(channels: int | str | None, usual: Mapping[str, Any]) -> Mappi
     return {**usual, **one, "color": "gray", "channels": 1}
 
 
-def _facts_of(spec: TensorSpec) -> Facts | None:
-    """What an input of this name and shape is given; None where that is not known."""
+def _facts_of(spec: TensorSpec, batch: int) -> Facts | None:
+    """What an input of this name and shape is given; None where that is not known. batch: of pictures."""
     name = spec.name.partition(":")[0].rpartition("/")[2].lower()
     for values in _BY_NAME.get(name, ()):
         try:
-            facts_shape(len(values), spec, 1)
+            facts_shape(len(values), spec, batch)
         except ValueError:
             continue
         return values

@@ -82,6 +82,17 @@ def check_size(model: OnnxModel, name: str, layout: str, channels: Size, size_wh
     raise InputError(f"{asked}{why.removeprefix(f'{model.origin}: ')}")
 
 
+def check_not_empty(model: OnnxModel, name: str) -> None:
+    """Raise InputError where the input of this name, which is to take a picture, has a size of 0: some
+    exporters write free ones so."""
+    for spec in model.facts.inputs:
+        if spec.name == name and 0 in spec.shape:
+            raise InputError(
+                f"{model.origin}: input {spec}: a size that is declared 0 takes no values at all; a free "
+                "size is written as a name, without a number"
+            )
+
+
 def with_batches(model: OnnxModel, size_wh: tuple[int, int]) -> OnnxModel:
     """The network, its outputs naming the batch axis of its picture where inference proves that it is theirs.
 

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 import edgecv
 from edgecv.drafts import draft
-from edgecv.errors import CardError
+from edgecv.errors import CardError, HeadError
 from edgecv.explain import explain_model
 from edgecv.graph.model import OnnxModel
 from edgecv.graph.tails import Found, find_tail
@@ -153,6 +153,28 @@ def test_the_background_of_torchvision_is_no_class(
     np.testing.assert_allclose(found.confidence, score[objects], rtol=1e-5)
     np.testing.assert_allclose(found.xyxy, box[objects], rtol=1e-4, atol=1e-4)
     assert found.class_id.tolist() == (label[objects] - 1).tolist()
+    for type in (None, "rows"):
+        assumed = draft(path, type, force=True).assumptions
+        assert any(line.startswith("head torchvision, told by the outputs") for line in assumed)
+        assert "class 0 is the background, as torchvision has it" in assumed
+
+
+def test_what_is_advised_can_be_done(tmp_path: Path) -> None:
+    """A tail that cannot be cut: the error says why, and names a head that drafts a card."""
+    model = tails.yolov7()
+    proto = onnx.load_from_string(of_a_picture(model, tails.raw_of(model, "centers", "some", 0)["raw"]))
+    del proto.metadata_props[:]
+    for node in proto.graph.node:
+        if node.op_type == "NonMaxSuppression":
+            # A threshold that the picture decides.
+            node.input[3] = "level"
+    path = tmp_path / "net.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(HeadError, match=r"its own NMS stays in the network: .* draft a card") as caught:
+        edgecv.load(path, threads=1, cache=False)
+    draft(path, str(caught.value).partition("--head ")[2].partition(";")[0])
+    with pytest.raises(HeadError, match=r"boxes head: no output is a table .* its own NMS stays"):
+        draft(path, "boxes", force=True)
 
 
 def test_a_drafted_card_cuts_its_network_too(tmp_path: Path) -> None:

@@ -82,6 +82,19 @@ def test_a_size_that_fits_is_taken(tmp_path: Path) -> None:
     path.write_bytes(pyramid(5))
     with edgecv.load(path, imgsz=96, backend="simd", threads=1, cache=False) as detector:
         assert detector.blob_wh == (96, 96)
+        # The first reason of all that follow from it.
+        with pytest.raises(InputError, match=r"asks for 100x100, .*\(op_type:Add.*Incompatible dimensions"):
+            detector.prepare(100)
+        assert detector(photo()) == detector(photo())
+
+
+def test_a_picture_without_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(renamed(tiny_yolov8(batch="batch"), images=0, output0=0))
+    with pytest.raises(
+        InputError, match=r"input images: float32 \(0, 3, 64, 64\): a size that is declared 0"
+    ):
+        edgecv.load(path, cache=False)
 
 
 def renamed(data: bytes, **axes: str | int | None) -> bytes:
@@ -98,19 +111,22 @@ def renamed(data: bytes, **axes: str | int | None) -> bytes:
     return proto.SerializeToString()
 
 
+@pytest.mark.parametrize("backend", ["simd", "onnxruntime", "opencv"])
 @pytest.mark.parametrize(
     ("given", "told"),
     [("unk__0", "unk__7"), ("batch", 1), (None, None), ("batch", None)],
     ids=["other names", "a stale one", "no names", "no name"],
 )
-def test_batches_are_proven_by_inference(tmp_path: Path, given: Any, told: Any) -> None:
+def test_batches_are_proven_by_inference(tmp_path: Path, given: Any, told: Any, backend: str) -> None:
+    if backend != "simd":
+        pytest.importorskip("cv2" if backend == "opencv" else backend)
     data = renamed(tiny_yolov8(batch="batch"), images=given, output0=told)
     known = with_batches(OnnxModel.from_bytes(data, origin="net"), (64, 64)).facts
     assert known.outputs[0].shape[0] == known.inputs[0].shape[0] == (given or "batch")
     path = tmp_path / "net.onnx"
     path.write_bytes(data)
     frames = [photo(seed=seed) for seed in range(3)]
-    with edgecv.load(path, backend="simd", threads=1, cache=False, conf=0.6) as detector:
+    with edgecv.load(path, backend=backend, threads=1, cache=False, conf=0.6) as detector:
         calls = []
         run = detector.session.run
         detector.session.run = lambda *args, **kw: calls.append(1) or run(*args, **kw)

@@ -188,9 +188,16 @@ def test_drafts_know_facts_by_their_names(tmp_path: Path, name: str, case: Any) 
     told(tmp_path / "net.onnx", photo())
 
 
+def test_drafts_count_the_pictures_of_a_batch(tmp_path: Path) -> None:
+    data = with_facts(tiny_yolov8(batch=4), "orig_target_sizes", [4, 2], TensorProto.INT64)
+    (tmp_path / "net.onnx").write_bytes(data)
+    draft(tmp_path / "net.onnx", "boxes")
+    assert told(tmp_path / "net.onnx", photo()).tolist() == [[64, 64]] * 4
+
+
 def test_a_draft_does_not_guess_at_other_inputs(tmp_path: Path) -> None:
     (tmp_path / "net.onnx").write_bytes(with_facts(tiny_yolov8(), "temperature", [1, 2]))
-    with pytest.raises(HeadError, match=r"input temperature: float32 \(1, 2\) beside the picture's"):
+    with pytest.raises(HeadError, match=r"temperature: float32 \(1, 2\) .* `facts` for temperature under"):
         draft(tmp_path / "net.onnx", "boxes")
 
 

@@ -137,8 +137,20 @@ def test_rows_that_nothing_tells_apart() -> None:
     head = {"type": "rows", "output": "rows", "columns": COLUMNS}
     outputs = {"rows": TABLE[:, 1:]}
     assert split(head, outputs, 0, 1)["rows"] is outputs["rows"]
-    with pytest.raises(HeadError, match=r"'rows' has no batch axis.* 2 frames: give this network one frame"):
+    with pytest.raises(
+        HeadError, match=r"'rows' has no batch axis.* 2 frames: give this network one frame.* for one"
+    ):
         split(head, outputs, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("count", "takes_one"), [((1,), True), (("n",), False), ((None,), True), ((), True)], ids=str
+)
+def test_one_count_is_of_one_image(count: tuple[Any, ...], takes_one: bool) -> None:
+    params: Any = heads.params_from({"type": "rows", "output": "rows", "columns": COLUMNS, "count": "count"})[
+        1
+    ]
+    assert rows.takes_one([spec("rows", "rows", 6), spec("count", *count)], params) == takes_one
 
 
 def spec(name: str, *shape: int | str | None) -> TensorSpec:

@@ -77,6 +77,9 @@ def _fixed(model: OnnxModel, shapes: Shapes) -> dict[str, tuple[int, ...]] | str
             sizes = [1 if axis == 0 and not isinstance(n, int) else n for axis, n in enumerate(spec.shape)]
             known = [n for n in sizes if isinstance(n, int)]
             if len(known) < len(sizes) or not spec.is_ranked:
-                return f"the size of input {spec} is free, so that how many boxes there are is not known"
+                return (
+                    f"the size of input {spec} is free, so that how many boxes there are is not known: give "
+                    "one with imgsz"
+                )
             fixed[spec.name] = tuple(known)
     return fixed
