@@ -75,9 +75,11 @@ def run(
     """
     from edgecv import loop, media
 
-    if targets.quiet:
-        logging.getLogger().setLevel(logging.ERROR)
     with ExitStack() as stack:
+        if targets.quiet:
+            log = logging.getLogger()
+            stack.callback(log.setLevel, log.level)
+            log.setLevel(logging.ERROR)
         frames = stack.enter_context(media.open_source(source, limit=targets.limit, raw=raw))
         # Where lines alone are wanted, the run ends with their reader.
         wants_lines = targets.json_path is not None
