@@ -63,6 +63,18 @@ class _Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click has it, with the verb that a misspelled one comes close to."""
+        from difflib import get_close_matches
+
+        name = args[0]
+        close = [] if name in VERBS or name in habits.VERBS else get_close_matches(name, VERBS, n=1)
+        if close:
+            ctx.fail(f"No such command {name!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
