@@ -15,9 +15,10 @@ MOST_CHARS = 60
 
 def check_model(model: object, *, takes_bytes: bool = False) -> None:
     """Raise InputError unless a model is named by text or by a path, or is given as bytes where those go."""
-    if isinstance(model, (str, os.PathLike)) or (takes_bytes and isinstance(model, bytes)):
+    is_named = isinstance(model, (str, os.PathLike)) and model != ""
+    if is_named or (takes_bytes and isinstance(model, bytes)):
         return
-    remedy = "name the file" if model is not None else "was the variable ever set?"
+    remedy = "name the file" if model is not None and model != "" else "was the variable ever set?"
     if isinstance(model, (bytes, bytearray, memoryview)):
         remedy = "edgecv.compile takes the bytes of an ONNX file; write them to a file"
     elif hasattr(model, "SerializeToString"):
