@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, add_completion_class
 
 from edgecv import __version__
-from edgecv.cli import habits
+from edgecv.cli import completion, habits
 from edgecv.errors import EdgeCVError
 from edgecv.settings import ALL, TRACEBACK
 
@@ -37,6 +37,8 @@ VERBS = {
     "backends": "Say which backends are usable here, and why the others are not.",
     "cache": "List or clear what was compiled and kept.",
 }
+
+add_completion_class(completion.Fish)
 
 
 class _ReaderLeft(Exception):
