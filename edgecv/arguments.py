@@ -25,7 +25,16 @@ def check_model(model: object, *, takes_bytes: bool = False) -> None:
         remedy = "onnx.save writes it to a file, and edgecv.compile takes model.SerializeToString()"
     elif hasattr(model, "state_dict"):
         remedy = "torch.onnx.export makes an ONNX file of it"
-    raise InputError(f"model: expected a card's name or the path of a file, got {told(model)}; {remedy}")
+    wanted = "the path of a file, or its bytes" if takes_bytes else "a card's name or the path of a file"
+    raise InputError(f"model: expected {wanted}, got {told(model)}; {remedy}")
+
+
+def check_pool(pool: object) -> None:
+    """Raise InputError unless it is a pool, or None."""
+    if pool is not None and not isinstance(getattr(pool, "threads", None), int):
+        raise InputError(
+            f"pool: expected an edgecv.Pool, got {told(pool)}; edgecv.Pool(2) is one of two threads"
+        )
 
 
 def path_text(name: str, path: object) -> str | None:
