@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, overload
 import msgspec
 
 from edgecv import backends, container, pipelines, planfile
-from edgecv.arguments import check_model, told
+from edgecv.arguments import check_model, check_pool
 from edgecv.backends.base import Check, CompileOptions, Sample, Shapes
 from edgecv.card import NETWORK
-from edgecv.errors import CardError, InputError, ModelFileError
+from edgecv.errors import CardError, InputError, ModelFileError, ModelNotFoundError
 from edgecv.inputs import fixed_wh
 from edgecv.lookup import CARD_SUFFIX, Loaded, announce, check_read, is_plan, resolve
 from edgecv.options import LoadOptions
@@ -146,7 +146,7 @@ def load_with(
 ) -> Pipeline[Any]:
     """As `load`, with the options as one record and the task's settings by name."""
     asked = _Asked(options, task, pool, settings or {})
-    _check_pool(pool)
+    check_pool(pool)
     if isinstance(model, Loaded):
         for name in ("weights", "labels", "mean"):
             if getattr(options, name) is not None:
@@ -195,7 +195,7 @@ def compile(
         check=check,
     )
     check_model(model, takes_bytes=True)
-    _check_pool(pool)
+    check_pool(pool)
     if container.is_container(model) if isinstance(model, bytes) else is_plan(model):
         if weights is not None:
             raise InputError("weights: a plan holds its weights; compile the network anew")
@@ -221,13 +221,6 @@ def compile(
     if place is not None and all(spec.is_static for spec in session.inputs):
         place.keep({NETWORK: session}, {NETWORK: network})
     return session
-
-
-def _check_pool(pool: object) -> None:
-    if pool is not None and not isinstance(getattr(pool, "threads", None), int):
-        raise InputError(
-            f"pool: expected an edgecv.Pool, got {told(pool)}; edgecv.Pool(2) is one of two threads"
-        )
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -339,9 +332,11 @@ def _alone(origin: str, sessions: Mapping[str, Session[Any]]) -> Session[Any]:
 def _network(model: str | PathLike | bytes, options: LoadOptions) -> OnnxModel:
     from pathlib import Path
 
-    from edgecv import importers
+    from edgecv import importers, zoo
 
     source = model if isinstance(model, bytes) else Path(model)
+    if isinstance(source, Path) and not source.exists() and zoo.card_path(str(source)) is not None:
+        raise ModelNotFoundError(f"{source}: no such file; there is a card of that name, for edgecv.load")
     return importers.read_model(source, None if options.weights is None else Path(options.weights))
 
 

@@ -15,16 +15,26 @@ MOST_CHARS = 60
 
 def check_model(model: object, *, takes_bytes: bool = False) -> None:
     """Raise InputError unless a model is named by text or by a path, or is given as bytes where those go."""
-    if isinstance(model, (str, os.PathLike)) or (takes_bytes and isinstance(model, bytes)):
+    is_named = isinstance(model, (str, os.PathLike)) and model != ""
+    if is_named or (takes_bytes and isinstance(model, bytes)):
         return
-    remedy = "name the file" if model is not None else "was the variable ever set?"
+    remedy = "name the file" if model is not None and model != "" else "was the variable ever set?"
     if isinstance(model, (bytes, bytearray, memoryview)):
         remedy = "edgecv.compile takes the bytes of an ONNX file; write them to a file"
     elif hasattr(model, "SerializeToString"):
         remedy = "onnx.save writes it to a file, and edgecv.compile takes model.SerializeToString()"
     elif hasattr(model, "state_dict"):
         remedy = "torch.onnx.export makes an ONNX file of it"
-    raise InputError(f"model: expected a card's name or the path of a file, got {told(model)}; {remedy}")
+    wanted = "the path of a file, or its bytes" if takes_bytes else "a card's name or the path of a file"
+    raise InputError(f"model: expected {wanted}, got {told(model)}; {remedy}")
+
+
+def check_pool(pool: object) -> None:
+    """Raise InputError unless it is a pool, or None."""
+    if pool is not None and not isinstance(getattr(pool, "threads", None), int):
+        raise InputError(
+            f"pool: expected an edgecv.Pool, got {told(pool)}; edgecv.Pool(2) is one of two threads"
+        )
 
 
 def path_text(name: str, path: object) -> str | None:

@@ -329,7 +329,7 @@ def parse(text: bytes | str, *, origin: str) -> ModelCard:
     except msgspec.ValidationError as error:
         raise CardError(f"{origin}: {_in_its_words(text, str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise CardError(f"{origin}: {_one_line(str(error))}") from error
+        raise CardError(f"{origin}: no model card: {_one_line(str(error))}") from error
 
 
 def read(path: "Path") -> ModelCard:
@@ -385,6 +385,8 @@ def dumps(card: ModelCard) -> str:
 
 def _in_its_words(text: bytes | str, message: str) -> str:
     """What msgspec says, with the name of the stage in place of its dots, and what to do about a schema."""
+    if message == "Object missing required field `schema`":
+        message = "no model card: it states no `schema`"
     if message.endswith(" - at `$.schema`"):
         message += ": schemas 1 and 2 are read; a later schema needs a later edgecv"
     at = "`$.stages[...]"

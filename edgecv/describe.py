@@ -4,24 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgecv import card as cards
-from edgecv import container, heads, importers, lookup, planfile
+from edgecv import container, heads, lookup, planfile
+from edgecv.arguments import check_model
 from edgecv.errors import (
     HeadError,
     InputError,
     ModelFileError,
-    ModelNotFoundError,
     UnavailableError,
 )
-from edgecv.graph.model import OnnxModel
-from edgecv.importers.draft import CARD_KEY
 from edgecv.lookup import CARD_SUFFIX
 from edgecv.options import LoadOptions
 from edgecv.types import TensorSpec
+
+if TYPE_CHECKING:
+    from edgecv.graph.model import OnnxModel
 
 
 class _Struct(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,11 +94,14 @@ def describe(path: str | Path, options: LoadOptions | None = None) -> Descriptio
     options: of them weights and imgsz count. Raises ModelNotFoundError, and what reading the file raises; a
     network whose outputs nothing explains is no error.
     """
+    check_model(path)
     source, options = Path(path), options or LoadOptions()
-    if not source.exists():
-        raise ModelNotFoundError(f"{source}: no such file")
     if lookup.is_plan(source):
         return _of_plan(source)
+    # A device that runs plans need not have what reads networks.
+    from edgecv import importers
+    from edgecv.importers.draft import CARD_KEY
+
     files = importers.locate(source, None if options.weights is None else Path(options.weights))
     networks = importers.read_networks(files)
     first = next(iter(networks.values()))
@@ -115,6 +119,8 @@ def describe(path: str | Path, options: LoadOptions | None = None) -> Descriptio
 
 def _reading(source: Path, network: OnnxModel, options: LoadOptions) -> dict[str, Any]:
     """How it is fed and read, or why that is not known."""
+    from edgecv.importers.draft import CARD_KEY
+
     try:
         loaded = lookup.resolve(source, options)
         lookup.check_read(loaded)

@@ -92,12 +92,19 @@ def size_wh(imgsz: Any) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
+_WORDS = {
+    "backend": 'several are one word, as "simd,opencv"',
+    "device": 'as "cpu" or "cuda:0"',
+    "precision": 'as "fp16"',
+}
+
+
 def _check_plain(options: LoadOptions) -> None:
     """Raise InputError for a word or a number of threads that is none."""
-    for name in ("backend", "device", "precision"):
+    for name in _WORDS:
         value = getattr(options, name)
         if value is not None and not isinstance(value, str):
-            raise InputError(f"{name}: expected a word or None, got {value!r}")
+            raise InputError(f"{name}: expected a word or None, got {value!r}; {_WORDS[name]}")
     for name in ("cache", "check", "warmup"):
         check_flag(name, getattr(options, name))
     if options.threads is None:

@@ -29,6 +29,10 @@ class Sealed(metaclass=_SealedMeta):
             raise AttributeError(self._refusal(name))
         super().__setattr__(name, value)
 
+    def _place_of(self, name: str) -> str:
+        """Where else a name goes, in words; "" for no place that is known."""
+        return ""
+
     def _refusal(self, name: str) -> str:
         kind = type(self).__name__
         for start, call in self.PER_CALL.items():
@@ -40,5 +44,7 @@ class Sealed(metaclass=_SealedMeta):
 
         known = [each for each in dir(self) if not each.startswith("_")]
         close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+        hint = self._place_of(name) or (
+            f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
+        )
         return f"{name}: no attribute of a {kind}, where nobody looks at it: {hint}"

@@ -59,7 +59,7 @@ def find(name: str) -> ZooEntry:
         return ZooEntry(cards.read(path), path.parent)
     from difflib import get_close_matches
 
-    close = get_close_matches(name, card_paths(), n=3)
+    close = get_close_matches(name.lower(), card_paths(), n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(entries())}"
     raise ModelNotFoundError(f"{name!r}: no such file, and no model of that name; {hint}")
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 
 import edgecv
-from edgecv import arguments
+from edgecv import arguments, media
 from edgecv.backends import usable
-from edgecv.errors import InputError
+from edgecv.errors import InputError, ModelNotFoundError
 from tests.networks import tiny_yolov8
 
 FRAME = np.zeros((48, 64, 3), np.uint8)
@@ -47,7 +47,12 @@ LOADED: dict[str, tuple[dict[str, Any], str]] = {
     "labels": ({"labels": ["a", "b"]}, "labels: expected the path of a file, got list of 2"),
     "mean": ({"mean": object()}, "mean: expected a number for each channel, or a file, got"),
     "imgsz": ({"imgsz": "640"}, "imgsz: expected a size or .*, got '640'"),
-    "backend": ({"backend": ["simd"]}, "backend: expected a word or None, got"),
+    "backend": ({"backend": ["simd"]}, r"backend: expected a word or None, got \['simd'\]; several are one"),
+    "device": ({"device": 0}, 'device: expected a word or None, got 0; as "cpu" or "cuda:0"'),
+    "precision": ({"precision": 16}, 'precision: expected a word or None, got 16; as "fp16"'),
+    "an empty name": ({"model": ""}, "model: .* got ''; was the variable ever set"),
+    "iou of classes": ({"iou": [0.3, 0.4]}, r"iou: expected a number from 0 to 1, got \[0.3, 0.4\]"),
+    "conf of none": ({"conf": []}, "conf: "),
     "pool": ({"pool": 2}, r"pool: expected an edgecv.Pool, got 2; edgecv.Pool\(2\)"),
     "task": ({"task": "detection"}, "task: expected classify or detect, got 'detection'"),
 }
@@ -60,7 +65,9 @@ def test_load(given: dict[str, Any], line: str) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("given", [{"conf": 0}, {"conf": np.float32(0.5)}, {"conf": [0.1, 0.2, 0.3]}])
+@pytest.mark.parametrize(
+    "given", [{"conf": 0}, {"conf": np.float32(0.5)}, {"conf": np.array(0.5)}, {"conf": [0.1, 0.2, 0.3]}]
+)
 def test_numbers_of_any_kind_are_thresholds(given: dict[str, Any]) -> None:
     edgecv.load("parts-nano", **given).close()
 
@@ -126,13 +133,31 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
         "shapes: images: expected whole numbers, .* got 64",
     ),
     "compile": (lambda d: edgecv.compile(onnx.ModelProto()), "model: .* takes model.SerializeToString"),
+    "compile nothing": (lambda d: edgecv.compile(None), "model: expected the path of a file, or its bytes"),
+    "compile a name": (
+        lambda d: edgecv.compile("parts-nano"),
+        "there is a card of that name, for edgecv.load",
+    ),
+    "clone": (lambda d: d.clone(2), r"pool: expected an edgecv.Pool, got 2; edgecv.Pool\(2\)"),
+    "clone of a session": (lambda d: d.session.clone(2), "pool: expected an edgecv.Pool, got 2"),
+    "a pool": (lambda d: edgecv.Pool("2"), "threads: expected a whole number from 1 to 256, got '2'"),
+    "a pool of a processor": (lambda d: edgecv.Pool(2, cpus=3), r"cpus: expected numbers .* \(2, 3\), got 3"),
+    "no source": (lambda d: media.open_source(None), "source: expected a file, .*; got None"),
+    "limit": (lambda d: media.open_source("-", limit="3"), "limit: expected a number of frames .* got '3'"),
+    "no picture": (lambda d: media.read_image(None), "path: expected the path of a file, got None"),
 }
 
 
 @pytest.mark.parametrize(("call", "line"), CALLS.values(), ids=CALLS)
 def test_calls(detector: Any, call: Callable[[Any], Any], line: str) -> None:
-    with pytest.raises(InputError, match=line):
+    with pytest.raises((InputError, ModelNotFoundError), match=line):
         call(detector)
+
+
+@pytest.mark.parametrize("name", ["conf", "threads", "imgsz"])
+def test_settings_are_of_load(detector: Any, name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"it is of the whole model: edgecv.load\(…, {name}=…\)"):
+        setattr(detector, name, 1)
 
 
 def test_an_array_of_frames_is_several(detector: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgecv import _isa
+from edgecv import _isa, load
 from edgecv.cli import main
 from edgecv.describe import Description, describe, to_lines
 from edgecv.drafts import draft
@@ -132,6 +133,8 @@ def test_what_is_told(
         ("bad.onnx", b"no network", ModelFileError, "bad.onnx"),
         ("bad.ecv", b"no plan", ModelFileError, "bad.ecv"),
         ("a.txt", b"text", InputError, "a.txt"),
+        ("net.xml", b"<net/>", InputError, "of OpenVINO: give the ONNX file that it was made from"),
+        ("net.trt", b"", InputError, "a TensorRT engine belongs to one machine"),
     ],
 )
 def test_what_cannot_be_told(
@@ -142,6 +145,21 @@ def test_what_cannot_be_told(
         path.write_bytes(data)
     with pytest.raises(error, match=text):
         describe(path)
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "link.onnx").symlink_to("gone.onnx")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ModelNotFoundError, match=r"a link to gone\.onnx, which is not there"):
+        describe(tmp_path / "link.onnx")
+    with pytest.raises(ModelNotFoundError, match=r"a link to gone\.onnx, which is not there"):
+        load(tmp_path / "link.onnx")
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        describe(tmp_path / "pipe.onnx")
+    with pytest.raises(InputError, match=r"; there: link\.onnx, pipe\.onnx"):
+        describe(tmp_path)
+    with pytest.raises(InputError, match="was the variable ever set"):
+        describe("")
 
 
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,4 +174,11 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draft(ultralytics(tmp_path), out=tmp_path / "card.json")
     assert main(["models", "show", str(tmp_path / "card.json"), "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == "detect"
+    (tmp_path / "card.json").rename(tmp_path / "model.json")
+    capsys.readouterr()
+    assert main(["models", "show", str(tmp_path), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["task"] == "detect"
     assert main(["models", "show", str(tmp_path / "absent.onnx")]) == 2
+    (tmp_path / "other.json").write_text("{}")
+    assert main(["models", "show", str(tmp_path / "other.json")]) == 2
+    assert "no model card" in capsys.readouterr().err

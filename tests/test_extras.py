@@ -140,6 +140,7 @@ with edgecv.compile("net.ecv", threads=1) as session:
         pytest.param(["-medgecv", "backends"], "pip install 'edgecv[onnxruntime]'", id="backends"),
         pytest.param(["-medgecv", "models", "list"], "parts-nano", id="models list"),
         pytest.param(["-medgecv", "models", "show", "parts-nano"], '"name": "parts-nano"', id="models show"),
+        pytest.param(["-medgecv", "models", "show", "net.ecv"], "format     plan", id="show a plan"),
         pytest.param(["-medgecv", "bench", "net.ecv", "--frames", "2"], "frames/s", id="bench a plan"),
     ],
 )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edgecv.errors import CancelledError, DeadlineError, SessionBusyError
+from edgecv.errors import CancelledError, DeadlineError, InputError, SessionBusyError
 from edgecv.exclusive import Lock
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Pool:
     def __init__(self, threads: int, *, cpus: Sequence[int] | None = None) -> None:
         from edgecv import _simd
 
+        if cpus is not None and (isinstance(cpus, (str, bytes)) or not hasattr(cpus, "__iter__")):
+            raise InputError(f"cpus: expected numbers of processors, as (2, 3), got {cpus!r}")
         self._threads = _simd.Pool(threads, budget=_budget(threads, cpus), cpus=cpus)
         self._lock = Lock()
 
@@ -89,7 +91,8 @@ class Pool:
 
 def _budget(threads: int, cpus: Sequence[int] | None) -> int | None:
     """How many may run at a time; None for a thread alone, which waits for no other."""
-    if threads == 1:
+    # What is no number is refused where the threads are made.
+    if threads == 1 or not hasattr(threads, "__index__"):
         return None
     from edgecv import machine
 

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from edgecv import clock
-from edgecv.arguments import check_named, shape_of
+from edgecv.arguments import check_named, check_pool, shape_of
 from edgecv.backends.base import Array, Compiled, Shapes, check_input_bytes, listed
 from edgecv.errors import CancelledError, InputError
 from edgecv.exclusive import Exclusive
@@ -175,6 +175,7 @@ class Session(Sealed, Generic[PlanT]):
 
         pool: threads that it shares; None: of its own. A run in progress goes on.
         """
+        check_pool(pool)
         self._exclusive.check_open()
         twin = self.compiled.open(pool)
         try:

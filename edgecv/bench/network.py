@@ -62,7 +62,8 @@ def input_shapes(
     origin: str,
 ) -> Shapes:
     """Of each input: as given, else as the file has it, an open first axis taking the batch, and open axes of
-    a picture its size. Raises InputError for any other open axis, and for names that are no input's.
+    a picture its size. Raises InputError for any other open axis, for names that are no input's, and where
+    no input has the batch as its first axis.
     """
     names = [spec.name for spec in inputs]
     for name in given:
@@ -74,6 +75,13 @@ def input_shapes(
     }
     for spec in inputs:
         check_input_bytes(spec, shapes[spec.name])
+    if batch > 1 and not any(shape[:1] == (batch,) for shape in shapes.values()):
+        # What one run of it takes would be shared by frames that it has not seen.
+        told = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
+        raise InputError(
+            f"batch: {origin} takes {told}, of which no first axis is {batch}: export it with an open one, "
+            "or leave the batch out"
+        )
     return shapes
 
 

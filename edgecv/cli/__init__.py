@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, add_completion_class
 
 from edgecv import __version__
-from edgecv.cli import habits
+from edgecv.cli import completion, habits
 from edgecv.errors import EdgeCVError
 from edgecv.settings import ALL, TRACEBACK
 
@@ -37,6 +37,8 @@ VERBS = {
     "backends": "Say which backends are usable here, and why the others are not.",
     "cache": "List or clear what was compiled and kept.",
 }
+
+add_completion_class(completion.Fish)
 
 
 class _ReaderLeft(Exception):
@@ -62,6 +64,18 @@ class _Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click has it, with the verb that a misspelled one comes close to."""
+        from difflib import get_close_matches
+
+        name = args[0]
+        close = [] if name in VERBS or name in habits.VERBS else get_close_matches(name, VERBS, n=1)
+        if close:
+            ctx.fail(f"No such command {name!r}. Did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:

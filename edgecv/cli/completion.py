@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, FishComplete
 
 # In the order in which they are tried where none is named.
 BACKENDS = ("simd", "onnxruntime", "opencv")
+
+
+class Fish(FishComplete):
+    """click's, but that a value with commas stays whole."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split --max 1 ","')
 
 
 def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -62,14 +62,18 @@ def list_models(json_path: str | None) -> int:
 def show_model(model: str, options: LoadOptions, json_path: str | None) -> int:
     """Show what MODEL is, a card by its name or any file.
 
-    Of a card all of it, labels at most 10. Of a file (ONNX, Caffe, Darknet, a plan) its inputs, outputs,
-    opset, operators, size and metadata, and which head reads it, or why none does.
+    Of a card, or a folder that holds one, all of it, labels at most 10. Of a file (ONNX, Caffe, Darknet, a
+    plan) its inputs, outputs, opset, operators, size and metadata, and which head reads it, or why none does.
     """
     from edgecv import card as cards
-    from edgecv import zoo
+    from edgecv import formats, zoo
+    from edgecv.arguments import check_model
 
+    check_model(model)
     path = Path(model)
-    if path.exists() and not _is_card(path):
+    if (path / formats.CARD).is_file():
+        path /= formats.CARD
+    if (path.exists() or path.is_symlink()) and not _is_card(path):
         return _show_file(path, options, json_path)
     entry = zoo.ZooEntry(cards.read(path), path.parent) if path.is_file() else zoo.find(model)
     if json_path:

@@ -303,8 +303,8 @@ def split_shapes(option: str, given: Collection[str]) -> dict[str, tuple[int, ..
 
 def split_size(option: str, text: str) -> tuple[int, int]:
     """Width and height in "640x480"; "416" is both. Raises InputError."""
-    width, _x, height = text.lower().partition("x")
+    width, x, height = text.lower().partition("x")
     try:
-        return int(width), int(height or width)
+        return int(width), int(height if x else width)
     except ValueError:
         raise InputError(f"{option}: expected a size such as 416 or 640x480, got {text!r}") from None

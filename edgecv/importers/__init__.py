@@ -16,7 +16,7 @@ from edgecv.card import ModelCard
 from edgecv.errors import InputError, ModelFileError
 from edgecv.graph.model import MAX_MODEL_BYTES, OnnxModel
 from edgecv.importers.base import NETWORK, Asked, Imported
-from edgecv.importers.files import ModelFiles, can_be_weights, locate, of_card, with_target
+from edgecv.importers.files import ModelFiles, can_be_weights, locate, missing, of_card, with_target
 from edgecv.importers.labels import find_labels, relabel
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "drafted",
     "import_model",
     "locate",
+    "missing",
     "of_card",
     "read_model",
     "read_networks",

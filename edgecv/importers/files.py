@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,32 @@ from edgecv import formats
 from edgecv.errors import CardError, InputError, ModelNotFoundError
 from edgecv.formats import DIGITS_STRUCTURE, PAIRS, SUFFIXES
 
+_TORCH = "a PyTorch checkpoint runs code when it is read: export it to ONNX"
+_EXPORT = "export it to ONNX"
+_BUILT = "belongs to one machine: give the ONNX file that it was built from"
+_MADE_FROM = "give the ONNX file that it was made from, or export that anew"
+
 _ADVICE = {
-    ".pt": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
-    ".pth": "a PyTorch checkpoint runs code when it is read: export it to ONNX",
+    ".pt": _TORCH,
+    ".pth": _TORCH,
+    ".ckpt": _TORCH,
     ".pkl": "a pickle runs code when it is read: export the model to ONNX",
+    ".torchscript": _EXPORT,
+    ".safetensors": "weights without their network: export the model to ONNX",
     ".tflite": "convert it to ONNX",
     ".pb": "convert it to ONNX",
-    ".h5": "export it to ONNX",
-    ".engine": "a TensorRT engine belongs to one machine: give the ONNX file that it was built from",
+    ".pdmodel": "paddle2onnx converts it to ONNX",
+    ".h5": _EXPORT,
+    ".keras": _EXPORT,
+    ".mlmodel": _EXPORT,
+    ".engine": f"a TensorRT engine {_BUILT}",
+    ".trt": f"a TensorRT engine {_BUILT}",
+    ".plan": f"a TensorRT engine {_BUILT}",
+    ".rknn": f"a network for one NPU {_BUILT}",
+    ".hef": f"a network for one NPU {_BUILT}",
+    ".xml": f"of OpenVINO: {_MADE_FROM}",
+    ".param": f"of ncnn: {_MADE_FROM}",
+    ".mnn": f"of MNN: {_MADE_FROM}",
 }
 
 
@@ -48,6 +67,9 @@ def locate(source: Path, weights: Path | None = None) -> ModelFiles:
     _check_exists(source)
     if source.is_dir():
         return _digits(source, weights)
+    if not source.is_file():
+        # A pipe would block before it could be looked at.
+        raise InputError(f"{source}: neither a file nor a folder: write the model to a file and name that")
     format = _format_of(source)
     if format not in PAIRS:
         if weights is not None:
@@ -87,7 +109,14 @@ def with_target(path: Path) -> list[Path]:
 
 def _check_exists(path: Path) -> None:
     if not path.exists():
-        raise ModelNotFoundError(f"{path}: no such file")
+        raise missing(path)
+
+
+def missing(path: Path) -> ModelNotFoundError:
+    """The error of a file that is not there; of a link it says where that leads."""
+    if path.is_symlink():
+        return ModelNotFoundError(f"{path}: a link to {path.readlink()}, which is not there")
+    return ModelNotFoundError(f"{path}: no such file")
 
 
 def _format_of(path: Path) -> str:
@@ -103,13 +132,21 @@ def _digits(folder: Path, weights: Path | None) -> ModelFiles:
     if not structure.is_file():
         raise InputError(
             f"{folder}: expected a model file, or a folder that holds a card (model.json) or a DIGITS job "
-            f"({DIGITS_STRUCTURE})"
+            f"({DIGITS_STRUCTURE}){_networks_in(folder)}"
         )
     if weights is not None:
         raise InputError(
             f"weights: {folder} is a DIGITS job with weights of its own; name {structure} to give it others"
         )
     return ModelFiles("digits", (folder,))
+
+
+def _networks_in(folder: Path) -> str:
+    with suppress(OSError):
+        there = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        if there:
+            return f"; there: {', '.join(there[:5])}"
+    return ""
 
 
 def _beside(source: Path, suffix: str) -> Path:

@@ -53,6 +53,8 @@ def _found(
         return _changed(_of_card(path, other), names, offset)
     if path.exists():
         return _bare(path, other, names, offset, Asked(task, imgsz, _run))
+    if path.is_symlink():
+        raise importers.missing(path)
     beside = _card_beside(path)
     if path.suffix and beside.is_file():
         # Of a model of several networks the card alone bears the name.

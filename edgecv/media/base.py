@@ -40,8 +40,8 @@ class Source(ABC):
         fps: float | None = None,
         paths: tuple[Path, ...] = (),
     ) -> None:
-        if limit is not None and limit < 1:
-            raise InputError(f"limit: expected a number of frames of at least 1, got {limit}")
+        if limit is not None and (not hasattr(limit, "__index__") or limit < 1):
+            raise InputError(f"limit: expected a number of frames of at least 1, got {limit!r}")
         self.name = name
         self.limit = limit
         self.length = length if limit is None or length is None else min(length, limit)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
-from edgecv.errors import MediaError, MediaNotFoundError
+from edgecv.arguments import told
+from edgecv.errors import InputError, MediaError, MediaNotFoundError
 from edgecv.media._cv2 import error_line, quiet_cv2
 from edgecv.media.formats import picture_size_wh
 from edgecv.media.framing import check_whole
@@ -24,6 +26,8 @@ def read_image(path: str | Path) -> Picture:
 
     Raises MediaNotFoundError, or MediaError for a file that is not a readable image.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"path: expected the path of a file, got {told(path)}")
     try:
         size = Path(path).stat().st_size
         data = Path(path).read_bytes() if size <= MAX_FILE_BYTES else b""

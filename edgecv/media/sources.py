@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edgecv.arguments import told
 from edgecv.errors import InputError, MediaError, MediaNotFoundError
 from edgecv.media.base import Source
 from edgecv.media.formats import HEAD_BYTES, IMAGE_SUFFIXES, VIDEO_SUFFIXES, sniff
@@ -52,6 +53,8 @@ def open_source(
         if source != "-":
             raise InputError(f"--raw: of frames on stdin, whose SOURCE is -, got {str(source)!r}")
         return StdinRaw(raw, limit=limit)
+    if not isinstance(source, (str, int, os.PathLike)):
+        raise InputError(f"source: expected {_FORMS}; got {told(source)}")
     if isinstance(source, int):
         return open_camera(source, str(source), limit=limit)
     if isinstance(source, str):

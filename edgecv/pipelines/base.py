@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 
 from edgecv import clock
-from edgecv.arguments import check_frames
+from edgecv.arguments import check_frames, check_pool
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CancelledError, CardError, InputError
 from edgecv.exclusive import Exclusive
-from edgecv.options import size_wh
+from edgecv.options import LoadOptions, size_wh
 from edgecv.sealed import Sealed
 from edgecv.types import Candidates, Memory, Placement, R, Seen
 
@@ -81,6 +81,10 @@ class Pipeline(Sealed, Generic[R]):
     }
 
     is_from_cache: bool = False
+
+    def _place_of(self, name: str) -> str:
+        known = (*LoadOptions.__struct_fields__, *self.Settings.__struct_fields__)
+        return f"it is of the whole model: edgecv.load(…, {name}=…)" if name in known else ""
 
     @classmethod
     @abstractmethod
@@ -199,6 +203,7 @@ class Pipeline(Sealed, Generic[R]):
 
     def clone(self: PipelineT, pool: Pool | None = None) -> PipelineT:
         """Another one for another thread, on the same weights and plans. pool: threads that it shares."""
+        check_pool(pool)
         self._exclusive.check_open()
         with ExitStack() as opened:
             sessions = {

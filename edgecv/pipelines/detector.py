@@ -43,7 +43,7 @@ class DetectorSettings(Settings, frozen=True):
     def for_card(self, card: ModelCard) -> DetectorSettings:
         """The settings with everything stated, classes by id. Raises InputError for what does not fit."""
         for name, value in (("conf", self.conf), ("iou", self.iou)):
-            if not _are_fractions(value):
+            if not _are_fractions(value, most_axes=int(name == "conf")):
                 more = ", or one a class" if name == "conf" else ""
                 raise InputError(f"{name}: expected a number from 0 to 1{more}, got {value!r}")
         for name, flag in (("multi_label", self.multi_label), ("agnostic", self.agnostic)):
@@ -172,21 +172,26 @@ def class_count(card: ModelCard) -> int | None:
     return stated if isinstance(stated, int) else len(card.labels) or None
 
 
-def _are_fractions(value: object) -> bool:
-    """Whether a threshold is a number from 0 to 1, or several; None is none that is stated."""
+def _are_fractions(value: object, most_axes: int) -> bool:
+    """Whether a threshold is a number from 0 to 1, or, with an axis, several; None is none that is stated."""
     if value is None:
         return True
     try:
-        values = np.atleast_1d(np.asarray(value))
+        values = np.asarray(value)
     except ValueError:
         return False
     # Text would become numbers, and so would what is true or false.
-    return values.dtype.kind in "fiu" and values.ndim == 1 and bool(np.all((values >= 0) & (values <= 1)))
+    return (
+        values.dtype.kind in "fiu"
+        and values.ndim <= most_axes
+        and bool(np.all((values >= 0) & (values <= 1)))
+    )
 
 
 def _conf(card: ModelCard, conf: float | Sequence[float]) -> float | tuple[float, ...]:
-    if isinstance(conf, int | float | np.number):
-        return float(conf)
+    if np.ndim(conf) == 0:
+        return float(conf)  # type: ignore[arg-type]
+    assert isinstance(conf, Sequence | np.ndarray)
     if card.labels and len(conf) != len(card.labels):
         raise InputError(f"conf: expected one number or {len(card.labels)}, one a class; got {len(conf)}")
     return tuple(float(value) for value in conf)

@@ -136,6 +136,8 @@ NETWORKS = [
     pytest.param([("x", FLOAT, ["n", 7])], {}, id="an open batch"),
     pytest.param([("images", FLOAT, [1, 3, "h", "w"])], {"options": LoadOptions(imgsz=8)}, id="imgsz"),
     pytest.param([("audio", FLOAT, [1, "t"])], {"shapes": {"audio": (1, 160)}}, id="a shape"),
+    pytest.param([("x", FLOAT, ["n", 7])], {"batches": (1, 2)}, id="batches"),
+    pytest.param([("images", FLOAT, [2, 3, 8, 8])], {"batches": (2,)}, id="a fixed batch"),
 ]
 
 
@@ -147,7 +149,7 @@ def test_a_network_alone(tmp_path: Path, inputs: list[Any], changes: dict[str, A
     asked = bench.prepared(config("onnxruntime", models=(str(path),), loader=loader, **changes))
     assert asked.alone == (str(path),)
     report = bench.run(asked)
-    (result,) = report.results
+    result = report.results[-1]
     assert result.error is None
     assert result.is_alone
     assert result.latency_ms is not None
@@ -161,6 +163,7 @@ def test_a_network_alone(tmp_path: Path, inputs: list[Any], changes: dict[str, A
     [
         pytest.param([("a", FLOAT, [1, "t"])], {}, "--shape a=", id="an open axis"),
         pytest.param([IMAGE], {"shapes": {"b": (1,)}}, "has no input 'b'; it has images", id="no such input"),
+        pytest.param([IMAGE], {"batches": (2,)}, "no first axis is 2", id="a fixed batch"),
     ],
 )
 def test_a_network_that_cannot_be_fed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,26 @@ def test_options_reach_the_engine_but_for_threads(tmp_path: Path) -> None:
         assert found.threads == 1, "which are measured one by one"
         flops[size] = found.flops
     assert flops[128] == pytest.approx(4 * flops[64])
+
+
+def test_ctrl_c_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    def budget() -> int:
+        # Asked right before the steps are timed.
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return 1
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, press)
+    monkeypatch.setattr("edgecv.engine.explain.machine.cpu_budget", budget)
+    monkeypatch.setattr(Peak, "measure", lambda _: 1.0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            measure_layers("parts-nano", runs=1 << 20)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_peak_is_the_most_so_far() -> None:

@@ -184,6 +184,7 @@ BAD = {
     "size beyond reason": (["size.onnx", "--imgsz", "100000"], "over the 1024 MiB that one input may take"),
     "size of a fixed one": (["parts-nano", "--imgsz", "640"], "the network's input is fixed at 320x320"),
     "size in words": (["parts-nano", "--imgsz", "large"], "--imgsz: expected a size such as 416 or 640x480"),
+    "half a size": (["parts-nano", "--imgsz", "640x"], "--imgsz: expected a size such as 416 or 640x480"),
     "axis not known": (["axis.onnx"], "input x: float32 (1, k): the size of axis 1 is not known"),
     "threads": (["parts-nano", "--threads", "5000"], "threads: expected a whole number from 1 to"),
     "operator": (

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from click.shell_completion import ShellComplete
+from click.shell_completion import ShellComplete, get_completion_class
 
 from edgecv import backends, zoo
 from edgecv.cli import VERBS, cli, completion
@@ -99,3 +101,20 @@ def test_the_command_answers_shells(shell: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "detect" in done.stdout
     assert "demo" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_keeps_the_commas_of_a_value(tmp_path: Path) -> None:
+    program = tmp_path / "edgecv"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m edgecv "$@"\n')
+    program.chmod(0o755)
+    found = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    script = "env _EDGECV_COMPLETE=fish_source edgecv | source; complete -C 'edgecv bench m --backend simd,o'"
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, env=found, check=True)
+    assert done.stdout.split() == ["simd,onnxruntime", "simd,opencv"]
+
+
+def test_the_script_of_fish_splits_once() -> None:
+    made = get_completion_class("fish")
+    assert made is not None
+    assert "split --max 1" in made(cli, {}, "edgecv", "_EDGECV_COMPLETE").source()

@@ -33,6 +33,21 @@ LINES = {
     "predict m s": "predict: no verb of edgecv; here that is edgecv detect",
     "val m d": "val: no verb of edgecv; here that is edgecv eval",
     "export m": "export: no verb of edgecv; here that is edgecv convert",
+    "export model=m.pt format=onnx": "first word after the verb: edgecv convert NET --to FILE",
+    "bench model=m": "first word after the verb: edgecv bench MODEL",
+    "bench --model m": "first word after the verb: edgecv bench MODEL",
+    "classify m --source bus.jpg": "the word after the model: edgecv classify MODEL SOURCE",
+    "yolo predict model=m": "first word after the verb: edgecv detect MODEL SOURCE",
+    "eval data=coco8.yaml": "the word after the model: edgecv eval MODEL DATASET",
+    "detect m s --classes 0 1 2": "--classes: several have commas between them, as in --classes 0,1",
+    "detect m s --save-conf": "--save-conf: here that is part of what --json FILE writes",
+    "detect m s --augment": "--augment: here that is not there: each frame is looked at once",
+    "detect m s --line-thickness 2": "--line-thickness: here that is not there",
+    "eval m d --task val": "--task: here that is the verb",
+    "bench m --iterations 10": "--iterations: here that is --frames",
+    "list": "list: no verb of edgecv; here that is edgecv models list",
+    "train": "train: no verb of edgecv; here that is nothing: edgecv runs",
+    "version": "version: no verb of edgecv; here that is edgecv --version",
 }
 
 
@@ -51,6 +66,13 @@ def test_other_mistakes_are_clicks(edgecv: Run, typed: str) -> None:
     result = edgecv(*typed.split())
     assert result.code == 2
     assert "Usage: edgecv" in result.err
+
+
+@pytest.mark.parametrize(("typed", "verb"), {"detct m s": "detect", "backend": "backends"}.items())
+def test_a_misspelled_verb(edgecv: Run, typed: str, verb: str) -> None:
+    result = edgecv(*typed.split())
+    assert result.code == 2
+    assert f"Did you mean '{verb}'?" in result.err
 
 
 def test_no_habit_is_an_option_everywhere_or_a_verb() -> None:
