@@ -289,8 +289,15 @@ MODULES = [
     ),
 ]
 
+# setuptools warns of a folder that could be imported and is no package.
+CARDS = [f"edgecv.models.{card.parent.name}" for card in sorted((ROOT / "models").glob("*/model.json"))]
+
 setup(
-    packages=[*find_packages(include=["edgecv", "edgecv.*"]), "edgecv.models"],
+    packages=[
+        *find_packages(include=["edgecv", "edgecv.*"]),
+        "edgecv.models",
+        *(name for name in CARDS if name.rpartition(".")[2].isidentifier()),
+    ],
     # Cards live at the top of the source tree, and inside the package once it is installed.
     package_dir={"edgecv.models": "models"},
     package_data={

@@ -11,7 +11,7 @@ import msgspec
 from edgecv.bench.ratios import Comparison, Ratio
 from edgecv.bench.report import END_TO_END, BenchConfig, BenchReport, BenchResult
 from edgecv.bench.statistics import Summary
-from edgecv.bench.tables import failures, load_line, names_of, noise_line
+from edgecv.bench.tables import failures, load_line, names_of, noise_line, short_names
 from edgecv.options import LoadOptions
 from edgecv.report import Block, Chart, Column, Facts, Failure, Failures, Page, Section, Table, Text, charts
 
@@ -46,8 +46,9 @@ def to_page(report: BenchReport, *, command: str, samples_ms: Sequence[Sequence[
         *_placements(report),
         Section("Conditions", [Facts(_conditions(report))]),
     ]
+    models = report.config.models
     return Page(
-        title=f"Latency of {', '.join(report.config.models)}",
+        title=f"Latency of {', '.join(models if len(models) == 1 else short_names(models).values())}",
         lead=_lead(report, cases),
         command=command,
         sections=sections,
@@ -63,18 +64,16 @@ def _is_race(report: BenchReport) -> bool:
 def _lead(report: BenchReport, cases: Sequence[Case]) -> str:
     failed = sum(result.error is not None for result in report.results)
     parts = []
-    if cases:
+    if len(cases) > 1 and not _is_race(report):
+        parts.append(f"{len(cases)} were measured, which do not all do the same work.")
+    elif cases:
         _, name, result, latency = min(cases, key=lambda case: case[3][END_TO_END].p50)
         total = latency[END_TO_END]
         p99 = "" if total.p99 is None else f" and {total.p99:.2f} ms at p99"
         what = "frames" if result.batch == 1 else "batches"
         parts.append(
             f"{name}: {total.p50:.2f} ms in the median{p99}, over {total.n} {what}"
-            + (
-                f"; the fastest of {len(cases)} by its median."
-                if len(cases) > 1 and _is_race(report)
-                else "."
-            )
+            + (f"; the fastest of {len(cases)} by its median." if len(cases) > 1 else ".")
         )
     if failed:
         parts.append(f"Could not be measured: {failed} of {len(report.results)}.")

@@ -44,7 +44,7 @@ def _comparing(report: BenchReport) -> Table:
     from rich.markup import escape
 
     table = _empty("model, backend, threads", ("batch", *IN_SHORT, "frames/s"))
-    models = _short_names(report.config.models)
+    models = short_names(report.config.models)
     for i, result in enumerate(report.results):
         if result.latency_ms is None:
             continue
@@ -119,7 +119,7 @@ def names_of(report: BenchReport) -> list[str]:
     """What each result is called: as `name_of`, after its model where there are several, with its batch where
     that is not one frame.
     """
-    models = _short_names(report.config.models)
+    models = short_names(report.config.models)
     names = []
     for result in report.results:
         name = f"{models[result.model]}, {name_of(result)}" if len(models) > 1 else name_of(result)
@@ -127,7 +127,7 @@ def names_of(report: BenchReport) -> list[str]:
     return names
 
 
-def _short_names(models: Sequence[str]) -> dict[str, str]:
+def short_names(models: Sequence[str]) -> dict[str, str]:
     """Files by their last part, where that tells them apart."""
     names = {model: Path(model).name or model for model in models}
     return names if len(set(names.values())) == len(names) else {model: model for model in models}

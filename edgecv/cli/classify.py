@@ -38,9 +38,8 @@ def command(
     """Say what each frame of SOURCE shows, with MODEL.
 
     MODEL: net.prototxt of Caffe or net.cfg of Darknet, with net.caffemodel or net.weights beside it or
-    given; the folder of a DIGITS job; ONNX with a card beside it; or a card. SOURCE: a file, a folder, a
-    glob, a video, a camera's index, rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin, or raw
-    frames with --raw.
+    given; the folder of a DIGITS job; ONNX; or a card. SOURCE: a file, a folder, a glob, a video, a camera's
+    index, rtsp://, csi://0, v4l2:///dev/video0, or - for images on stdin, or raw frames with --raw.
     """
     from edgecv import media
     from edgecv.api import load_with

@@ -123,8 +123,8 @@ def open_url(url: str, *, limit: int | None = None) -> Source:
     capture = open_it()
     if capture is None:
         raise MediaError(
-            f"{name}: the stream cannot be opened within {_OPEN_TIMEOUT_S} s; check the address, the "
-            "password, and that the server runs"
+            f"{name}: the stream cannot be opened, tried for at most {_OPEN_TIMEOUT_S} s; check the address, "
+            "the password, and that the server runs"
         )
     has_end = frame_count(capture) is not None
     if is_http and has_end:

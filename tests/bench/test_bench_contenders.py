@@ -41,8 +41,8 @@ def test_a_row_for_each(log: Path) -> None:
     assert rows == [(m, b, 1, n) for m in "ab" for b in ("fake", "four") for n in (1, 3)]
     names = bench.names_of(report)
     assert names[:2] == ["a, fake, 1 thread", "a, fake, 1 thread, batch 3"]
-    assert bench.tables._short_names(("x/a.onnx", "y/a.onnx"))["x/a.onnx"] == "x/a.onnx"
-    assert bench.tables._short_names(("x/a.onnx", "b"))["x/a.onnx"] == "a.onnx"
+    assert bench.tables.short_names(("x/a.onnx", "y/a.onnx"))["x/a.onnx"] == "x/a.onnx"
+    assert bench.tables.short_names(("x/a.onnx", "b"))["x/a.onnx"] == "a.onnx"
     assert len(set(names)) == len(rows)
     for each in report.results:
         assert each.latency_ms is not None

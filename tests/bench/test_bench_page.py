@@ -96,6 +96,14 @@ def test_the_fastest_leads(mixed: bench.Measurement) -> None:
     assert "the fastest of 2 by its median" in lead
 
 
+def test_models_are_no_race(mixed: bench.Measurement) -> None:
+    several = msgspec.structs.replace(mixed.report.config, models=("a/x.onnx", "a/y.onnx"))
+    results = tuple(msgspec.structs.replace(each, model="a/x.onnx") for each in mixed.report.results)
+    page = to_page(msgspec.structs.replace(mixed.report, config=several, results=results), command="")
+    assert page.title == "Latency of x.onnx, y.onnx"
+    assert page.lead.startswith("2 were measured, which do not all do the same work.")
+
+
 def test_figures_that_the_backend_does_not_decide_are_not_marked(mixed: bench.Measurement) -> None:
     sections = {each.title: each for each in to_page(mixed.report, command="").sections}
     marked = {table.caption: bool(table.best) for table in tables(sections["Stages"])}
