@@ -29,6 +29,8 @@ from edgecv.errors import BackendError, EdgeCVError
 BOOTSTRAP = "import sys; folder, *sys.path[:] = sys.argv[1:]; from edgecv.child import main; main(folder)"
 EXIT_GRACE_S = 5.0
 MAX_WORD_BYTES = 1 << 16
+# How soon one that nobody waits for any more is ended.
+UNWANTED_STEP_S = 0.1
 _CALL, _RESULT, _CHATTER = "call", "result", "chatter"
 
 
@@ -42,26 +44,36 @@ def call(
     doing: str,
     quiet_s: float,
     heard: Callable[..., None] | None = None,
+    unwanted: threading.Event | None = None,
 ) -> Any:
     """What `target`, "module:function", returns for these arguments, all of which can be pickled.
 
     doing: what for, for messages. quiet_s: the longest time without a word. heard: is given what the function
-    tells by the `tell=` that it then takes, values of JSON. What the function raises of edgecv's errors is
-    raised here; anything else as a BackendError. Raises ChildEnded.
+    tells by the `tell=` that it then takes, values of JSON. unwanted: set by another thread once nobody waits
+    for the result any more, which ends the child. What the function raises of edgecv's errors is raised here;
+    anything else as a BackendError. Raises ChildEnded.
     """
     with tempfile.TemporaryDirectory(prefix="edgecv-") as name:
         folder = Path(name)
         asked = (target, args, heard is not None, machine.memory_budget())
         (folder / _CALL).write_bytes(pickle.dumps(asked, pickle.HIGHEST_PROTOCOL))
-        _wait(folder, doing, quiet_s, heard or (lambda *_: None))
+        _wait(folder, doing, quiet_s, heard or (lambda *_: None), unwanted)
         kind, told = pickle.loads((folder / _RESULT).read_bytes())
     if kind == "done":
         return told
     raise getattr(errors, kind)(told)
 
 
-def _wait(folder: Path, doing: str, quiet_s: float, heard: Callable[..., None]) -> None:
+def _wait(
+    folder: Path,
+    doing: str,
+    quiet_s: float,
+    heard: Callable[..., None],
+    unwanted: threading.Event | None,
+) -> None:
     """Run the child to its end. Raises ChildEnded where it left no result."""
+    if unwanted is not None and unwanted.is_set():
+        raise ChildEnded(f"not begun {doing}: nobody waits for it")
     with (folder / _CHATTER).open("wb") as chatter:
         try:
             process = subprocess.Popen(
@@ -75,8 +87,13 @@ def _wait(folder: Path, doing: str, quiet_s: float, heard: Callable[..., None]) 
         except OSError as error:
             raise ChildEnded(f"no process could be started {doing}: {error}") from error
     try:
-        if not _listen(process, quiet_s, heard):
-            raise ChildEnded(f"no answer within {quiet_s:g} s {doing}: ended")
+        if not _listen(process, quiet_s, heard, unwanted):
+            is_late = unwanted is None or not unwanted.is_set()
+            raise ChildEnded(
+                f"no answer within {quiet_s:g} s {doing}: ended"
+                if is_late
+                else f"ended {doing}: nobody waits for it"
+            )
         try:
             code = process.wait(EXIT_GRACE_S)
         except subprocess.TimeoutExpired:
@@ -87,8 +104,14 @@ def _wait(folder: Path, doing: str, quiet_s: float, heard: Callable[..., None]) 
         _end(process)
 
 
-def _listen(process: subprocess.Popen[bytes], quiet_s: float, heard: Callable[..., None]) -> bool:
-    """Hand on every word until the child closes its pipe; False where it is silent for too long."""
+def _listen(
+    process: subprocess.Popen[bytes],
+    quiet_s: float,
+    heard: Callable[..., None],
+    unwanted: threading.Event | None,
+) -> bool:
+    """Hand on every word until the child closes its pipe; False where it is silent for too long, or
+    unwanted."""
     assert process.stdout is not None
     words = b""
     with selectors.DefaultSelector() as selector:
@@ -96,8 +119,10 @@ def _listen(process: subprocess.Popen[bytes], quiet_s: float, heard: Callable[..
         deadline = time.monotonic() + quiet_s
         while True:
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or (unwanted is not None and unwanted.is_set()):
                 return False
+            if unwanted is not None:
+                left = min(left, UNWANTED_STEP_S)
             if not selector.select(left):
                 continue
             data = os.read(process.stdout.fileno(), 1 << 16)

@@ -6,6 +6,7 @@ far, is an error.
 
 from __future__ import annotations
 
+import operator
 import time
 
 from edgecv.errors import DeadlineError, InputError
@@ -81,10 +82,9 @@ class Stopwatch:
 
 def _whole(name: str, value: object) -> int:
     try:
-        whole = -1 if isinstance(value, bool) else int(value)  # type: ignore[call-overload]
-        if whole != value:
-            whole = -1
-    except (TypeError, ValueError, OverflowError):
+        # No float, be it whole: one of these times has more digits than it keeps.
+        whole = -1 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
         whole = -1
     if whole < 0:
         raise InputError(f"{name}: expected whole nanoseconds of time.monotonic_ns(), got {value!r}")

@@ -308,7 +308,8 @@ def _not_a_frame(frame: object, bits: int) -> InputError:
     if bits == 16:
         return InputError(
             "frame: expected uint16 (H, W), since the model takes gray pixels of 16 bits, "
-            f"got {_describe(frame)}"
+            f"got {_describe(frame)}; image files and cameras give 8 bits: read such a file with "
+            "cv2.IMREAD_UNCHANGED, or pipe frames in with --raw gray16le:WIDTHxHEIGHT"
         )
     return InputError(
         f"frame: expected uint8 (H, W) or (H, W, 1, 3 or 4), or an edgecv.Frame, got {_describe(frame)}; "

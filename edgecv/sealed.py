@@ -34,12 +34,11 @@ class Sealed(metaclass=_SealedMeta):
         return ""
 
     def _refusal(self, name: str) -> str:
-        kind = type(self).__name__
+        name_of_kind = type(self).__name__
+        kind = f"{'an' if name_of_kind[0] in 'AEIO' else 'a'} {name_of_kind}"
         for start, call in self.PER_CALL.items():
             if name.startswith(start):
-                return (
-                    f"{name}: no attribute of a {kind}, where nobody looks at it: it is of one call: {call}"
-                )
+                return f"{name}: no attribute of {kind}, where nobody looks at it: it is of one call: {call}"
         from difflib import get_close_matches
 
         known = [each for each in dir(self) if not each.startswith("_")]
@@ -47,4 +46,4 @@ class Sealed(metaclass=_SealedMeta):
         hint = self._place_of(name) or (
             f"did you mean {close[0]}?" if close else f"it has {', '.join(known)}"
         )
-        return f"{name}: no attribute of a {kind}, where nobody looks at it: {hint}"
+        return f"{name}: no attribute of {kind}, where nobody looks at it: {hint}"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_silence(tmp_path: Path) -> None:
         child.call(f"{ME}:wait", str(path), doing="here", quiet_s=3)
     if path.exists():
         assert is_gone(int(path.read_text()))
+
+
+def test_one_that_nobody_waits_for(tmp_path: Path) -> None:
+    path, unwanted = tmp_path / "pid", threading.Event()
+    threading.Timer(1.0, unwanted.set).start()
+    with pytest.raises(ChildEnded, match="ended here: nobody waits for it"):
+        child.call(f"{ME}:wait", str(path), doing="here", quiet_s=600, unwanted=unwanted)
+    if path.exists():
+        assert is_gone(int(path.read_text()))
+    with pytest.raises(ChildEnded, match="not begun here"):
+        child.call(f"{ME}:add", 1, 2, doing="here", quiet_s=60, unwanted=unwanted)
 
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_reads_stay_inside_the_planes(format: str, color: str) -> None:
         (
             np.zeros((8, 8), np.uint8),
             BlobSpec((8, 8), "gray", bits=16),
-            r"expected uint16 .* got uint8 \(8, 8\)",
+            r"expected uint16 .* got uint8 \(8, 8\); image files and cameras give 8 bits: .* --raw gray16le",
         ),
         (np.zeros((8, 8, 3), np.uint16), BlobSpec((8, 8), "gray", bits=16), r"got uint16 \(8, 8, 3\)"),
         (np.zeros((8, 8), np.uint16), BlobSpec((8, 8), "gray"), r"expected uint8 .* got uint16 \(8, 8\)"),

@@ -8,6 +8,7 @@ is checked once. Nobody is accused: two that differ are named, and which is righ
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -149,6 +150,7 @@ class _Case:
         self._shapes, self._sample = shapes, sample
         megabytes = model.weight_bytes / (1 << 20)
         self._quiet_s = min(_QUIET_S + _QUIET_S_PER_MB * megabytes, _MOST_QUIET_S)
+        self._is_over = threading.Event()
 
     def verdict(self) -> tuple[Verdict, bool]:
         """What is found, and whether it will be found again."""
@@ -156,38 +158,46 @@ class _Case:
             runs = samples.make(self._model.facts.inputs, self._shapes, self._sample)
         except InputError as error:
             return _unchecked(str(error)), True
+        with tempfile.TemporaryDirectory(prefix="edgecv-") as folder, ThreadPoolExecutor(2) as pool:
+            try:
+                return self._found(Path(folder), pool, runs)
+            finally:
+                # Ctrl-C, or an answer that makes the other one needless: leaving the pool waits for both.
+                self._is_over.set()
+
+    def _found(
+        self, folder: Path, pool: ThreadPoolExecutor, runs: Sequence[Mapping[str, Array]]
+    ) -> tuple[Verdict, bool]:
+        """See `verdict`. folder: for the networks' files."""
         drawn = data_sizes.random_node(self._model)
         seen = data_sizes.watched(self._model)
-        with tempfile.TemporaryDirectory(prefix="edgecv-") as folder, ThreadPoolExecutor(2) as pool:
-            whole, wide, cut = (Path(folder, f"{name}.onnx") for name in ("whole", "wide", "cut"))
-            whole.write_bytes(self._model.data)
-            if seen.choice:
-                wide.write_bytes(seen.wide.data)
-                cut.write_bytes(seen.cut.data)
-            networks = [wide, *([cut] if seen.names else [])] if seen.choice else [whole]
-            asked = pool.submit(self._guest, [wide, whole] if seen.choice else [whole], runs)
-            second = None if drawn else pool.submit(self._second, networks, runs)
-            try:
-                guest = asked.result()
-            except BackendError as error:
-                raise type(error)(f"{self._name}: {error}") from error
-            if guest.failed == "compile":
-                # Whoever compiles it in this process gets the reason with its class.
-                return _unchecked(guest.error), False
-            if second is None:
-                return _unchecked(f"{drawn} draws numbers"), True
-            other, reasons = second.result()
-            if other is None:
-                told = "; ".join(f"{name}: {why}" for name, why in reasons.items())
-                return _unchecked(f"no second backend runs it{told and ': '}{told}"), True
-            reference, network, truth = other
-            if guest.failed:
-                raise BackendError(f"{guest.error}; {reference} runs the same input")
-            found = [
-                self._compared(seen, guest, i, reference, truth, run, network) for i, run in enumerate(runs)
-            ]
-            # No input is known to be the kind that the network is for: one at which both agree is enough.
-            return min(found, key=lambda each: _WEIGHT.index(each.status)), True
+        whole, wide, cut = (folder / f"{name}.onnx" for name in ("whole", "wide", "cut"))
+        whole.write_bytes(self._model.data)
+        if seen.choice:
+            wide.write_bytes(seen.wide.data)
+            cut.write_bytes(seen.cut.data)
+        networks = [wide, *([cut] if seen.names else [])] if seen.choice else [whole]
+        asked = pool.submit(self._guest, [wide, whole] if seen.choice else [whole], runs)
+        second = None if drawn else pool.submit(self._second, networks, runs)
+        try:
+            guest = asked.result()
+        except BackendError as error:
+            raise type(error)(f"{self._name}: {error}") from error
+        if guest.failed == "compile":
+            # Whoever compiles it in this process gets the reason with its class.
+            return _unchecked(guest.error), False
+        if second is None:
+            return _unchecked(f"{drawn} draws numbers"), True
+        other, reasons = second.result()
+        if other is None:
+            told = "; ".join(f"{name}: {why}" for name, why in reasons.items())
+            return _unchecked(f"no second backend runs it{told and ': '}{told}"), True
+        reference, network, truth = other
+        if guest.failed:
+            raise BackendError(f"{guest.error}; {reference} runs the same input")
+        found = [self._compared(seen, guest, i, reference, truth, run, network) for i, run in enumerate(runs)]
+        # No input is known to be the kind that the network is for: one at which both agree is enough.
+        return min(found, key=lambda each: _WEIGHT.index(each.status)), True
 
     def _compared(
         self,
@@ -308,6 +318,9 @@ class _Case:
             runs,
             doing=f"while {name} ran {self._model.origin} to be checked",
             quiet_s=self._quiet_s,
+            # A network that takes long is not one that hangs: each step that is done counts.
+            heard=lambda *_: None,
+            unwanted=self._is_over,
         )
         return told
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,21 +15,32 @@ from edgecv.graph.model import OnnxModel
 
 
 def testify(
-    network: str, origin: str, name: str, options: CompileOptions, runs: Sequence[Mapping[str, Array]]
+    network: str,
+    origin: str,
+    name: str,
+    options: CompileOptions,
+    runs: Sequence[Mapping[str, Array]],
+    *,
+    tell: Callable[..., None],
 ) -> Testimony:
-    """Compile the ONNX file `network` on a backend, and run it on each of these inputs."""
+    """Compile the ONNX file `network` on a backend, and run it on each of these inputs.
+
+    tell: is given each step that is done.
+    """
     model = OnnxModel.from_bytes(Path(network).read_bytes(), origin=origin)
     told = Testimony()
     try:
         session = backends.compile_on(name, model, options)
     except EdgeCVError as error:
         return Testimony(failed="compile", error=str(error))
+    tell("compiled")
     with session:
         told.precision = session.placement.precision
         try:
             for inputs in runs:
                 outputs = session.run(inputs, replan=True)
                 told.outputs.append({key: np.array(array) for key, array in outputs.items()})
+                tell("run")
         except EdgeCVError as error:
             return Testimony(told.precision, "run", str(error))
     return told

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 
 from edgecv.bench import protocol
 from edgecv.errors import BackendError, EdgeCVError, InputError
-from edgecv.media.synthetic import synthetic_frame
+from edgecv.media.synthetic import synthetic_frame, synthetic_gray16
 from edgecv.types import Timing
 
-Frame = NDArray[np.uint8]
+Frame = NDArray[np.uint8] | NDArray[np.uint16]
 R = TypeVar("R")
 
 # Enough that a turn does not see one picture only, and little enough for a small board's memory.
@@ -95,13 +95,16 @@ class Worker:
     def _load(self, command: protocol.Load) -> protocol.Loaded:
         if command.cpus is not None:
             pin(command.cpus)
-        self._frames = _frames(command.source, command.frame_wh)
+        if command.source is not None:
+            self._frames = _frames(command.source)
         self._batch = command.batch
         module, _, name = command.loader.partition(":")
         load: Callable[..., Any] = getattr(importlib.import_module(module), name)
         started = time.perf_counter_ns()
         first = load(command.model, command.options, settings=command.settings)
         load_ms = (time.perf_counter_ns() - started) / 1e6
+        if command.source is None:
+            self._frames = [_made_up(first, command.frame_wh)]
         self._pipelines = [first, *(first.clone() for _ in range(command.streams - 1))]
         placement = getattr(self._pipelines[0], "placement", None)
         if command.streams > 1:
@@ -223,9 +226,14 @@ def _failed(error: Exception, text: str) -> protocol.Failed:
     return protocol.Failed(error=line[:2000], error_type=type(error).__name__)
 
 
-def _frames(source: str | None, frame_wh: tuple[int, int]) -> list[Frame]:
-    if source is None:
-        return [synthetic_frame(*frame_wh)]
+def _made_up(pipeline: Any, frame_wh: tuple[int, int]) -> Frame:
+    """The synthetic frame, as the pipeline takes it."""
+    card = getattr(pipeline, "card", None)
+    is_wide = card is not None and card.image_input.bits == 16
+    return synthetic_gray16(*frame_wh) if is_wide else synthetic_frame(*frame_wh)
+
+
+def _frames(source: str) -> list[Frame]:
     from edgecv import media
 
     frames: list[Frame] = []

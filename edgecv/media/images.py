@@ -9,8 +9,9 @@ import numpy as np
 
 from edgecv.arguments import told
 from edgecv.errors import InputError, MediaError, MediaNotFoundError
+from edgecv.frame import MAX_SIDE
 from edgecv.media._cv2 import error_line, quiet_cv2
-from edgecv.media.formats import picture_size_wh
+from edgecv.media.formats import picture_size_wh, sniff
 from edgecv.media.framing import check_whole
 from edgecv.media.items import Picture
 from edgecv.media.samples import why_not_a_picture
@@ -32,7 +33,9 @@ def read_image(path: str | Path) -> Picture:
         size = Path(path).stat().st_size
         data = Path(path).read_bytes() if size <= MAX_FILE_BYTES else b""
     except FileNotFoundError as error:
-        raise MediaNotFoundError(f"{path}: no such file; check the name") from error
+        is_link = Path(path).is_symlink()
+        reason = f"a link to {Path(path).readlink()}, which is not there" if is_link else "no such file"
+        raise MediaNotFoundError(f"{path}: {reason}; check the name") from error
     except OSError as error:
         raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -54,8 +57,8 @@ def decode_image(data: bytes, name: str) -> Picture:
     animated pictures are refused.
 
     name: stands in front of the message of the MediaError that anything but a whole, readable image of at
-    most `MAX_PIXELS` raises; damage inside the compressed data of a JPEG that its decoder repairs is not
-    noticed.
+    most `MAX_PIXELS`, and `MAX_SIDE` a side, raises; damage inside the compressed data of a JPEG that its
+    decoder repairs is not noticed.
     """
     if not data:
         raise _unreadable(name, "it is empty")
@@ -76,8 +79,12 @@ def decode_image(data: bytes, name: str) -> Picture:
     if picture is None:
         raise _unreadable(
             name,
-            "it is damaged, or of a kind that this OpenCV cannot decode" if size_wh else "no image format",
+            "it is damaged, or of a kind that this OpenCV cannot decode"
+            if sniff(data) == "image"
+            else "no image format",
         )
+    if size_wh is None:
+        _check_size(name, (picture.shape[1], picture.shape[0]))
     return as_bgr(picture, name)
 
 
@@ -99,6 +106,11 @@ def _check_size(name: str, size_wh: tuple[int, int]) -> None:
     if width * height > MAX_PIXELS:
         raise MediaError(
             f"{name}: expected an image of at most {MAX_PIXELS} pixels, got {width} x {height}; "
+            "scale it down or cut it into tiles"
+        )
+    if max(width, height) > MAX_SIDE:
+        raise MediaError(
+            f"{name}: expected an image of at most {MAX_SIDE} pixels a side, got {width} x {height}; "
             "scale it down or cut it into tiles"
         )
 

@@ -60,12 +60,13 @@ class RawFormat(msgspec.Struct, frozen=True):
         if sides is None:
             raise InputError(f"--raw: expected {_FORM}, got {text!r}")
         meant: dict[str, str] = {}
-        for word in meaning:
+        for given in meaning:
+            word = given.lower()
             field = "matrix" if word in MATRICES else "range" if word in RANGES else ""
             if not field or field in meant:
                 raise InputError(
                     f"--raw: expected {' or '.join(MATRICES)}, and {' or '.join(RANGES)}, behind the size, "
-                    f"got {word!r}"
+                    f"got {given!r}"
                 )
             meant[field] = word
         return cls(format.lower(), int(sides[1]), int(sides[2]), **meant)

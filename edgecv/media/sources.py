@@ -127,6 +127,8 @@ def _open_path(name: str, *, is_text: bool, limit: int | None) -> Source:
         raise MediaError(f"{name}: neither a file nor a folder; for a pipe, use - and redirect it to stdin")
     if is_text and re.search(r"[*?[]", name):
         return _open_glob(name, limit)
+    if path.is_symlink():
+        raise MediaNotFoundError(f"{name}: a link to {path.readlink()}, which is not there")
     raise MediaNotFoundError(f"{name}: no such file or folder{_suggestion(path)}")
 
 
@@ -146,6 +148,8 @@ def _open_file(name: str, limit: int | None) -> Source:
         content = "image" if suffix in IMAGE_SUFFIXES else "video" if suffix in VIDEO_SUFFIXES else None
     if content == "image":
         return ImageFiles(name, [path], is_single=True, limit=limit)
+    if content == "video" and not head:
+        raise MediaError(f"{name}: not a readable video: it is empty")
     if content == "video":
         return open_video(path, limit=limit)
     what = "an empty file" if not head else "a file of another kind"
@@ -155,7 +159,12 @@ def _open_file(name: str, limit: int | None) -> Source:
 def _open_folder(name: str, limit: int | None) -> Source:
     try:
         with os.scandir(name) as entries:
-            files = [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
+            # A link to nothing stands for a picture that is missing: a failure, not one fewer.
+            files = [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and (entry.is_file() or _is_dangling(entry.path))
+            ]
     except OSError as error:
         raise MediaError(f"{name}: the folder cannot be read: {error.strerror or error}") from error
     images = _images([Path(name, file) for file in files])
@@ -170,7 +179,7 @@ def _open_folder(name: str, limit: int | None) -> Source:
 
 def _open_glob(pattern: str, limit: int | None) -> Source:
     matches = [Path(match) for match in glob.iglob(pattern, recursive=True)]  # noqa: PTH207
-    files = [path for path in matches if path.is_file()]
+    files = [path for path in matches if path.is_file() or _is_dangling(path)]
     images = _images(files)
     if not images and files:
         raise MediaError(
@@ -180,6 +189,10 @@ def _open_glob(pattern: str, limit: int | None) -> Source:
     if not images:
         raise MediaNotFoundError(f"{pattern}: matches no file; check the folder and the pattern")
     return ImageFiles(pattern, images, is_single=False, limit=limit)
+
+
+def _is_dangling(path: str | Path) -> bool:
+    return Path(path).is_symlink() and not Path(path).exists()
 
 
 def _images(paths: Sequence[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edgecv import clock
-from edgecv.arguments import check_frames, check_pool
+from edgecv.arguments import check_frames, check_pool, told
 from edgecv.backends.base import Array
 from edgecv.clock import Stopwatch
 from edgecv.errors import CancelledError, CardError, InputError
@@ -246,7 +246,12 @@ class Pipeline(Sealed, Generic[R]):
     @staticmethod
     def _captures(frames: Sequence[Frame], captured_ns: Sequence[int | None] | None) -> Sequence[int | None]:
         check_frames(frames)
-        captures = [None] * len(frames) if captured_ns is None else list(captured_ns)
+        try:
+            captures = [None] * len(frames) if captured_ns is None else list(captured_ns)
+        except TypeError:
+            raise InputError(
+                f"captured_ns: expected {len(frames)} values, one for each frame, got {told(captured_ns)}"
+            ) from None
         if len(captures) != len(frames):
             raise InputError(f"captured_ns: expected {len(frames)} values, got {len(captures)}")
         for captured in captures:

@@ -112,15 +112,17 @@ def network(fault: str = "", op: str = "Add", **more: Any) -> OnnxModel:
     return OnnxModel(proto, "net.onnx")
 
 
-def testify(path: str, origin: str, name: str, options: CompileOptions, runs: Sequence[Any]) -> Any:
+def testify(
+    path: str, origin: str, name: str, options: CompileOptions, runs: Sequence[Any], **named: Any
+) -> Any:
     """The witness, in a process that knows the mock."""
     BACKENDS[NAME] = MockGuest()
-    return real.testify(path, origin, name, options, runs)
+    return real.testify(path, origin, name, options, runs, **named)
 
 
 def testify_unexamined(
-    path: str, origin: str, name: str, options: CompileOptions, runs: Sequence[Any]
+    path: str, origin: str, name: str, options: CompileOptions, runs: Sequence[Any], **named: Any
 ) -> Any:
     """The witness, on backends that look at no network beforehand."""
     type(BACKENDS[name]).examine = Backend.examine  # type: ignore[method-assign]
-    return real.testify(path, origin, name, options, runs)
+    return real.testify(path, origin, name, options, runs, **named)

@@ -5,6 +5,9 @@ harm.
 from __future__ import annotations
 
 import json
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import edgecv
 from edgecv import child, machine
-from edgecv.backends import BACKENDS, Check, CompileOptions, compile_model, guests, samples, usable
+from edgecv.backends import BACKENDS, Check, CompileOptions, compile_model, guests, samples, usable, witness
 from edgecv.backends.base import Backend, Sample
 from edgecv.errors import (
     BackendError,
@@ -134,6 +137,29 @@ def test_a_guest_that_falls_over_is_an_error(fault: str, text: str, monkeypatch:
         monkeypatch.setattr(machine, "memory_budget", lambda: 1 << 29)
     with pytest.raises(BackendError, match=text):
         verdict(network(fault), others=("simd",) if fault == "fails" else ())
+
+
+def test_ctrl_c_waits_for_no_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = child.call
+
+    def interrupted(target: str, *args: Any, **named: Any) -> Any:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return call(target, *args, **named)
+
+    monkeypatch.setattr(child, "call", interrupted)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        verdict(network("hangs"), others=())
+    assert time.monotonic() - started < guests._QUIET_S / 2
+
+
+def test_each_step_is_a_sign_of_life(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(network().data)
+    words: list[str] = []
+    inputs = {"x": np.ones((1, 3, 16, 16), np.float32)}
+    witness.testify(str(path), "net.onnx", "simd", ONE, [inputs, inputs], tell=words.append)
+    assert words == ["compiled", "run", "run"]
 
 
 def test_what_does_not_compile_is_told_by_who_compiles_it() -> None:

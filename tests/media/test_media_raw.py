@@ -43,6 +43,7 @@ def read(raw: str, data: bytes, limit: int | None = None) -> list[Item]:
         ("i420:2x2:full", RawFormat("i420", 2, 2, None, "full")),
         ("uyvy:2x1:full:bt601", RawFormat("uyvy", 2, 1, "bt601", "full")),
         ("gray8:1x1", RawFormat("gray8", 1, 1)),
+        ("NV12:2X2:BT709:Full", RawFormat("nv12", 2, 2, "bt709", "full")),
     ],
 )
 def test_texts(text: str, expected: RawFormat) -> None:

@@ -117,6 +117,8 @@ def test_a_file_named_like_a_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("ftp://host/a.jpg", InputError, "ftp:// is not known; expected a file"),
         ("{}/absent", MediaNotFoundError, "absent: no such file or folder; check the name"),
         ("{}/phto.jpg", MediaNotFoundError, "did you mean {}/photo.jpg?"),
+        ("{}/link.jpg", MediaNotFoundError, "link.jpg: a link to gone.jpg, which is not there"),
+        ("{}/empty.mp4", MediaError, "empty.mp4: not a readable video: it is empty"),
         ("{}/no/where.jpg", MediaNotFoundError, "there is no folder {}/no either"),
         ("{}/*.webp", MediaNotFoundError, "matches no file"),
         ("{}/*.txt", MediaError, "got 1 files with other suffixes (the first is {}/notes.txt)"),
@@ -132,6 +134,8 @@ def test_bad_sources_give_one_line(tmp_path: Path, text: str, kind: type[Excepti
     media_files.write_image(tmp_path / "photo.jpg")
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "nothing.dat").touch()
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "link.jpg").symlink_to("gone.jpg")
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").touch()
@@ -139,6 +143,16 @@ def test_bad_sources_give_one_line(tmp_path: Path, text: str, kind: type[Excepti
         open_source(text.replace("{}", str(tmp_path)))
     assert message.replace("{}", str(tmp_path)) in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/*"])
+def test_a_link_to_nothing_is_a_failure(folder: Path, form: str) -> None:
+    (folder / "3.jpg").symlink_to("gone.jpg")
+    source = open_source(form.format(folder))
+    assert source.length == 7
+    failure = list(source)[1]
+    assert isinstance(failure, Failure)
+    assert f"{folder}/3.jpg: a link to gone.jpg, which is not there" in str(failure.error)
 
 
 def test_an_image_that_vanishes_is_a_failure(folder: Path) -> None:

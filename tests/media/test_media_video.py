@@ -103,7 +103,7 @@ def test_an_avi_that_lacks_its_index_is_whole(tmp_path: Path, videos: dict[str, 
             "a.mp4", lambda videos: videos["index first.mp4"][:300], "(moov)", id="mp4 cut in its index"
         ),
         pytest.param("a.mp4", lambda videos: b"text\n" * 99, "no video stream", id="text"),
-        pytest.param("a.mp4", lambda videos: b"", "no video stream", id="empty"),
+        pytest.param("a.mp4", lambda videos: b"", "it is empty", id="empty"),
         pytest.param("a.avi", lambda videos: videos[".avi"][:100], "not a readable video", id="avi header"),
         pytest.param("a.mkv", lambda videos: videos[".mkv"][:300], "not a readable video", id="mkv header"),
         pytest.param("a.gif", lambda videos: b"GIF89a", "not a readable video", id="gif header"),

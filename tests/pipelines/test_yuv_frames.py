@@ -11,6 +11,8 @@ import pytest
 from onnx import helper
 
 import edgecv
+from edgecv.bench import protocol
+from edgecv.bench.worker import Worker
 from edgecv.errors import InputError
 from edgecv.verify import verify
 from tests.networks import model_bytes, tiny_classifier, tiny_yolov8
@@ -79,6 +81,25 @@ def test_a_model_of_16_bits_tells_neighboring_levels_apart(tmp_path: Path) -> No
         with pytest.raises(InputError, match=r"expected uint16 \(H, W\).* got uint8"):
             classifier(np.zeros((48, 64), np.uint8))
     assert verify(path, edgecv.LoadOptions(backend="simd", cache=False)).first_divergence is None
+
+
+def test_a_model_of_16_bits_is_measured_on_a_frame_of_16_bits(tmp_path: Path) -> None:
+    load = protocol.Load(
+        loader="edgecv.api:load_with",
+        model=str(put(tmp_path, gray_network(), GRAY_16)),
+        options=edgecv.LoadOptions(backend="simd", threads=1, cache=False),
+        settings={},
+        batch=1,
+        streams=1,
+        source=None,
+        frame_wh=(64, 48),
+        cpus=None,
+    )
+    measuring = Worker()
+    loaded = measuring.answer(load)
+    assert isinstance(loaded, protocol.Loaded)
+    assert (loaded.frames, loaded.frame_wh) == (1, (64, 48))
+    assert isinstance(measuring.answer(protocol.WarmUp(frames=2, seconds=1)), protocol.WarmedUp)
 
 
 def test_a_card_of_16_bits_is_gray(tmp_path: Path) -> None:
