@@ -28,6 +28,8 @@ HERE = [block for block in BLOCKS if not block.directive]
 FRESH = [block for block in BLOCKS if block.directive == places.FRESH_CLONE]
 # The chapter whose first block makes the pictures that all others work on.
 QUICK_START = places.BOOK / "quickstart.md"
+# Chapters whose blocks measure: they take minutes.
+MEASURING = (places.BOOK / "benchmarks.md", places.BOOK / "accuracy.md")
 FRESH_TIMEOUT_S = 1800.0
 
 
@@ -101,8 +103,14 @@ def fresh_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     run.close()
 
 
-@one_a_case(HERE)
+@one_a_case([block for block in HERE if block.page not in MEASURING])
 def test_block(block: Block, page_run: Callable[[Path], Run]) -> None:
+    fail_with(problem_of(block, lambda: page_run(block.page)))
+
+
+@pytest.mark.slow
+@one_a_case([block for block in HERE if block.page in MEASURING])
+def test_block_that_measures(block: Block, page_run: Callable[[Path], Run]) -> None:
     fail_with(problem_of(block, lambda: page_run(block.page)))
 
 
