@@ -11,13 +11,14 @@ import json
 import os
 import pickle
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -45,17 +46,19 @@ def call(
     quiet_s: float,
     heard: Callable[..., None] | None = None,
     unwanted: threading.Event | None = None,
+    scratch: Path | None = None,
 ) -> Any:
     """What `target`, "module:function", returns for these arguments, all of which can be pickled.
 
     doing: what for, for messages. quiet_s: the longest time without a word. heard: is given what the function
     tells by the `tell=` that it then takes, values of JSON. unwanted: set by another thread once nobody waits
-    for the result any more, which ends the child. What the function raises of edgecv's errors is raised here;
+    for the result any more, which ends the child. scratch: a temporary folder of the caller's, which the
+    child removes where the caller is killed. What the function raises of edgecv's errors is raised here;
     anything else as a BackendError. Raises ChildEnded.
     """
     with tempfile.TemporaryDirectory(prefix="edgecv-") as name:
         folder = Path(name)
-        asked = (target, args, heard is not None, machine.memory_budget())
+        asked = (target, args, heard is not None, machine.memory_budget(), scratch)
         (folder / _CALL).write_bytes(pickle.dumps(asked, pickle.HIGHEST_PROTOCOL))
         _wait(folder, doing, quiet_s, heard or (lambda *_: None), unwanted)
         kind, told = pickle.loads((folder / _RESULT).read_bytes())
@@ -170,9 +173,11 @@ def main(folder: str) -> None:
     words = os.dup(1)
     # What a library prints is no word of ours.
     os.dup2(2, 1)
-    threading.Thread(target=_end_with_parent, args=(os.dup(0),), daemon=True).start()
+    parent = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    target, args, tells, memory = pickle.loads(Path(folder, _CALL).read_bytes())
+    target, args, tells, memory, scratch = pickle.loads(Path(folder, _CALL).read_bytes())
+    left = [Path(folder), *([scratch] if scratch else [])]
+    threading.Thread(target=_end_with_parent, args=(parent, left), daemon=True).start()
     _limit(memory)
     told = _answer(target, args, {"tell": _teller(words)} if tells else {})
     part = Path(folder, f"{_RESULT}.part")
@@ -201,11 +206,14 @@ def _teller(pipe: int) -> Callable[..., None]:
     return tell
 
 
-def _end_with_parent(pipe: int) -> None:
-    """The parent's end of the pipe closes when it ends, however it does."""
+def _end_with_parent(pipe: int, left: Sequence[Path]) -> None:
+    """The parent's end of the pipe closes when it ends, however it does. left: folders that it had no time to
+    remove."""
     with contextlib.suppress(OSError):
         while os.read(pipe, 1):
             pass
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 
 

@@ -114,9 +114,15 @@ def test_one_that_nobody_waits_for(tmp_path: Path) -> None:
 
 
 def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
-    path = tmp_path / "pid"
-    code = f"from edgecv import child; child.call('{ME}:wait', {str(path)!r}, doing='', quiet_s=600)"
-    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+    path, folder = tmp_path / "pid", tmp_path / "temporary"
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True)
+    (scratch / "network").touch()
+    code = (
+        "from pathlib import Path; from edgecv import child; "
+        f"child.call('{ME}:wait', {str(path)!r}, doing='', quiet_s=600, scratch=Path({str(scratch)!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(folder)}) as parent:
         deadline = time.monotonic() + 60
         while not (path.exists() and path.read_text()):
             assert time.monotonic() < deadline
@@ -126,6 +132,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     while not is_gone(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+    assert not list(folder.iterdir())
 
 
 def is_gone(pid: int) -> bool:

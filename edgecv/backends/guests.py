@@ -321,6 +321,7 @@ class _Case:
             # A network that takes long is not one that hangs: each step that is done counts.
             heard=lambda *_: None,
             unwanted=self._is_over,
+            scratch=network.parent,
         )
         return told
 

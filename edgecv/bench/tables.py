@@ -154,19 +154,24 @@ def _grouped(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 def failures(report: BenchReport) -> list[tuple[str, str, str]]:
     """What failed, its error and the error's type; where several failed alike once."""
-    types = {result.error: result.error_type or "" for result in report.results}
+    types = {_error(result): result.error_type or "" for result in report.results}
     failed = (
-        (name, result.error)
+        (name, _error(result))
         for name, result in zip(names_of(report), report.results, strict=True)
         if result.error is not None
     )
     return [(name, error, types[error]) for name, error in _grouped(failed)]
 
 
+def _error(result: BenchResult) -> str:
+    """Without the name of the backend, which stands in front of it."""
+    return (result.error or "").removeprefix(f"{result.backend}: ")
+
+
 def _facts(result: BenchResult) -> str:
     if result.skipped is not None:
         return f"skipped: {result.skipped}"
-    return (result.error or "") if result.latency_ms is None else ", ".join(_notes(result))
+    return _error(result) if result.latency_ms is None else ", ".join(_notes(result))
 
 
 def _compared(comparison: Comparison, names: list[str]) -> list[str]:

@@ -75,7 +75,8 @@ def command(
     output.print_table(table)
     for check in report.checks:
         if check.status != "ok":
-            click.echo(f"{check.status}: {check.stage} of {check.subject}: {check.detail}")
+            detail = check.detail.removeprefix(f"{check.subject}: ")
+            click.echo(f"{check.status}: {check.stage} of {check.subject}: {detail}")
     if first:
         against = f" against {first.against}" if first.against else ""
         click.echo(f"first divergence: {first.stage} of {first.subject}{against}")

@@ -103,7 +103,8 @@ def _problems(report: DemoReport) -> list[tuple[str, str]]:
     found = []
     for outcome, result in _rows(report):
         found += [(outcome.backend, text) for text in (outcome.problem, result.error) if text]
-    return list(dict.fromkeys(found))
+    # The names stand in front.
+    return list(dict.fromkeys((name, text.removeprefix(f"{name}: ")) for name, text in found))
 
 
 def _table(report: DemoReport) -> Table:

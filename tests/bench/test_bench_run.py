@@ -296,6 +296,14 @@ def test_a_failure_is_a_line_and_the_others_stay(
     )
 
 
+def test_the_name_of_a_backend_is_told_once(log: Path) -> None:
+    report = bench.run(config("fake"))
+    failed = msgspec.structs.replace(report.results[0], latency_ms=None, error="fake: it broke")
+    report = msgspec.structs.replace(report, results=(failed,))
+    assert any(line.startswith("fake, 1 thread: it broke") for line in bench.to_lines(report))
+    assert [error for _, error, _ in bench.failures(report)] == ["it broke"]
+
+
 def test_a_crash_carries_the_last_words(log: Path) -> None:
     report = bench.run(config("crash"))
     assert report.results[0].error is not None
