@@ -52,8 +52,8 @@ class Contender:
     prepare: Callable[[], None] = lambda: None
 
 
-def edgecv_contenders(frame: Frame, blob_wh: tuple[int, int]) -> list[Contender]:
-    """Preprocessor on every usable ISA, into the same blob each time."""
+def edgecv_contenders(frame: Any, blob_wh: tuple[int, int], name: str = "edgecv") -> list[Contender]:
+    """Preprocessor on every usable ISA, into the same blob each time. frame: an array, or a Frame in YUV."""
     spec = BlobSpec(blob_wh, "rgb", pad_value=PADDING, std=(255.0,))
     preprocess = Preprocessor(spec)
     out = np.zeros((3, blob_wh[1], blob_wh[0]), np.float32)
@@ -63,7 +63,7 @@ def edgecv_contenders(frame: Frame, blob_wh: tuple[int, int]) -> list[Contender]
         return out
 
     return [
-        Contender(f"edgecv {isa}", run, lambda isa=isa: _image.use_isa(isa))  # type: ignore[misc]
+        Contender(f"{name} {isa}", run, lambda isa=isa: _image.use_isa(isa))  # type: ignore[misc]
         for isa in reversed(_isa.usable())
     ]
 
@@ -183,17 +183,18 @@ def print_table(rows: dict[str, dict[str, float]]) -> None:
         print(f"{name:44}{of['min_us']:10.1f}{of['median_us']:12.1f}{ratio:>16}")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Frame to blob: edgecv against OpenCV and memory.")
+def begin(name: str, description: str) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The options, and the report to fill, of the benchmark of this name; the process is on one core then."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=100, help="turns of each contender (default: 100)")
     parser.add_argument("--core", type=int, default=None, help="processor to run on (default: the last one)")
-    parser.add_argument("--out", type=Path, help="JSON file (default: results/preprocess.json)")
+    parser.add_argument("--out", type=Path, help=f"JSON file (default: results/{name}.json)")
     args = parser.parse_args()
 
     try:
         import cv2
     except ImportError:
-        sys.exit("preprocess: cv2 is not installed; install it with: pip install 'edgecv[opencv]'")
+        sys.exit(f"{name}: cv2 is not installed; install it with: pip install 'edgecv[opencv]'")
     core = max(os.sched_getaffinity(0)) if args.core is None else args.core
     os.sched_setaffinity(0, {core})
     cv2.setNumThreads(1)
@@ -205,6 +206,11 @@ def main() -> int:
         "calls_of_a_round": TIMED_CALLS,
         "cases": [],
     }
+    return args, report
+
+
+def main() -> int:
+    args, report = begin("preprocess", "Frame to blob: edgecv against OpenCV and memory.")
     for frame_wh, blob_wh in CASES:
         frame = np.random.default_rng(0).integers(0, 256, (frame_wh[1], frame_wh[0], 3), dtype=np.uint8)
         theirs, ours = opencv_contenders(frame, blob_wh), edgecv_contenders(frame, blob_wh)

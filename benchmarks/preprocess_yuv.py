@@ -13,19 +13,16 @@ every ISA. Writes a table, and benchmarks/results/preprocess_yuv.json.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from preprocess import (
-    PADDING,
-    TIMED_CALLS,
     Blob,
     Contender,
+    begin,
+    edgecv_contenders,
     figures,
     floor_contenders,
     measure,
@@ -34,9 +31,7 @@ from preprocess import (
 )
 from recording import record
 
-from edgecv import _image, _isa, machine
 from edgecv.frame import Frame
-from edgecv.image import BlobSpec, Preprocessor
 
 CASES = (
     ((1280, 720), (640, 640)),
@@ -45,21 +40,6 @@ CASES = (
 )
 # Name of the format -> OpenCV's name for the conversion.
 FORMATS = {"nv12": "COLOR_YUV2BGR_NV12", "i420": "COLOR_YUV2BGR_I420", "yuyv": "COLOR_YUV2BGR_YUY2"}
-
-
-def edgecv_contenders(name: str, frame: Any, blob_wh: tuple[int, int]) -> list[Contender]:
-    """Preprocessor on every usable ISA, into the same blob each time."""
-    preprocess = Preprocessor(BlobSpec(blob_wh, "rgb", pad_value=PADDING, std=(255.0,)))
-    out = np.zeros((3, blob_wh[1], blob_wh[0]), np.float32)
-
-    def run() -> Blob:
-        preprocess(frame, out)
-        return out
-
-    return [
-        Contender(f"edgecv {name} {isa}", run, lambda isa=isa: _image.use_isa(isa))  # type: ignore[misc]
-        for isa in reversed(_isa.usable())
-    ]
 
 
 def converting_contenders(data: Any, conversion: int, bgr: Any, blob_wh: tuple[int, int]) -> list[Contender]:
@@ -73,7 +53,7 @@ def converting_contenders(data: Any, conversion: int, bgr: Any, blob_wh: tuple[i
 
         return both
 
-    widest = edgecv_contenders("on BGR", bgr, blob_wh)[0]
+    widest = edgecv_contenders(bgr, blob_wh, "edgecv on BGR")[0]
     others = [*opencv_contenders(bgr, blob_wh), widest]
     return [Contender(f"cvtColor, then {one.name}", behind(one.run), one.prepare) for one in others]
 
@@ -89,27 +69,9 @@ def check(contenders: list[Contender]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="YUV frame to blob: edgecv against OpenCV and memory.")
-    parser.add_argument("--rounds", type=int, default=100, help="turns of each contender (default: 100)")
-    parser.add_argument("--core", type=int, default=None, help="processor to run on (default: the last one)")
-    parser.add_argument("--out", type=Path, help="JSON file (default: results/preprocess_yuv.json)")
-    args = parser.parse_args()
+    args, report = begin("preprocess_yuv", "YUV frame to blob: edgecv against OpenCV and memory.")
+    import cv2
 
-    try:
-        import cv2
-    except ImportError:
-        sys.exit("preprocess_yuv: cv2 is not installed; install it with: pip install 'edgecv[opencv]'")
-    core = max(os.sched_getaffinity(0)) if args.core is None else args.core
-    os.sched_setaffinity(0, {core})
-    cv2.setNumThreads(1)
-
-    print(machine.describe(machine.identity()))
-    report: dict[str, Any] = {
-        "core": core,
-        "rounds": args.rounds,
-        "calls_of_a_round": TIMED_CALLS,
-        "cases": [],
-    }
     for frame_wh, blob_wh in CASES:
         for name, conversion in FORMATS.items():
             width, height = frame_wh
@@ -117,8 +79,8 @@ def main() -> int:
             data = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
             frame = Frame(data, name)
             bgr = frame.bgr()
-            on_yuv = edgecv_contenders(name, frame, blob_wh)
-            on_bgr = edgecv_contenders("on BGR", bgr, blob_wh)
+            on_yuv = edgecv_contenders(frame, blob_wh, f"edgecv {name}")
+            on_bgr = edgecv_contenders(bgr, blob_wh, "edgecv on BGR")
             check([*on_yuv, *on_bgr])
             converting = converting_contenders(data, getattr(cv2, conversion), bgr.copy(), blob_wh)
             floors = floor_contenders(data, blob_wh)

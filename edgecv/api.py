@@ -18,7 +18,7 @@ from edgecv.errors import CardError, InputError, ModelFileError, ModelNotFoundEr
 from edgecv.inputs import fixed_wh
 from edgecv.lookup import CARD_SUFFIX, Loaded, announce, check_read, is_plan, resolve
 from edgecv.options import LoadOptions
-from edgecv.pipelines.eye import Fed
+from edgecv.pipelines.eye import Fed, other_size
 
 if TYPE_CHECKING:
     from edgecv import kept
@@ -294,17 +294,16 @@ def _sample(loaded: Loaded, blob_wh: tuple[int, int]) -> Sample:
     generated one."""
     card, folder = loaded.card, loaded.folder
     stated = card.golden if folder is not None else None
-    fed = Fed.of(loaded.model.facts.inputs, card)
 
     def make() -> Mapping[str, Any]:
         from edgecv.lookup import golden
         from edgecv.media.synthetic import synthetic_frame, synthetic_gray16
 
-        if stated is None or folder is None:
-            return fed.sample(
-                synthetic_gray16() if card.image_input.bits == 16 else synthetic_frame(), blob_wh
-            )
-        return fed.sample(golden.read(stated, folder)["frame"], blob_wh)
+        if stated is not None and folder is not None:
+            frame = golden.read(stated, folder)["frame"]
+        else:
+            frame = synthetic_gray16() if card.image_input.bits == 16 else synthetic_frame()
+        return Fed.of(loaded.model.facts.inputs, card).sample(frame, blob_wh)
 
     return Sample(f"{'synthetic' if stated is None else stated.file.sha256} {blob_wh} {card.inputs!r}", make)
 
@@ -405,8 +404,10 @@ def _blob_wh(card: ModelCard, inputs: Sequence[TensorSpec], options: LoadOptions
     is_known = spec is not None and len(spec.shape) == len(entry.layout)
     fixed = fixed_wh(entry.layout, spec.shape) if spec is not None and is_known else None
     if fixed is not None and fixed != tuple(wanted):
-        sizes = f"{wanted[0]}x{wanted[1]}, and the network's input is fixed at {fixed[0]}x{fixed[1]}"
-        if options.imgsz is None:
-            raise CardError(f"{card.name}: `size_wh` of the card states {sizes}")
-        raise InputError(f"{card.name}: imgsz asks for {sizes}; export it with a dynamic input")
+        if options.imgsz is not None:
+            raise other_size(card, options.imgsz, fixed)
+        raise CardError(
+            f"{card.name}: `size_wh` of the card states {wanted[0]}x{wanted[1]}, and the network's input is "
+            f"fixed at {fixed[0]}x{fixed[1]}"
+        )
     return wanted[0], wanted[1]

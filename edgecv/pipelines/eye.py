@@ -88,6 +88,14 @@ class Fed(msgspec.Struct, frozen=True):
         return made
 
 
+def other_size(card: ModelCard, imgsz: tuple[int, int], fixed: tuple[int, int]) -> InputError:
+    """What is raised where a network of a fixed size is asked for another one; both width and height."""
+    return InputError(
+        f"{card.name}: imgsz asks for {imgsz[0]}x{imgsz[1]}, and the network's input is fixed at "
+        f"{fixed[0]}x{fixed[1]}; export it with a dynamic input"
+    )
+
+
 def _check_picture(spec: TensorSpec, card: ModelCard) -> None:
     entry = card.image_input
     names = {"n": "batch", "c": str(entry.channels), "h": "height", "w": "width"}

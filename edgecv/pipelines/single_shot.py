@@ -14,7 +14,7 @@ from edgecv.errors import CardError, EdgeCVError, InputError
 from edgecv.inputs import fixed_wh
 from edgecv.pipelines.apart import Apart
 from edgecv.pipelines.base import Frame, Pipeline
-from edgecv.pipelines.eye import Eye
+from edgecv.pipelines.eye import Eye, other_size
 from edgecv.types import FloatArray, FrameTransform, R
 
 if TYPE_CHECKING:
@@ -62,16 +62,16 @@ class SingleShot(Pipeline[R]):
 
     def _made_for(self, imgsz: tuple[int, int]) -> tuple[Eye, dict[str, Array] | None]:
         """What is made for a size. Raises InputError where the network does not take it."""
-        wanted = f"{self.card.name}: imgsz asks for {imgsz[0]}x{imgsz[1]}, and the network"
         fixed = fixed_wh(self.card.image_input.layout, self.eye.picture.shape)
         if fixed is not None:
-            raise InputError(
-                f"{wanted}'s input is fixed at {fixed[0]}x{fixed[1]}; export it with a dynamic input"
-            )
+            raise other_size(self.card, imgsz, fixed)
         try:
             return Eye(self.session, self.card, imgsz), _reusable_outputs(self.session)
         except EdgeCVError as error:
-            raise InputError(f"{wanted} does not take it: {error}") from error
+            raise InputError(
+                f"{self.card.name}: imgsz asks for {imgsz[0]}x{imgsz[1]}, and the network does not take it: "
+                f"{error}"
+            ) from error
 
     def _look_at_size(self, imgsz: tuple[int, int]) -> None:
         """Take the size's own buffers, and all that is made for a size."""
